@@ -1,0 +1,11 @@
+//! Channels as logs: what is retained, who may append what, and where readers stand.
+
+mod log;
+mod reader;
+mod volatile;
+mod window;
+
+pub use log::{Accepted, Log, LogLimits, Record, RecordKind, Refused};
+pub use reader::{Cursor, Next};
+pub use volatile::{Put, Volatiles};
+pub use window::Window;

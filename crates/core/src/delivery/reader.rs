@@ -1,0 +1,140 @@
+//! Where one reader stands in one log. A slow reader lags; it never owns a queue.
+
+use belay_wire::{Channel, Gap, Position, Seq};
+
+use super::log::{Log, Record};
+
+/// A reader's position.
+#[derive(Debug, Clone, Copy)]
+pub struct Cursor {
+    /// Absolute index of the next record to send.
+    next: u64,
+    /// What the reader said it has applied; compared once the log has a head.
+    resume: Option<Position>,
+    resolved: bool,
+    /// Position of the last record sent, or that the reader resumed from.
+    at: Option<Position>,
+}
+
+/// What to send next.
+#[derive(Debug)]
+pub enum Next<'a> {
+    /// Nothing now.
+    Wait,
+    /// Something is gone for this reader; tell it, then go on.
+    Gap(Gap),
+    /// The next record.
+    Record(&'a Record),
+}
+
+impl Cursor {
+    /// A cursor of a reader that has applied `resume`, or says nothing.
+    pub const fn new(resume: Option<Position>) -> Self {
+        Self { next: 0, resume, resolved: false, at: resume }
+    }
+
+    /// Position of the last record sent.
+    pub const fn at(&self) -> Option<Position> {
+        self.at
+    }
+
+    /// Tells whether this reader has everything that is stored.
+    pub fn is_at_head(&self, log: &Log) -> bool {
+        log.head().is_none() || (self.resolved && self.next >= log.end())
+    }
+
+    /// How many retained records this reader has not been sent.
+    pub fn lag(&self, log: &Log) -> u64 {
+        log.end().saturating_sub(self.next.max(log.start()))
+    }
+
+    /// Finds the reader's place, once the log has one. A gap is returned at most once.
+    pub fn resolve(&mut self, channel: Channel, log: &Log) -> Option<Gap> {
+        let head = log.head()?;
+        if self.resolved {
+            return self.find_eviction(channel, log);
+        }
+        self.resolved = true;
+        let Some(resume) = self.resume else {
+            return self.start_without_cursor(channel, log, head);
+        };
+        let oldest = log.before_oldest().unwrap_or(head);
+        if log.last_of(resume.epoch).is_none() {
+            self.next = log.start();
+            self.at = Some(oldest);
+            return Some(gap(channel, oldest, Seq::ZERO.next(), "unknown_cursor"));
+        }
+        self.next = (log.start()..log.end())
+            .find(|i| log.record(*i).is_some_and(|r| is_after(r, resume, log)))
+            .unwrap_or(log.end());
+        if log.reaches(resume) {
+            return None;
+        }
+        self.at = Some(oldest);
+        let same = resume.epoch == oldest.epoch;
+        let from = if same { resume.seq.next() } else { Seq::ZERO.next() };
+        Some(gap(channel, oldest, from, if log.has_evicted() { "evicted" } else { "log_lost" }))
+    }
+
+    fn start_without_cursor(
+        &mut self,
+        channel: Channel,
+        log: &Log,
+        head: Position,
+    ) -> Option<Gap> {
+        if channel == Channel::Down {
+            self.next = log.end();
+            self.at = Some(head);
+            let gap = gap(channel, head, Seq::ZERO.next(), "unknown_cursor");
+            return (head.seq > Seq::ZERO).then_some(gap);
+        }
+        self.next = log.start();
+        self.at = log.before_oldest();
+        None
+    }
+
+    fn find_eviction(&mut self, channel: Channel, log: &Log) -> Option<Gap> {
+        if self.next >= log.start() {
+            return None;
+        }
+        self.next = log.start();
+        let oldest = log.before_oldest()?;
+        let from = match self.at {
+            Some(at) if at.epoch == oldest.epoch => at.seq.next(),
+            _ => Seq::ZERO.next(),
+        };
+        self.at = Some(oldest);
+        (from <= oldest.seq).then(|| gap(channel, oldest, from, "evicted"))
+    }
+
+    /// What to send next.
+    pub fn next<'a>(&mut self, channel: Channel, log: &'a Log) -> Next<'a> {
+        if let Some(gap) = self.resolve(channel, log) {
+            return Next::Gap(gap);
+        }
+        if !self.resolved {
+            return Next::Wait;
+        }
+        log.record(self.next).map_or(Next::Wait, Next::Record)
+    }
+
+    /// The record that [`Cursor::next`] gave was sent.
+    pub fn advance(&mut self, position: Position) {
+        self.next += 1;
+        self.at = Some(position);
+    }
+}
+
+fn gap(ch: Channel, to: Position, from: Seq, reason: &str) -> Gap {
+    Gap { ch, epoch: to.epoch, from, to: to.seq, reason: reason.to_owned() }
+}
+
+/// Tells whether a record follows a position in the log's chain of epochs.
+fn is_after(record: &Record, position: Position, log: &Log) -> bool {
+    if record.position.epoch == position.epoch {
+        return record.position.seq > position.seq;
+    }
+    // Epochs follow each other in the log; a record of another epoch follows if that epoch is open
+    // while the position's is closed, or was closed later.
+    log.is_later_epoch(record.position.epoch, position.epoch)
+}

@@ -1,0 +1,58 @@
+//! The flow window of one connection: what was sent and not yet acknowledged, over all channels.
+
+use std::{collections::VecDeque, time::Instant};
+
+use belay_wire::{Channel, Position, Positions, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
+
+/// Sent and unacknowledged records.
+#[derive(Debug, Default)]
+pub struct Window {
+    sent: VecDeque<(Channel, Position, usize)>,
+    bytes: usize,
+    full_since: Option<Instant>,
+}
+
+impl Window {
+    /// Tells whether a record of this size may be sent. One larger than the window passes alone.
+    pub fn has_room(&self, len: usize) -> bool {
+        self.sent.is_empty()
+            || (self.sent.len() < WINDOW_MESSAGES_MAX && self.bytes + len <= WINDOW_BYTES_MAX)
+    }
+
+    /// A record could not be sent.
+    pub fn note_full(&mut self, now: Instant) {
+        self.full_since.get_or_insert(now);
+    }
+
+    /// Since when the window is full without an acknowledgement.
+    pub const fn full_since(&self) -> Option<Instant> {
+        self.full_since
+    }
+
+    /// A record was sent.
+    pub fn sent(&mut self, channel: Channel, position: Position, len: usize) {
+        self.bytes += len;
+        self.sent.push_back((channel, position, len));
+    }
+
+    /// The reader acknowledged. Returns the positions clamped to what this connection was sent.
+    pub fn acknowledge(&mut self, positions: &Positions) -> Positions {
+        let mut clamped = Positions::new();
+        let mut freed = 0;
+        self.sent.retain(|(channel, position, len)| {
+            let acked = positions
+                .get(channel)
+                .is_some_and(|p| p.epoch == position.epoch && position.seq <= p.seq);
+            if acked {
+                freed += len;
+                clamped.insert(*channel, *position);
+            }
+            !acked
+        });
+        self.bytes -= freed;
+        if freed > 0 {
+            self.full_since = None;
+        }
+        clamped
+    }
+}

@@ -1,0 +1,20 @@
+//! Sessions, pairing, tokens and delivery as pure state machines.
+//!
+//! Core never reads a clock, draws a random number, spawns or does I/O: time and randomness come in
+//! through [`Env`], what must happen outside goes out as [`Effects`]. The same code runs in the
+//! server, in tests with invented time, and in the model checker.
+
+mod crypto;
+pub mod delivery;
+mod env;
+mod gcra;
+pub mod ports;
+mod record;
+pub mod session;
+pub mod token;
+
+pub use crypto::{HashKey, SecretHash, verify_signature};
+pub use env::{Entropy, Env, Now, Policy};
+pub use gcra::Gcra;
+pub use record::{DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
+pub use session::{Effect, Effects, Event, Input, PairAnswer, PairError, Session};

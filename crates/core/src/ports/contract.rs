@@ -1,0 +1,137 @@
+//! What every adapter must do, as one suite that their tests run.
+
+use std::sync::Arc;
+
+use belay_wire::{Bytes32, MemberId, PublicKey, SessionId, pair::DeviceInfo};
+
+use super::{SessionStore, StoreError};
+use crate::{
+    DeviceRecord, HashKey, HostRecord, LeaseRecord, SessionRecord, TokenState, session::LeaseKey,
+};
+
+const KEY: HashKey = HashKey::new([9; 32]);
+
+fn token(generation: u64) -> TokenState {
+    TokenState { generation, nonce: KEY.hash("token", b"nonce"), committed_at: 1_700_000_000_000 }
+}
+
+fn public_key(n: u8) -> PublicKey {
+    PublicKey { sign: Bytes32([n; 32]), agree: Bytes32([n + 1; 32]) }
+}
+
+/// A first version of a session with a lease whose code starts with `prefix`.
+pub fn sample(n: u8, prefix: [u8; 3]) -> SessionRecord {
+    SessionRecord {
+        id: SessionId::from_bytes([n; 16]),
+        version: 1,
+        created_at: 1_700_000_000_000 + u64::from(n),
+        host: HostRecord {
+            name: format!("desk '{n}'"),
+            platform: "linux".to_owned(),
+            key: public_key(n),
+            token: token(1),
+            seen_at: 1_700_000_000_001,
+        },
+        devices: Vec::new(),
+        lease: Some(LeaseRecord {
+            rendezvous: KEY.hash("rendezvous", &[n; 16]),
+            code: KEY.hash("code", &[n; 8]),
+            code_prefix: prefix,
+            expires_at: 1_700_000_120_000,
+            tries: 0,
+            taken: false,
+        }),
+    }
+}
+
+fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
+    DeviceRecord {
+        member: MemberId::from_bytes([n; 16]),
+        info: DeviceInfo { name: "Ana's phone; --".to_owned(), platform: "Android".to_owned() },
+        key: Some(public_key(n)),
+        token: token(7),
+        added_at: 1,
+        seen_at: 2,
+        revoked_at,
+    }
+}
+
+/// Runs the whole suite on an empty store.
+pub async fn session_store(store: Arc<dyn SessionStore>) {
+    store.check().await.expect("an empty store works");
+    saves_and_loads(&*store).await;
+    refuses_other_versions(&*store).await;
+    keeps_devices(&*store).await;
+    finds_leases(&*store).await;
+    lists_and_removes(&*store).await;
+}
+
+async fn saves_and_loads(store: &dyn SessionStore) {
+    let record = sample(1, *b"AAA");
+    store.save(record.clone()).await.expect("a new session is stored");
+
+    let loaded = store.load(record.id).await.expect("readable").expect("present");
+
+    assert_eq!(format!("{loaded:?}"), format!("{record:?}"));
+    let absent = store.load(SessionId::from_bytes([99; 16])).await.expect("readable");
+    assert!(absent.is_none());
+}
+
+async fn refuses_other_versions(store: &dyn SessionStore) {
+    let mut record = sample(1, *b"AAA");
+    for version in [0, 1, 3] {
+        record.version = version;
+        let refused = store.save(record.clone()).await.expect_err("a wrong version");
+        assert!(matches!(refused, StoreError::Conflict), "{version}: {refused}");
+    }
+    let stored = store.load(record.id).await.expect("readable").expect("present");
+    assert_eq!(stored.version, 1);
+    record.version = 2;
+    record.host.name = "renamed".to_owned();
+    store.save(record.clone()).await.expect("the next version");
+    let stored = store.load(record.id).await.expect("readable").expect("present");
+    assert_eq!(stored.host.name, "renamed");
+}
+
+async fn keeps_devices(store: &dyn SessionStore) {
+    let mut record = sample(2, *b"AAB");
+    record.devices = vec![device(1, None), device(2, Some(5))];
+    store.save(record.clone()).await.expect("stored");
+    record.version = 2;
+    record.devices = vec![device(2, Some(5)), device(3, None)];
+    record.lease = None;
+    store.save(record.clone()).await.expect("stored");
+
+    let loaded = store.load(record.id).await.expect("readable").expect("present");
+
+    assert_eq!(format!("{loaded:?}"), format!("{record:?}"));
+}
+
+async fn finds_leases(store: &dyn SessionStore) {
+    let found = store
+        .find_lease(LeaseKey::Rendezvous(KEY.hash("rendezvous", &[1; 16])))
+        .await
+        .expect("readable");
+    assert_eq!(found, [SessionId::from_bytes([1; 16])]);
+    let gone = store
+        .find_lease(LeaseKey::Rendezvous(KEY.hash("rendezvous", &[2; 16])))
+        .await
+        .expect("readable");
+    assert!(gone.is_empty(), "a lease that was cleared is not found");
+    store.save(sample(3, *b"AAA")).await.expect("stored");
+    let code = LeaseKey::Code { prefix: *b"AAA", hash: KEY.hash("code", &[0; 8]) };
+    let mut both = store.find_lease(code).await.expect("readable");
+    both.sort_unstable();
+    assert_eq!(both, [SessionId::from_bytes([1; 16]), SessionId::from_bytes([3; 16])]);
+}
+
+async fn lists_and_removes(store: &dyn SessionStore) {
+    let first = store.list(None, 2).await.expect("readable");
+    assert_eq!(first.len(), 2);
+    let rest = store.list(first.last().copied(), 10).await.expect("readable");
+    assert_eq!(rest.len(), 1);
+    assert!(!first.contains(&rest[0]));
+    store.remove(rest[0]).await.expect("removed");
+    store.remove(rest[0]).await.expect("removing twice is harmless");
+    assert!(store.load(rest[0]).await.expect("readable").is_none());
+}

@@ -1,0 +1,72 @@
+//! What core needs from outside, as small object-safe traits; `belay-adapters` implements them.
+
+#[cfg(feature = "contract")]
+pub mod contract;
+
+use std::{fmt::Debug, future::Future, pin::Pin};
+
+use belay_wire::{MemberId, SessionId};
+
+use crate::{SessionRecord, session::LeaseKey};
+
+/// The answer of a port. Work that must keep its order (saves of one session) is queued when the
+/// method is called, not when the future is first polled.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// Why a store did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Another version is stored: load it and decide again.
+    #[error("session was changed by somebody else")]
+    Conflict,
+    /// The store cannot be reached or written now; nothing was done, or it is unknown.
+    #[error("store is not available: {0}")]
+    Unavailable(String),
+    /// What is stored cannot be read.
+    #[error("store is damaged: {0}")]
+    Damaged(String),
+}
+
+impl StoreError {
+    /// The label of metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Unavailable(_) => "unavailable",
+            Self::Damaged(_) => "damaged",
+        }
+    }
+}
+
+/// Sessions with their devices, token states and join leases.
+pub trait SessionStore: Send + Sync + Debug {
+    /// Stores a new session or the next version of one: `record.version` must be one above what is
+    /// stored (1 for a new one), else [`StoreError::Conflict`] and nothing changes.
+    fn save(&self, record: SessionRecord) -> Answer<()>;
+
+    /// Reads a session.
+    fn load(&self, id: SessionId) -> Answer<Option<SessionRecord>>;
+
+    /// The sessions whose join lease this key could mean: one for a rendezvous, all with the
+    /// prefix for a typed code. Expired leases may be among them.
+    fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>>;
+
+    /// All sessions, oldest first, after `after`, at most `limit`.
+    fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>>;
+
+    /// Forgets a session.
+    fn remove(&self, id: SessionId) -> Answer<()>;
+
+    /// Reads and writes something: an error means that new authentications cannot be served.
+    fn check(&self) -> Answer<()>;
+}
+
+/// The second place of revocations: a set that only grows, apart from the store, because a store
+/// can be rolled back.
+pub trait Revocations: Send + Sync + Debug {
+    /// Adds a device; done when it would survive a crash.
+    fn add(&self, member: MemberId) -> Answer<()>;
+
+    /// Tells whether a device was ever revoked.
+    fn contains(&self, member: MemberId) -> bool;
+}

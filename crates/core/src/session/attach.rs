@@ -1,0 +1,426 @@
+//! How a connection becomes part of a session, and leaves it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use belay_wire::{
+    Channel, ClientInfo, CloseCode, ConnectionId, HEARTBEAT, LimitsView, Notice, Position,
+    Positions, Resumed, Secret, Seq, TokenCommitted, TokenOffer, Welcome,
+};
+
+use super::{
+    Effect, Effects, Event, Input, Session,
+    connection::{Connection, Reader},
+};
+use crate::{
+    Env, Gcra, TokenState,
+    delivery::{Cursor, Window},
+    env::{Policy, draw, millis},
+    token::{Claims, Judgement, Presented, Principal, judge, token_hash},
+};
+
+/// A connection that sent `auth`. The token's MAC was verified and a signature, if there is one,
+/// was checked against the registered key.
+#[derive(Debug, Clone)]
+pub struct Attach {
+    pub connection: ConnectionId,
+    pub claims: Claims,
+    pub client: ClientInfo,
+    pub resume: Positions,
+    pub base: Positions,
+    pub proof_valid: bool,
+    pub nonce_is_old: bool,
+    /// The member stands in the second place of revocations.
+    pub revoked_elsewhere: bool,
+    pub node: String,
+    /// Offer a successor in `welcome`.
+    pub offer: bool,
+}
+
+impl Session {
+    /// The registered key of a principal.
+    pub fn key_of(&self, principal: Principal) -> Option<belay_wire::PublicKey> {
+        match principal {
+            Principal::Host => Some(self.record.host.key),
+            Principal::Member(member) => self.record.device(member).and_then(|d| d.key),
+        }
+    }
+
+    pub(super) fn attach(&mut self, mut attach: Attach, env: &mut Env<'_>, effects: &mut Effects) {
+        let judgement = match self.judge(&attach, env) {
+            Ok(judgement) => judgement,
+            Err((code, cause)) => return refuse(attach.connection, code, cause, effects),
+        };
+        if let Some(code) = self.older_attempt(&attach) {
+            return refuse(attach.connection, code, "older_attempt", effects);
+        }
+        match judgement {
+            Judgement::Current => {
+                attach.offer = self.rotation_is_due(attach.claims.principal, env);
+                self.admit(attach, env, effects);
+            }
+            Judgement::ClientWentBack => {
+                effects.events.push(Event::ClientWentBack);
+                attach.offer = true;
+                self.admit(attach, env, effects);
+            }
+            Judgement::Commit { ahead } => {
+                self.commit(&attach.claims, env);
+                effects.events.push(Event::TokenCommitted { ahead });
+                effects.save = Some(self.next_version());
+                effects.then.push(Effect::Feed(Input::Admit(Box::new(attach))));
+            }
+            Judgement::ProofMissing => {
+                refuse(attach.connection, CloseCode::NotAuthenticated, "proof", effects);
+            }
+            Judgement::Stale => {
+                refuse(attach.connection, CloseCode::StaleToken, "stale_token", effects);
+            }
+            Judgement::Stolen => {
+                let connection = attach.connection;
+                self.punish_theft(attach.claims.principal, env, effects);
+                refuse(connection, CloseCode::Revoked, "token_reused", effects);
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        attach: &Attach,
+        env: &Env<'_>,
+    ) -> Result<Judgement, (CloseCode, &'static str)> {
+        let principal = attach.claims.principal;
+        let token = match principal {
+            Principal::Host => self.record.host.token,
+            Principal::Member(member) => {
+                let device = self.record.device(member);
+                let revoked = device.is_some_and(|d| d.revoked_at.is_some());
+                if revoked || attach.revoked_elsewhere {
+                    return Err((CloseCode::Revoked, "revoked"));
+                }
+                device.ok_or((CloseCode::UnknownDevice, "unknown_device"))?.token
+            }
+        };
+        let presented = Presented {
+            generation: attach.claims.generation,
+            nonce: attach.claims.nonce,
+            has_key: self.key_of(principal).is_some(),
+            proof_valid: attach.proof_valid,
+            nonce_is_old: attach.nonce_is_old,
+        };
+        let grace = env.policy.stale_grace;
+        Ok(judge(&presented, &token, env.hash_key, env.now.unix_ms, grace))
+    }
+
+    /// Inside one instance the higher attempt wins.
+    fn older_attempt(&self, attach: &Attach) -> Option<CloseCode> {
+        let held = self.connection_of(attach.claims.principal)?;
+        let outdated = held.client.instance == attach.client.instance
+            && held.client.attempt >= attach.client.attempt;
+        outdated.then_some(CloseCode::OutdatedAttempt)
+    }
+
+    pub(super) fn token_state(&mut self, principal: Principal) -> Option<&mut TokenState> {
+        match principal {
+            Principal::Host => Some(&mut self.record.host.token),
+            Principal::Member(member) => self.record.device_mut(member).map(|d| &mut d.token),
+        }
+    }
+
+    fn commit(&mut self, claims: &Claims, env: &Env<'_>) {
+        let state = TokenState {
+            generation: claims.generation,
+            nonce: token_hash(env.hash_key, &claims.nonce),
+            committed_at: env.now.unix_ms,
+        };
+        if let Some(token) = self.token_state(claims.principal) {
+            *token = state;
+        }
+    }
+
+    fn rotation_is_due(&mut self, principal: Principal, env: &Env<'_>) -> bool {
+        self.token_state(principal).is_some_and(|token| {
+            let age = env.now.unix_ms.saturating_sub(token.committed_at);
+            age >= millis(env.policy.rotation_after)
+        })
+    }
+
+    fn offer(&mut self, principal: Principal, env: &mut Env<'_>) -> Option<Secret> {
+        let generation = self.token_state(principal)?.generation + 1;
+        Some(env.keys.mint(&Claims {
+            session: self.record.id,
+            principal,
+            issued_at: env.now.unix_ms,
+            generation,
+            nonce: draw(env.entropy),
+        }))
+    }
+
+    /// Offers a successor on a long connection when rotation is due.
+    pub fn rotate(&mut self, connection: ConnectionId, env: &mut Env<'_>) -> bool {
+        let Some(principal) = self.connections.get(&connection).map(|c| c.principal) else {
+            return false;
+        };
+        if !self.rotation_is_due(principal, env) {
+            return false;
+        }
+        let Some(token) = self.offer(principal, env) else { return false };
+        let connection = self.connections.get_mut(&connection).filter(|c| c.is_serving());
+        connection.is_some_and(|c| c.send(TokenOffer { token }).is_ok())
+    }
+
+    /// The client confirmed an offered token: that is its first use.
+    pub(super) fn confirm_token(
+        &mut self,
+        id: ConnectionId,
+        token: &Secret,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let principal = connection.principal;
+        let claims = env.keys.verify(token).ok().filter(|c| {
+            c.session == self.record.id && c.principal == principal
+        });
+        let Some(claims) = claims else {
+            return self.close(id, CloseCode::NotAuthenticated, effects);
+        };
+        connection.claims = claims;
+        let _ = connection.send(TokenCommitted {});
+        effects.wake.push(id);
+        let ahead_of = self.token_state(principal).map_or(0, |t| t.generation);
+        if claims.generation > ahead_of {
+            self.commit(&claims, env);
+            effects.events.push(Event::TokenCommitted { ahead: false });
+            effects.save = Some(self.next_version());
+        }
+    }
+
+    /// Lets an authenticated connection in. What it needed stored is stored.
+    pub(super) fn admit(&mut self, attach: Attach, env: &mut Env<'_>, effects: &mut Effects) {
+        if let Principal::Member(member) = attach.claims.principal
+            && !self.member_exists(member)
+        {
+            return refuse(attach.connection, CloseCode::Revoked, "revoked", effects);
+        }
+        let principal = attach.claims.principal;
+        let replaces = self.supersede(principal, &attach.client, effects);
+        let mut connection = new_connection(&attach, replaces, env);
+        connection.readers = self.readers_for(principal, &attach.resume);
+        let accepted = self.announce_bases(&connection, &attach.base, env);
+        let resumed = self.describe_resume(&mut connection, env.policy);
+        let next_token = if attach.offer { self.offer(principal, env) } else { None };
+        let host_connected =
+            principal == Principal::Host || self.connection_of(Principal::Host).is_some();
+        connection.control.push_front(
+            Welcome {
+                session: self.record.id,
+                member: connection.member(),
+                connection: attach.connection,
+                next_token,
+                accepted,
+                resumed,
+                pending: Vec::new(),
+                limits: limits_view(principal, env.policy),
+                heartbeat_ms: millis(HEARTBEAT),
+                node: attach.node,
+                host_connected,
+                notices: Vec::new(),
+            }
+            .into(),
+        );
+        effects.events.push(Event::Attached {
+            connection: attach.connection,
+            is_host: principal == Principal::Host,
+            resumed: !attach.resume.is_empty(),
+        });
+        self.connections.insert(attach.connection, connection);
+        effects.wake.push(attach.connection);
+        self.touch(principal, env.now.unix_ms);
+        self.greet(principal, effects);
+        self.mark_presence(effects);
+    }
+
+    fn supersede(
+        &mut self,
+        principal: Principal,
+        client: &ClientInfo,
+        effects: &mut Effects,
+    ) -> Option<ConnectionId> {
+        let old = self.connection_of_mut(principal)?;
+        let id = old.id;
+        if old.client.instance == client.instance {
+            old.superseded = true;
+            return Some(id);
+        }
+        self.close(id, CloseCode::TakenOver, effects);
+        None
+    }
+
+    fn readers_for(&self, principal: Principal, resume: &Positions) -> Vec<Reader> {
+        let channels = match principal {
+            Principal::Host => {
+                self.record.active_devices().map(|d| Channel::Up(d.member)).collect()
+            }
+            Principal::Member(member) => vec![Channel::Down, Channel::DownTo(member)],
+        };
+        channels.into_iter().map(|c| reader(c, resume.get(&c).copied())).collect()
+    }
+
+    /// A new member's commands reach a host that is already connected.
+    pub(super) fn read_new_member(&mut self, member: belay_wire::MemberId) {
+        if let Some(host) = self.host() {
+            host.readers.push(reader(Channel::Up(member), None));
+        }
+    }
+
+    fn announce_bases(
+        &mut self,
+        connection: &Connection,
+        bases: &Positions,
+        env: &Env<'_>,
+    ) -> Positions {
+        let mut accepted = Positions::new();
+        for (channel, base) in bases {
+            if connection.writes(*channel) && channel.member().is_none_or(|m| self.member_exists(m))
+            {
+                let log = &mut self.channel(*channel, env.policy).log;
+                let at_least_one = Position { seq: base.seq.max(Seq::ZERO.next()), ..*base };
+                accepted.insert(*channel, log.announce(*channel, at_least_one, env.now.mono));
+            }
+        }
+        for (channel, state) in &self.channels {
+            if let Some(head) = state.log.head()
+                && connection.writes(*channel)
+            {
+                accepted.entry(*channel).or_insert(head);
+            }
+        }
+        accepted
+    }
+
+    fn describe_resume(
+        &mut self,
+        connection: &mut Connection,
+        policy: &Policy,
+    ) -> BTreeMap<Channel, Resumed> {
+        let mut resumed = BTreeMap::new();
+        for reader in &mut connection.readers {
+            let log = &self.channel(reader.channel, policy).log;
+            let gap = reader.cursor.resolve(reader.channel, log);
+            let from = reader.cursor.at().map_or(Seq::ZERO, |p| p.seq).next();
+            let count = if log.head().is_some() { reader.cursor.lag(log) } else { 0 };
+            resumed.insert(reader.channel, Resumed { gap: gap.is_some(), from, count });
+            if let Some(gap) = gap {
+                connection.control.push_back(gap.into());
+            }
+        }
+        resumed
+    }
+
+    /// Ends a connection that is gone.
+    pub(super) fn detach(&mut self, id: ConnectionId, env: &Env<'_>, effects: &mut Effects) {
+        let Some(gone) = self.connections.remove(&id) else { return };
+        effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
+        self.touch(gone.principal, env.now.unix_ms);
+        self.mark_presence(effects);
+        if effects.save.is_none() {
+            effects.save = Some(self.next_version());
+        }
+    }
+
+    fn touch(&mut self, principal: Principal, unix_ms: u64) {
+        match principal {
+            Principal::Host => {
+                self.host_seen_at = unix_ms;
+                self.record.host.seen_at = unix_ms;
+            }
+            Principal::Member(member) => {
+                if let Some(device) = self.record.device_mut(member) {
+                    device.seen_at = unix_ms;
+                }
+            }
+        }
+    }
+
+    /// Two holders of one token.
+    fn punish_theft(&mut self, principal: Principal, env: &mut Env<'_>, effects: &mut Effects) {
+        let Principal::Member(member) = principal else { return };
+        self.revoke_because(member, "token_reused", env, effects);
+        if let Some(host) = self.host() {
+            let _ = host.send(Notice {
+                code: "token_reused".to_owned(),
+                text: "an outdated key of a device was used again, so the device was removed; \
+                       pair it again and check who else may hold its data"
+                    .to_owned(),
+            });
+            let id = host.id;
+            effects.wake.push(id);
+        }
+    }
+
+    /// The record as it is to be stored next.
+    pub(super) fn next_version(&mut self) -> crate::SessionRecord {
+        self.record.version += 1;
+        self.record.clone()
+    }
+}
+
+fn reader(channel: Channel, resume: Option<Position>) -> Reader {
+    Reader { channel, cursor: Cursor::new(resume), stamp: 0, deficit: 0 }
+}
+
+fn new_connection(
+    attach: &Attach,
+    replaces: Option<ConnectionId>,
+    env: &Env<'_>,
+) -> Connection {
+    let (rate, burst) = match attach.claims.principal {
+        Principal::Host => env.policy.host_rate,
+        Principal::Member(_) => env.policy.member_rate,
+    };
+    Connection {
+        id: attach.connection,
+        principal: attach.claims.principal,
+        client: attach.client.clone(),
+        claims: attach.claims,
+        control: VecDeque::new(),
+        readers: Vec::new(),
+        window: Window::default(),
+        rate: Gcra::new(rate, burst),
+        ack_due: BTreeMap::new(),
+        ack_count: 0,
+        nacked: BTreeMap::new(),
+        presence_due: false,
+        devices_due: attach.claims.principal == Principal::Host,
+        live_due: true,
+        superseded: false,
+        replaces,
+        closing: None,
+        opened: BTreeMap::new(),
+        announced: Vec::new(),
+    }
+}
+
+fn limits_view(principal: Principal, policy: &Policy) -> LimitsView {
+    LimitsView {
+        message_bytes: match principal {
+            Principal::Host => belay_wire::HOST_MESSAGE_BYTES_MAX,
+            Principal::Member(_) => belay_wire::MESSAGE_BYTES_MAX,
+        },
+        window_messages: belay_wire::WINDOW_MESSAGES_MAX,
+        window_bytes: belay_wire::WINDOW_BYTES_MAX,
+        log_messages: policy.log_messages,
+        log_bytes: policy.log_bytes,
+        log_age_ms: millis(policy.log_age),
+    }
+}
+
+fn refuse(
+    connection: ConnectionId,
+    code: CloseCode,
+    cause: &'static str,
+    effects: &mut Effects,
+) {
+    effects.events.push(Event::Refused { code, cause });
+    effects.then.push(Effect::Close { connection, code });
+}

@@ -1,0 +1,325 @@
+//! Frames of a connection: messages to append, acknowledgements, and everything else.
+
+use belay_wire::{
+    Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Position,
+    Positions, Pong, Seq, Skip, Snapshot, Stable, Void, Vol,
+    binary::{BinaryFrame, BinaryKind},
+};
+
+use super::{Effects, Event, Session, connection::ControlFull};
+use crate::{
+    Env,
+    delivery::{Accepted, Put, Refused},
+    env::millis,
+    token::Principal,
+};
+
+impl Session {
+    pub(super) fn handle_frame(
+        &mut self,
+        id: ConnectionId,
+        frame: Frame,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_serving()) else {
+            return;
+        };
+        if let Some(replaced) = connection.replaces.take() {
+            self.close(replaced, CloseCode::Moved, effects);
+        }
+        let is_host = self.connections.get(&id).is_some_and(super::Connection::is_host);
+        match frame {
+            Frame::Msg(msg) => self.handle_msg(id, msg, env, effects),
+            Frame::Vol(vol) => self.handle_vol(id, vol, env, effects),
+            Frame::Ack(ack) => self.handle_ack(id, &ack.pos, effects),
+            Frame::Void(void) => self.handle_void(id, void, env, effects),
+            Frame::Skip(skip) => self.handle_skip(id, &skip, env, effects),
+            Frame::EpochFrame(epoch) => {
+                let base = Position::new(epoch.new, epoch.base);
+                self.handle_epoch(id, epoch.ch, base, env, effects);
+            }
+            Frame::Open(open) => self.handle_open(id, &open, effects),
+            Frame::Ping(ping) => self.control(id, Pong { n: ping.n, t: ping.t }, effects),
+            Frame::Pong(_) => {}
+            Frame::TokenConfirm(confirm) => self.confirm_token(id, &confirm.token, env, effects),
+            Frame::Snapshot(snapshot) if !is_host => self.handle_snapshot(id, snapshot, effects),
+            Frame::PairNonce(nonce) if is_host => self.pair_nonce(&nonce, env, effects),
+            Frame::PairDecision(decision) if is_host => self.pair_decision(&decision, env, effects),
+            Frame::DeviceList(_) if is_host => self.mark_devices(effects),
+            Frame::DeviceRevoke(revoke) if is_host => self.revoke(revoke.member, env, effects),
+            other => self.protocol_error(id, &format!("{} is not yours to send", other.kind()), effects),
+        }
+    }
+
+    /// Closes a connection that broke the protocol.
+    pub fn protocol_error(&mut self, id: ConnectionId, cause: &str, effects: &mut Effects) {
+        effects.events.push(Event::ProtocolError { cause: cause.to_owned() });
+        self.close(id, CloseCode::ProtocolError, effects);
+    }
+
+    pub(super) fn control(
+        &mut self,
+        id: ConnectionId,
+        frame: impl Into<Frame>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match connection.send(frame) {
+            Ok(()) => effects.wake.push(id),
+            Err(ControlFull) => self.close(id, CloseCode::SlowConsumer, effects),
+        }
+    }
+
+    fn handle_msg(&mut self, id: ConnectionId, mut msg: Msg, env: &Env<'_>, effects: &mut Effects) {
+        let position = Position::new(msg.epoch, msg.seq);
+        let Some(verdict) =
+            self.judge_message(id, msg.ch, position, msg.p.text().as_bytes(), env, effects)
+        else {
+            return;
+        };
+        if verdict == Accepted::Appended {
+            msg.at = Some(env.now.unix_ms);
+            msg.from = Some(self.from(id));
+            let state = self.channel(msg.ch, env.policy);
+            if let Some(key) = &msg.key {
+                state.volatiles.outdate(key);
+            }
+            state.log.append(&msg, env.now.mono);
+            let bytes = msg.p.text().len();
+            self.after_append(msg.ch, bytes, effects);
+        }
+        self.owe_ack(id, msg.ch, env, effects);
+    }
+
+    pub(super) fn handle_binary(
+        &mut self,
+        id: ConnectionId,
+        frame: BinaryFrame,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get(&id).filter(|c| c.is_serving()) else { return };
+        let Some((ch, epoch)) = connection.opened.get(&frame.channel).copied() else {
+            return self.protocol_error(id, "binary frame of a channel that was not opened", effects);
+        };
+        if frame.kind == BinaryKind::Vol {
+            return self.protocol_error(id, "volatile messages are text in this version", effects);
+        }
+        let position = Position::new(epoch, frame.seq);
+        let Some(verdict) = self.judge_message(id, ch, position, &frame.payload, env, effects)
+        else {
+            return;
+        };
+        if verdict == Accepted::Appended {
+            let header = self.binary_header(id, env);
+            let bytes = frame.payload.len();
+            let log = &mut self.channel(ch, env.policy).log;
+            log.append_binary(position, header, frame.payload, env.now.mono);
+            self.after_append(ch, bytes, effects);
+        }
+        self.owe_ack(id, ch, env, effects);
+    }
+
+    fn binary_header(&self, id: ConnectionId, env: &Env<'_>) -> String {
+        let from = self.from(id);
+        let member = from.member.map_or(String::new(), |m| format!("\"member\":\"{m}\","));
+        let (at, connection) = (env.now.unix_ms, from.connection);
+        format!("{{\"at\":{at},\"from\":{{{member}\"connection\":\"{connection}\"}}}}")
+    }
+
+    fn from(&self, id: ConnectionId) -> belay_wire::From {
+        let member = self.connections.get(&id).and_then(super::Connection::member);
+        belay_wire::From { member, connection: id }
+    }
+
+    /// Permission, rate, size and place of a message. `None`: it was refused or is ignored.
+    fn judge_message(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        position: Position,
+        payload: &[u8],
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) -> Option<Accepted> {
+        let connection = self.connections.get_mut(&id)?;
+        if let Some((epoch, expect)) = connection.nacked.get(&ch).copied() {
+            if epoch == position.epoch && position.seq > expect {
+                return None;
+            }
+            connection.nacked.remove(&ch);
+        }
+        let refusal = if !connection.writes(ch) {
+            Some((NackReason::NotAllowed, None))
+        } else if payload.len() > connection.message_bytes_max() {
+            Some((NackReason::TooLarge, None))
+        } else {
+            let taken = connection.rate.take(env.now.mono);
+            taken.err().map(|wait| (NackReason::RateLimited, Some(millis(wait).max(1))))
+        };
+        let exists = ch.member().is_none_or(|m| self.member_exists(m));
+        let verdict = match refusal {
+            Some((reason, retry)) => Err((Refused { reason, expect: position.seq }, retry)),
+            None if !exists => {
+                Err((Refused { reason: NackReason::NotAllowed, expect: position.seq }, None))
+            }
+            None => {
+                let judged = self.channel(ch, env.policy).log.judge(position, payload);
+                judged.map_err(|refused| (refused, retry_of(refused.reason)))
+            }
+        };
+        match verdict {
+            Ok(accepted) => Some(accepted.unwrap_or(Accepted::Appended)),
+            Err((refused, retry_ms)) => {
+                self.nack(id, ch, position.epoch, refused, retry_ms, effects);
+                None
+            }
+        }
+    }
+
+    fn nack(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        epoch: Epoch,
+        refused: Refused,
+        retry_ms: Option<u64>,
+        effects: &mut Effects,
+    ) {
+        effects.events.push(Event::MessageRefused { reason: refused.reason });
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.nacked.insert(ch, (epoch, refused.expect));
+        }
+        let (expect, reason) = (Some(refused.expect), refused.reason);
+        self.control(id, Nack { ch, epoch: Some(epoch), expect, reason, retry_ms }, effects);
+    }
+
+    fn after_append(&mut self, ch: Channel, bytes: usize, effects: &mut Effects) {
+        effects.events.push(Event::MessageStored { bytes });
+        effects.wake.extend(self.readers_of(ch));
+    }
+
+    fn owe_ack(&mut self, id: ConnectionId, ch: Channel, env: &Env<'_>, effects: &mut Effects) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.owe_ack(ch, env.now.mono);
+            effects.wake.push(id);
+        }
+    }
+
+    fn handle_vol(&mut self, id: ConnectionId, vol: Vol, env: &Env<'_>, effects: &mut Effects) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let (ch, size) = (vol.ch, vol.p.text().len());
+        if !connection.writes(ch) || size > connection.message_bytes_max() {
+            return self.protocol_error(id, "volatile message not allowed here", effects);
+        }
+        if vol.key.len() > belay_wire::KEY_BYTES_MAX {
+            return self.protocol_error(id, "key of a volatile message is too long", effects);
+        }
+        if ch.member().is_some_and(|m| !self.member_exists(m)) {
+            return;
+        }
+        match self.channel(ch, env.policy).volatiles.put(vol) {
+            Put::Kept => {}
+            Put::Replaced => effects.events.push(Event::VolatileReplaced),
+            Put::Outdated => return,
+        }
+        effects.wake.extend(self.readers_of(ch));
+    }
+
+    fn handle_ack(&mut self, id: ConnectionId, positions: &Positions, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let clamped = connection.window.acknowledge(positions);
+        effects.wake.push(id);
+        for (channel, position) in clamped {
+            let writer = match channel {
+                Channel::Down => continue,
+                Channel::DownTo(_) => Principal::Host,
+                Channel::Up(member) => Principal::Member(member),
+            };
+            if let (Channel::Up(_), Some(state)) = (channel, self.channels.get_mut(&channel)) {
+                state.log.applied(position);
+            }
+            if let Some(writer) = self.connection_of(writer).map(|c| c.id) {
+                let pos = Positions::from([(channel, position)]);
+                self.control(writer, Stable { pos }, effects);
+            }
+        }
+    }
+
+    fn handle_void(&mut self, id: ConnectionId, void: Void, env: &Env<'_>, effects: &mut Effects) {
+        let (ch, position) = (void.ch, Position::new(void.epoch, void.seq));
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.nacked.remove(&ch);
+        }
+        if let Some(Accepted::Appended) = self.judge_message(id, ch, position, b"", env, effects) {
+            self.channel(ch, env.policy).log.void(void, env.now.mono);
+            effects.wake.extend(self.readers_of(ch));
+        }
+        self.owe_ack(id, ch, env, effects);
+    }
+
+    fn handle_skip(&mut self, id: ConnectionId, skip: &Skip, env: &Env<'_>, effects: &mut Effects) {
+        let writes = self.connections.get_mut(&id).is_some_and(|c| {
+            c.nacked.remove(&skip.ch);
+            c.writes(skip.ch)
+        });
+        if !writes {
+            return self.protocol_error(id, "skip of a channel that is not yours", effects);
+        }
+        let log = &mut self.channel(skip.ch, env.policy).log;
+        if log.head().is_some_and(|h| h.epoch == skip.epoch && h.seq < skip.to) {
+            log.skip(skip.ch, skip.to, &skip.reason, env.now.mono);
+            effects.wake.extend(self.readers_of(skip.ch));
+        }
+        self.owe_ack(id, skip.ch, env, effects);
+    }
+
+    fn handle_epoch(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        base: Position,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let writes = self.connections.get_mut(&id).is_some_and(|c| {
+            c.nacked.remove(&ch);
+            c.writes(ch)
+        });
+        if !writes || base.seq == Seq::ZERO {
+            return self.protocol_error(id, "epoch of a channel that is not yours", effects);
+        }
+        let head = self.channel(ch, env.policy).log.announce(ch, base, env.now.mono);
+        if head.epoch != base.epoch {
+            let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
+            return self.nack(id, ch, base.epoch, refused, None, effects);
+        }
+        effects.wake.extend(self.readers_of(ch));
+        self.owe_ack(id, ch, env, effects);
+    }
+
+    fn handle_open(&mut self, id: ConnectionId, open: &belay_wire::Open, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.writes(open.ch) || connection.opened.len() >= belay_wire::BINARY_CHANNELS_MAX {
+            return self.protocol_error(id, "open of a channel that is not yours", effects);
+        }
+        connection.opened.insert(open.id, (open.ch, open.epoch));
+    }
+
+    fn handle_snapshot(&mut self, id: ConnectionId, mut snapshot: Snapshot, effects: &mut Effects) {
+        snapshot.from = self.connections.get(&id).and_then(super::Connection::member);
+        match self.connection_of(Principal::Host).map(|c| c.id) {
+            Some(host) => self.control(host, snapshot, effects),
+            None => {
+                let (ch, reason) = (Channel::Down, NackReason::HostOffline);
+                let nack = Nack { ch, epoch: None, expect: None, reason, retry_ms: None };
+                self.control(id, nack, effects);
+            }
+        }
+    }
+}
+
+fn retry_of(reason: NackReason) -> Option<u64> {
+    matches!(reason, NackReason::Full | NackReason::Busy).then_some(1_000)
+}

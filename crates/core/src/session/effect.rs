@@ -1,0 +1,149 @@
+//! What goes into a session and what comes out.
+
+use belay_wire::{
+    CloseCode, ConnectionId, Frame, MemberId, RequestId,
+    binary::BinaryFrame,
+    pair::{CodeMade, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
+};
+
+use super::attach::Attach;
+use crate::SessionRecord;
+
+/// An HTTP call that waits for an answer; chosen by the caller, unique per node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(pub u64);
+
+/// What can happen to a session.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection sent `auth` with a token of this session.
+    Attach(Box<Attach>),
+    /// What an attach needed to be stored is stored.
+    Admit(Box<Attach>),
+    /// A connection ended.
+    Detach { connection: ConnectionId },
+    /// A text frame of a connection.
+    Frame { connection: ConnectionId, frame: Box<Frame> },
+    /// A binary frame of a connection.
+    Binary { connection: ConnectionId, frame: BinaryFrame },
+    /// The host asks for a new join lease.
+    NewCode { waiter: WaiterId },
+    /// A phone redeems the join lease.
+    StartPair { waiter: WaiterId, start: Box<StartPair>, address: String },
+    /// A phone opens its commitment.
+    RevealPair { waiter: WaiterId, request: RequestId, reveal: Box<RevealPair> },
+    /// An HTTP call was answered or hung up.
+    WaiterGone { waiter: WaiterId },
+    /// An operator or the command line revokes a device.
+    Revoke { member: MemberId },
+    /// The second place has a revocation, too.
+    RevokeDurable { member: MemberId },
+    /// Time passed.
+    Tick,
+}
+
+/// What must happen outside, in this order: store `save`, then do `then`; wake the connections
+/// that have something to pull.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be stored before `then` is done.
+    pub save: Option<SessionRecord>,
+    /// What follows the save, or happens at once if there is none.
+    pub then: Vec<Effect>,
+    /// Connections with something to pull.
+    pub wake: Vec<ConnectionId>,
+    /// What happened, for logs and metrics.
+    pub events: Vec<Event>,
+}
+
+/// One thing to do outside.
+#[derive(Debug)]
+pub enum Effect {
+    /// Give this back to the session.
+    Feed(Input),
+    /// Close a socket after its `bye`.
+    Close { connection: ConnectionId, code: CloseCode },
+    /// Answer an HTTP call.
+    Answer { waiter: WaiterId, answer: Result<PairAnswer, PairError> },
+    /// Put a revocation in the second place.
+    Revoke { member: MemberId },
+}
+
+/// A good answer to an HTTP call.
+#[derive(Debug, Clone)]
+pub enum PairAnswer {
+    Code(CodeMade),
+    Started(PairStarted),
+    Paired(Paired),
+}
+
+/// Why a pairing step failed, with what a person should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum PairError {
+    #[error("this pairing link or code has expired; show a new one on the desktop")]
+    CodeExpired,
+    #[error("this code is wrong; compare it with the one on the desktop")]
+    CodeWrong,
+    #[error("this pairing link was used before; show a new one on the desktop")]
+    CodeUsed,
+    #[error("too many wrong codes; show a new one on the desktop")]
+    CodeBurnt,
+    #[error("the desktop is not connected to the relay; start it and try again")]
+    HostOffline,
+    #[error("{used} of {allowed} devices are paired; remove one on the desktop first")]
+    DeviceLimit { used: usize, allowed: usize },
+    #[error("two devices used this link at the same time, so both were denied; if it was not you twice, somebody saw your code")]
+    Conflict,
+    #[error("the key does not match what the phone announced; somebody may sit in between, so nothing was paired")]
+    Mismatch,
+    #[error("the desktop declined")]
+    Rejected,
+    #[error("nobody approved on the desktop in time; show a new code and try again")]
+    ApprovalExpired,
+    #[error("this pairing has ended or the relay restarted; show a new code on the desktop")]
+    RequestUnknown,
+    #[error("too many calls wait for this pairing")]
+    TooManyWaiters,
+}
+
+impl PairError {
+    /// A stable name for bodies and metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::CodeExpired => "code_expired",
+            Self::CodeWrong => "code_wrong",
+            Self::CodeUsed => "code_used",
+            Self::CodeBurnt => "code_burnt",
+            Self::HostOffline => "host_offline",
+            Self::DeviceLimit { .. } => "device_limit",
+            Self::Conflict => "pair_conflict",
+            Self::Mismatch => "key_mismatch",
+            Self::Rejected => "rejected",
+            Self::ApprovalExpired => "approval_expired",
+            Self::RequestUnknown => "request_unknown",
+            Self::TooManyWaiters => "too_many_waiters",
+        }
+    }
+}
+
+/// What happened, once, typed; logs and metrics are made from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Attached { connection: ConnectionId, is_host: bool, resumed: bool },
+    Detached { connection: ConnectionId, is_host: bool },
+    Refused { code: CloseCode, cause: &'static str },
+    Closed { connection: ConnectionId, code: CloseCode },
+    PairingStarted { request: RequestId },
+    PairingEnded { request: RequestId, outcome: PairOutcome },
+    CodeMade,
+    CodeMissed { burnt: bool },
+    DeviceRevoked { member: MemberId, cause: &'static str },
+    TokenCommitted { ahead: bool },
+    ClientWentBack,
+    MessageStored { bytes: usize },
+    MessageRefused { reason: belay_wire::NackReason },
+    GapTold { reason: String },
+    VolatileReplaced,
+    CommandsExpired { count: usize },
+    ProtocolError { cause: String },
+}

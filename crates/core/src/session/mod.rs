@@ -1,0 +1,229 @@
+//! One session: a host and the members that may talk with it.
+//!
+//! `handle(input, env) -> effects` is the only way to change it. Frames for a connection are not
+//! effects: they wait in the session and are taken by [`Session::pull`] when the socket can be
+//! written, so a slow socket holds a cursor, never a queue of messages.
+
+mod attach;
+mod connection;
+mod delivery;
+mod device;
+mod effect;
+mod pairing;
+mod pull;
+
+use std::{
+    collections::BTreeMap,
+    time::Instant,
+};
+
+use belay_wire::{
+    Channel, ConnectionId, MemberId, SessionId,
+    pair::{HostInfo, SessionCreated},
+};
+
+use crate::{
+    Env, HostRecord, SessionRecord, TokenState,
+    delivery::{Log, LogLimits, Volatiles},
+    env::{Policy, draw},
+    token::{Claims, Principal},
+};
+
+pub use attach::Attach;
+pub use connection::{Connection, ControlFull};
+pub use effect::{Effect, Effects, Event, Input, PairAnswer, PairError, WaiterId};
+pub use pairing::LeaseKey;
+pub use pull::{OutFrame, Pulled};
+
+/// A channel in use.
+#[derive(Debug)]
+pub(crate) struct ChannelState {
+    pub(crate) log: Log,
+    pub(crate) volatiles: Volatiles,
+}
+
+/// A session in memory: its record and what is live.
+#[derive(Debug)]
+pub struct Session {
+    record: SessionRecord,
+    connections: BTreeMap<ConnectionId, Connection>,
+    channels: BTreeMap<Channel, ChannelState>,
+    pairing: Option<pairing::PairRequest>,
+    outcomes: Vec<pairing::Remembered>,
+    /// When the host's last connection ended, Unix milliseconds.
+    host_seen_at: u64,
+}
+
+impl Session {
+    /// Makes a session and its first join lease. The record must be stored before the answer is
+    /// told.
+    pub fn create(host: HostInfo, env: &mut Env<'_>) -> (Self, SessionCreated) {
+        let id = SessionId::from_bytes(draw(env.entropy));
+        let nonce = draw(env.entropy);
+        let claims = Claims {
+            session: id,
+            principal: Principal::Host,
+            issued_at: env.now.unix_ms,
+            generation: 1,
+            nonce,
+        };
+        let record = SessionRecord {
+            id,
+            version: 1,
+            created_at: env.now.unix_ms,
+            host: HostRecord {
+                name: host.name,
+                platform: host.platform,
+                key: host.public_key,
+                token: TokenState {
+                    generation: 1,
+                    nonce: crate::token::token_hash(env.hash_key, &nonce),
+                    committed_at: env.now.unix_ms,
+                },
+                seen_at: env.now.unix_ms,
+            },
+            devices: Vec::new(),
+            lease: None,
+        };
+        let mut session = Self::load(record);
+        let made = session.make_lease(env);
+        session.record.version = 1;
+        let created = SessionCreated {
+            session: id,
+            host_token: env.keys.mint(&claims),
+            rendezvous: made.rendezvous,
+            code: made.code,
+            expires_at: made.expires_at,
+        };
+        (session, created)
+    }
+
+    /// Brings a stored session back to life, with nobody connected and empty logs.
+    pub fn load(record: SessionRecord) -> Self {
+        let host_seen_at = record.host.seen_at;
+        Self {
+            record,
+            connections: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            pairing: None,
+            outcomes: Vec::new(),
+            host_seen_at,
+        }
+    }
+
+    /// The stored part.
+    pub fn record(&self) -> &SessionRecord {
+        &self.record
+    }
+
+    /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
+    pub fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.pairing.is_none()
+    }
+
+    /// Applies one input.
+    pub fn handle(&mut self, input: Input, env: &mut Env<'_>) -> Effects {
+        let mut effects = Effects::default();
+        match input {
+            Input::Attach(attach) => self.attach(*attach, env, &mut effects),
+            Input::Admit(attach) => self.admit(*attach, env, &mut effects),
+            Input::Detach { connection } => self.detach(connection, env, &mut effects),
+            Input::Frame { connection, frame } => {
+                self.handle_frame(connection, *frame, env, &mut effects);
+            }
+            Input::Binary { connection, frame } => {
+                self.handle_binary(connection, frame, env, &mut effects);
+            }
+            Input::NewCode { waiter } => self.new_code(waiter, env, &mut effects),
+            Input::StartPair { waiter, start, address } => {
+                self.start_pair(waiter, *start, address, env, &mut effects);
+            }
+            Input::RevealPair { waiter, request, reveal } => {
+                self.reveal_pair(waiter, request, &reveal, env, &mut effects);
+            }
+            Input::WaiterGone { waiter } => self.waiter_gone(waiter, &mut effects),
+            Input::Revoke { member } => self.revoke(member, env, &mut effects),
+            Input::RevokeDurable { member } => self.revoke_durable(member, &mut effects),
+            Input::Tick => self.tick(env, &mut effects),
+        }
+        effects
+    }
+
+    /// When [`Input::Tick`] is due next.
+    pub fn next_deadline(&self, policy: &Policy) -> Option<Instant> {
+        let logs = self.channels.values().filter_map(|c| c.log.expires_at());
+        let windows = self
+            .connections
+            .values()
+            .filter_map(|c| c.window.full_since())
+            .map(|since| since + policy.slow_consumer_after);
+        let pairing = self.pairing.as_ref().map(|p| p.deadline());
+        let outcomes = self.outcomes.iter().map(|o| o.until);
+        logs.chain(windows).chain(pairing).chain(outcomes).min()
+    }
+
+    fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
+        self.expire_pairing(env, effects);
+        let now = env.now.mono;
+        for (channel, state) in &mut self.channels {
+            let expired = state.log.expire(now);
+            if expired > 0 && matches!(channel, Channel::Up(_)) {
+                effects.events.push(Event::CommandsExpired { count: expired });
+            }
+        }
+        let slow: Vec<_> = self
+            .connections
+            .values()
+            .filter(|c| {
+                let full = c.window.full_since();
+                full.is_some_and(|t| now.duration_since(t) >= env.policy.slow_consumer_after)
+            })
+            .map(|c| c.id)
+            .collect();
+        for connection in slow {
+            self.close(connection, belay_wire::CloseCode::SlowConsumer, effects);
+        }
+    }
+
+    /// The open connection of a principal.
+    fn connection_of(&self, principal: Principal) -> Option<&Connection> {
+        self.connections.values().find(|c| c.principal == principal && c.is_serving())
+    }
+
+    fn connection_of_mut(&mut self, principal: Principal) -> Option<&mut Connection> {
+        self.connections.values_mut().find(|c| c.principal == principal && c.is_serving())
+    }
+
+    fn host(&mut self) -> Option<&mut Connection> {
+        self.connection_of_mut(Principal::Host)
+    }
+
+    /// The readers of a channel that are connected.
+    fn readers_of(&self, channel: Channel) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.connections
+            .values()
+            .filter(move |c| c.is_serving() && c.reads(channel))
+            .map(|c| c.id)
+    }
+
+    fn channel(&mut self, channel: Channel, policy: &Policy) -> &mut ChannelState {
+        self.channels.entry(channel).or_insert_with(|| ChannelState {
+            log: Log::new(limits_of(channel, policy)),
+            volatiles: Volatiles::default(),
+        })
+    }
+
+    fn member_exists(&self, member: MemberId) -> bool {
+        self.record.active_devices().any(|d| d.member == member)
+    }
+}
+
+fn limits_of(channel: Channel, policy: &Policy) -> LogLimits {
+    let keep_unapplied = !channel.is_written_by_host();
+    LogLimits {
+        messages: policy.log_messages,
+        bytes: policy.log_bytes,
+        age: if keep_unapplied { policy.command_ttl } else { policy.log_age },
+        keep_unapplied,
+    }
+}

@@ -1,0 +1,257 @@
+//! What a connection writes next: control first, then channels by deficit round robin, then
+//! volatile messages and acknowledgements.
+
+use std::time::{Duration, Instant};
+
+use belay_wire::{
+    Ack, Channel, ConnectionId, Frame, Live, Open, Positions,
+    binary::{BinaryFrame, BinaryKind},
+};
+use bytes::Bytes;
+
+use super::{ChannelState, Connection, Session, connection::Reader};
+use crate::{
+    Env,
+    delivery::{Next, Record, RecordKind},
+};
+
+/// Bytes that one channel may send before the next one's turn.
+const QUANTUM: usize = 16 * 1024;
+/// Bytes after which a batch is written before more is taken.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Acknowledgements to a writer wait at most this long for company.
+const ACK_DELAY: Duration = Duration::from_millis(20);
+/// Messages after which an acknowledgement does not wait.
+const ACK_MESSAGES: usize = 32;
+
+/// One frame to write.
+#[derive(Debug, Clone)]
+pub enum OutFrame {
+    /// UTF-8 text.
+    Text(Bytes),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl OutFrame {
+    /// Size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(bytes) | Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Tells whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A batch to write with one flush.
+#[derive(Debug, Default)]
+pub struct Pulled {
+    pub frames: Vec<OutFrame>,
+    pub bytes: usize,
+    /// More is ready: pull again after the write.
+    pub more: bool,
+    /// Gaps that were told in this batch.
+    pub gaps: Vec<String>,
+}
+
+impl Pulled {
+    fn text(&mut self, frame: impl Into<Frame>) {
+        self.push(OutFrame::Text(frame.into().encode().into()));
+    }
+
+    fn push(&mut self, frame: OutFrame) {
+        self.bytes += frame.len();
+        self.frames.push(frame);
+    }
+}
+
+impl Session {
+    /// Takes what this connection may be written now, within one batch.
+    pub fn pull(&mut self, id: ConnectionId, env: &Env<'_>) -> Pulled {
+        let mut out = Pulled::default();
+        let (presence, devices) = self.due_state(id, env);
+        let Some(connection) = self.connections.get_mut(&id) else { return out };
+        while let Some(frame) = connection.control.pop_front() {
+            if let Frame::Gap(gap) = &frame {
+                out.gaps.push(gap.reason.clone());
+            }
+            out.text(frame);
+        }
+        if !connection.is_serving() {
+            return out;
+        }
+        if let Some(presence) = presence {
+            out.text(presence);
+        }
+        if let Some(devices) = devices {
+            out.text(devices);
+        }
+        pull_channels(connection, &mut self.channels, env.now.mono, &mut out);
+        pull_acks(connection, &self.channels, env.now.mono, &mut out);
+        out
+    }
+
+    fn due_state(
+        &mut self,
+        id: ConnectionId,
+        env: &Env<'_>,
+    ) -> (Option<belay_wire::Presence>, Option<belay_wire::DeviceListed>) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_serving()) else {
+            return (None, None);
+        };
+        let presence_due = std::mem::take(&mut connection.presence_due);
+        let devices_due = std::mem::take(&mut connection.devices_due);
+        let is_host = connection.is_host();
+        (
+            presence_due.then(|| self.presence(is_host)),
+            devices_due.then(|| self.device_list(env.policy.devices_max)),
+        )
+    }
+
+    /// When this connection has something to write although nothing happens: acknowledgements that
+    /// wait for company.
+    pub fn pull_deadline(&self, id: ConnectionId) -> Option<Instant> {
+        let connection = self.connections.get(&id)?;
+        connection.ack_due.values().min().map(|since| *since + ACK_DELAY)
+    }
+
+    /// Where this connection's reader was written up to, for the relay's ping.
+    pub fn top(&self, id: ConnectionId) -> Positions {
+        let Some(connection) = self.connections.get(&id) else { return Positions::new() };
+        let at = |r: &Reader| r.cursor.at().map(|position| (r.channel, position));
+        connection.readers.iter().filter_map(at).collect()
+    }
+}
+
+type Channels = std::collections::BTreeMap<Channel, ChannelState>;
+
+fn pull_channels(
+    connection: &mut Connection,
+    channels: &mut Channels,
+    now: Instant,
+    out: &mut Pulled,
+) {
+    let mut readers = std::mem::take(&mut connection.readers);
+    let mut busy = true;
+    while busy && out.bytes < BATCH_BYTES {
+        busy = false;
+        for reader in &mut readers {
+            let Some(state) = channels.get(&reader.channel) else { continue };
+            reader.deficit = (reader.deficit + QUANTUM).min(2 * QUANTUM);
+            busy |= pull_reader(connection, reader, state, now, out);
+        }
+    }
+    out.more = out.bytes >= BATCH_BYTES;
+    pull_live(connection, &readers, channels, out);
+    if !readers.is_empty() {
+        readers.rotate_left(1);
+    }
+    connection.readers = readers;
+}
+
+/// Sends one channel's share; tells whether there is more of it.
+fn pull_reader(
+    connection: &mut Connection,
+    reader: &mut Reader,
+    state: &ChannelState,
+    now: Instant,
+    out: &mut Pulled,
+) -> bool {
+    loop {
+        match reader.cursor.next(reader.channel, &state.log) {
+            Next::Wait => {
+                reader.deficit = 0;
+                let at = reader.cursor.at();
+                reader.stamp = state.volatiles.since(reader.stamp, at, |bytes| {
+                    out.push(OutFrame::Text(bytes.clone()));
+                });
+                return false;
+            }
+            Next::Gap(gap) => {
+                out.gaps.push(gap.reason.clone());
+                out.text(gap);
+            }
+            Next::Record(record) => {
+                let len = record.bytes.len();
+                if !connection.window.has_room(len) {
+                    connection.window.note_full(now);
+                    return false;
+                }
+                if len > reader.deficit && reader.deficit < QUANTUM {
+                    return true;
+                }
+                reader.deficit = reader.deficit.saturating_sub(len);
+                send_record(connection, reader.channel, record, out);
+                let position = record.position;
+                connection.window.sent(reader.channel, position, len);
+                reader.cursor.advance(position);
+                if out.bytes >= BATCH_BYTES {
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+fn send_record(connection: &mut Connection, ch: Channel, record: &Record, out: &mut Pulled) {
+    let RecordKind::Binary { header } = &record.kind else {
+        return out.push(OutFrame::Text(record.bytes.clone()));
+    };
+    let epoch = record.position.epoch;
+    let known = connection.announced.iter().position(|a| *a == (ch, epoch));
+    let at = known.unwrap_or_else(|| {
+        connection.announced.push((ch, epoch));
+        connection.announced.len() - 1
+    });
+    let id = u32::try_from(at).unwrap_or(u32::MAX);
+    if known.is_none() {
+        out.text(Open { id, ch, epoch });
+    }
+    let frame = BinaryFrame {
+        kind: BinaryKind::Msg,
+        channel: id,
+        seq: record.position.seq,
+        header: Some(header.clone()),
+        payload: record.bytes.clone(),
+    };
+    out.push(OutFrame::Binary(frame.encode()));
+}
+
+/// Says once that replay is over.
+fn pull_live(
+    connection: &mut Connection,
+    readers: &[Reader],
+    channels: &Channels,
+    out: &mut Pulled,
+) {
+    let at_head =
+        |r: &Reader| channels.get(&r.channel).is_none_or(|state| r.cursor.is_at_head(&state.log));
+    if connection.live_due && readers.iter().all(at_head) {
+        connection.live_due = false;
+        let at = |r: &Reader| r.cursor.at().map(|position| (r.channel, position));
+        out.text(Live { pos: readers.iter().filter_map(at).collect() });
+    }
+}
+
+fn pull_acks(connection: &mut Connection, channels: &Channels, now: Instant, out: &mut Pulled) {
+    let due = |since: &Instant| now.saturating_duration_since(*since) >= ACK_DELAY;
+    let ready = connection.ack_count >= ACK_MESSAGES
+        || !out.frames.is_empty()
+        || connection.ack_due.values().any(due);
+    if connection.ack_due.is_empty() || !ready {
+        return;
+    }
+    let owed = std::mem::take(&mut connection.ack_due);
+    connection.ack_count = 0;
+    let pos: Positions = owed
+        .into_keys()
+        .filter_map(|ch| channels.get(&ch)?.log.head().map(|head| (ch, head)))
+        .collect();
+    if !pos.is_empty() {
+        out.text(Ack { pos });
+    }
+}
