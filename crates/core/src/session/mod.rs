@@ -118,7 +118,10 @@ impl Session {
 
     /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
     pub fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.pairing.is_none()
+        self.connections.is_empty()
+            && self.pairing.is_none()
+            && self.outcomes.is_empty()
+            && self.channels.values().all(|c| c.log.bytes() == 0)
     }
 
     /// Applies one input.

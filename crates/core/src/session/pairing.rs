@@ -493,6 +493,11 @@ impl Session {
         self.end_pairing(outcome, Err(error), env, effects);
     }
 
+    /// Tells whether a pairing is pending or remembered here.
+    pub fn knows_pairing(&self, id: RequestId) -> bool {
+        self.pairing.as_ref().is_some_and(|r| r.id == id) || self.outcomes.iter().any(|o| o.id == id)
+    }
+
     /// How many HTTP calls wait for this session's pairing.
     pub fn waiters(&self) -> usize {
         self.pairing.as_ref().map_or(0, |r| r.start_waiters.len() + r.reveal_waiters.len())

@@ -1,0 +1,51 @@
+//! One process per data folder.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    path::Path,
+};
+
+use super::DiskError;
+
+/// Holds a data folder; released when dropped and when the process dies in any way.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Makes the folder if it is missing and takes its lock.
+    ///
+    /// # Errors
+    /// [`DiskError::InUse`] names the process that holds it.
+    pub fn take(folder: &Path) -> Result<Self, DiskError> {
+        std::fs::create_dir_all(folder).map_err(|e| DiskError::io(folder, e))?;
+        let path = folder.join("lock");
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|e| DiskError::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let _ = file.read_to_string(&mut text);
+                let pid = text.trim().parse().ok();
+                return Err(DiskError::InUse { folder: folder.to_owned(), pid });
+            }
+            Err(TryLockError::Error(e)) => return Err(DiskError::io(&path, e)),
+        }
+        let note = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note(&mut file).map_err(|e| DiskError::io(&path, e))?;
+        Ok(Self { _file: file })
+    }
+}

@@ -1,0 +1,222 @@
+//! Sessions as rows that a person can read with `sqlite3`.
+
+use std::str::FromStr;
+
+use belay_core::{
+    DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState,
+    ports::StoreError,
+};
+use belay_wire::{PublicKey, SessionId, pair::DeviceInfo};
+use sqlx::{
+    Row, SqliteConnection,
+    sqlite::SqliteRow,
+};
+
+/// Schema of version [`SCHEMA_VERSION`].
+pub(super) const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS sessions (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, created_at INTEGER NOT NULL,
+  host_name TEXT NOT NULL, host_platform TEXT NOT NULL, host_sign TEXT NOT NULL,
+  host_agree TEXT NOT NULL, host_generation INTEGER NOT NULL, host_nonce_hash BLOB NOT NULL,
+  host_committed_at INTEGER NOT NULL, host_seen_at INTEGER NOT NULL,
+  lease_rendezvous_hash BLOB, lease_code_hash BLOB, lease_code_prefix TEXT,
+  lease_expires_at INTEGER, lease_tries INTEGER, lease_taken INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_rendezvous ON sessions(lease_rendezvous_hash);
+CREATE INDEX IF NOT EXISTS sessions_code ON sessions(lease_code_prefix);
+CREATE INDEX IF NOT EXISTS sessions_created ON sessions(created_at, id);
+CREATE TABLE IF NOT EXISTS devices (
+  session TEXT NOT NULL, place INTEGER NOT NULL, member TEXT NOT NULL, name TEXT NOT NULL,
+  platform TEXT NOT NULL, sign TEXT, agree TEXT, generation INTEGER NOT NULL,
+  nonce_hash BLOB NOT NULL, committed_at INTEGER NOT NULL, added_at INTEGER NOT NULL,
+  seen_at INTEGER NOT NULL, revoked_at INTEGER, PRIMARY KEY (session, place)
+) STRICT, WITHOUT ROWID;
+";
+
+/// Kept in SQLite's `user_version`.
+pub(super) const SCHEMA_VERSION: i64 = 1;
+
+fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn damaged(what: impl std::fmt::Display) -> StoreError {
+    StoreError::Damaged(what.to_string())
+}
+
+pub(super) fn unavailable(e: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(e.to_string())
+}
+
+/// Writes the next version; `false` if another version is stored.
+pub(super) async fn save(
+    connection: &mut SqliteConnection,
+    record: &SessionRecord,
+) -> Result<bool, sqlx::Error> {
+    const INSERT: &str = "INSERT OR IGNORE INTO sessions VALUES
+        (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
+    const UPDATE: &str = "UPDATE sessions SET version=?2, created_at=?3, host_name=?4,
+        host_platform=?5, host_sign=?6, host_agree=?7, host_generation=?8, host_nonce_hash=?9,
+        host_committed_at=?10, host_seen_at=?11, lease_rendezvous_hash=?12, lease_code_hash=?13,
+        lease_code_prefix=?14, lease_expires_at=?15, lease_tries=?16, lease_taken=?17
+        WHERE id=?1 AND version=?2-1";
+    if record.version == 0 {
+        return Ok(false);
+    }
+    let (host, lease) = (&record.host, record.lease.as_ref());
+    let prefix = lease.map(|l| String::from_utf8_lossy(&l.code_prefix).into_owned());
+    let changed = sqlx::query(if record.version == 1 { INSERT } else { UPDATE })
+        .bind(record.id.to_string())
+        .bind(int(record.version))
+        .bind(int(record.created_at))
+        .bind(&host.name)
+        .bind(&host.platform)
+        .bind(host.key.sign.to_string())
+        .bind(host.key.agree.to_string())
+        .bind(int(host.token.generation))
+        .bind(host.token.nonce.0.to_vec())
+        .bind(int(host.token.committed_at))
+        .bind(int(host.seen_at))
+        .bind(lease.map(|l| l.rendezvous.0.to_vec()))
+        .bind(lease.map(|l| l.code.0.to_vec()))
+        .bind(prefix)
+        .bind(lease.map(|l| int(l.expires_at)))
+        .bind(lease.map(|l| i64::from(l.tries)))
+        .bind(lease.map(|l| i64::from(l.taken)))
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    if changed == 0 {
+        return Ok(false);
+    }
+    save_devices(connection, record).await?;
+    Ok(true)
+}
+
+async fn save_devices(
+    connection: &mut SqliteConnection,
+    record: &SessionRecord,
+) -> Result<(), sqlx::Error> {
+    let id = record.id.to_string();
+    sqlx::query("DELETE FROM devices WHERE session=?1")
+        .bind(&id)
+        .execute(&mut *connection)
+        .await?;
+    for (place, device) in record.devices.iter().enumerate() {
+        sqlx::query("INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")
+            .bind(&id)
+            .bind(i64::try_from(place).unwrap_or(i64::MAX))
+            .bind(device.member.to_string())
+            .bind(&device.info.name)
+            .bind(&device.info.platform)
+            .bind(device.key.map(|k| k.sign.to_string()))
+            .bind(device.key.map(|k| k.agree.to_string()))
+            .bind(int(device.token.generation))
+            .bind(device.token.nonce.0.to_vec())
+            .bind(int(device.token.committed_at))
+            .bind(int(device.added_at))
+            .bind(int(device.seen_at))
+            .bind(device.revoked_at.map(int))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Reads a session.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+) -> Result<Option<SessionRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM sessions WHERE id=?1")
+        .bind(id.to_string())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let Some(row) = row else { return Ok(None) };
+    let devices = sqlx::query("SELECT * FROM devices WHERE session=?1 ORDER BY place")
+        .bind(id.to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let devices = devices.iter().map(device).collect::<Result<_, _>>()?;
+    Ok(Some(SessionRecord {
+        id,
+        version: uint(&row, "version")?,
+        created_at: uint(&row, "created_at")?,
+        host: HostRecord {
+            name: get(&row, "host_name")?,
+            platform: get(&row, "host_platform")?,
+            key: PublicKey { sign: text(&row, "host_sign")?, agree: text(&row, "host_agree")? },
+            token: TokenState {
+                generation: uint(&row, "host_generation")?,
+                nonce: hash(&row, "host_nonce_hash")?,
+                committed_at: uint(&row, "host_committed_at")?,
+            },
+            seen_at: uint(&row, "host_seen_at")?,
+        },
+        devices,
+        lease: lease(&row)?,
+    }))
+}
+
+fn device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
+    let sign: Option<String> = get(row, "sign")?;
+    let key = match sign {
+        Some(_) => Some(PublicKey { sign: text(row, "sign")?, agree: text(row, "agree")? }),
+        None => None,
+    };
+    let revoked_at: Option<i64> = get(row, "revoked_at")?;
+    Ok(DeviceRecord {
+        member: text(row, "member")?,
+        info: DeviceInfo { name: get(row, "name")?, platform: get(row, "platform")? },
+        key,
+        token: TokenState {
+            generation: uint(row, "generation")?,
+            nonce: hash(row, "nonce_hash")?,
+            committed_at: uint(row, "committed_at")?,
+        },
+        added_at: uint(row, "added_at")?,
+        seen_at: uint(row, "seen_at")?,
+        revoked_at: revoked_at.and_then(|at| u64::try_from(at).ok()),
+    })
+}
+
+fn lease(row: &SqliteRow) -> Result<Option<LeaseRecord>, StoreError> {
+    let present: Option<Vec<u8>> = get(row, "lease_rendezvous_hash")?;
+    if present.is_none() {
+        return Ok(None);
+    }
+    let prefix: String = get(row, "lease_code_prefix")?;
+    Ok(Some(LeaseRecord {
+        rendezvous: hash(row, "lease_rendezvous_hash")?,
+        code: hash(row, "lease_code_hash")?,
+        code_prefix: prefix.as_bytes().try_into().map_err(|_| damaged("lease_code_prefix"))?,
+        expires_at: uint(row, "lease_expires_at")?,
+        tries: u32::try_from(uint(row, "lease_tries")?).unwrap_or(u32::MAX),
+        taken: uint(row, "lease_taken")? != 0,
+    }))
+}
+
+fn get<'r, T>(row: &'r SqliteRow, column: &str) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(column).map_err(damaged)
+}
+
+fn uint(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+    let n: i64 = get(row, column)?;
+    u64::try_from(n).map_err(|_| damaged(format!("negative {column}")))
+}
+
+fn text<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T, StoreError> {
+    let text: String = get(row, column)?;
+    text.parse().map_err(|_| damaged(format!("malformed {column}")))
+}
+
+fn hash(row: &SqliteRow, column: &str) -> Result<SecretHash, StoreError> {
+    let bytes: Vec<u8> = get(row, column)?;
+    let bytes = bytes.try_into().map_err(|_| damaged(format!("length of {column}")))?;
+    Ok(SecretHash(bytes))
+}

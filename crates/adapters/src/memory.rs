@@ -1,0 +1,84 @@
+//! Sessions in memory, for tests and for relays that need not survive a restart.
+
+use std::collections::{BTreeMap, HashSet};
+
+use belay_core::{
+    SessionRecord,
+    ports::{Answer, Revocations, SessionStore, StoreError},
+    session::LeaseKey,
+};
+use belay_wire::{MemberId, SessionId};
+use parking_lot::Mutex;
+
+/// A store that ends with its process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    sessions: Mutex<BTreeMap<SessionId, SessionRecord>>,
+}
+
+impl SessionStore for MemoryStore {
+    fn save(&self, record: SessionRecord) -> Answer<()> {
+        let mut sessions = self.sessions.lock();
+        let stored = sessions.get(&record.id).map_or(0, |r| r.version);
+        let result = if record.version == stored + 1 {
+            sessions.insert(record.id, record);
+            Ok(())
+        } else {
+            Err(StoreError::Conflict)
+        };
+        done(result)
+    }
+
+    fn load(&self, id: SessionId) -> Answer<Option<SessionRecord>> {
+        done(Ok(self.sessions.lock().get(&id).cloned()))
+    }
+
+    fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
+        let matches = |record: &SessionRecord| {
+            record.lease.is_some_and(|lease| match key {
+                LeaseKey::Rendezvous(hash) => lease.rendezvous.matches(&hash),
+                LeaseKey::Code { prefix, .. } => lease.code_prefix == prefix,
+            })
+        };
+        let sessions = self.sessions.lock();
+        done(Ok(sessions.values().filter(|r| matches(r)).map(|r| r.id).collect()))
+    }
+
+    fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>> {
+        let sessions = self.sessions.lock();
+        let mut all: Vec<_> = sessions.values().map(|r| (r.created_at, r.id)).collect();
+        all.sort_unstable();
+        let from = after.and_then(|id| all.iter().position(|(_, i)| *i == id)).map_or(0, |i| i + 1);
+        done(Ok(all.into_iter().skip(from).take(limit).map(|(_, id)| id).collect()))
+    }
+
+    fn remove(&self, id: SessionId) -> Answer<()> {
+        self.sessions.lock().remove(&id);
+        done(Ok(()))
+    }
+
+    fn check(&self) -> Answer<()> {
+        done(Ok(()))
+    }
+}
+
+/// Revocations that end with the process.
+#[derive(Debug, Default)]
+pub struct MemoryRevocations {
+    revoked: Mutex<HashSet<MemberId>>,
+}
+
+impl Revocations for MemoryRevocations {
+    fn add(&self, member: MemberId) -> Answer<()> {
+        self.revoked.lock().insert(member);
+        done(Ok(()))
+    }
+
+    fn contains(&self, member: MemberId) -> bool {
+        self.revoked.lock().contains(&member)
+    }
+}
+
+fn done<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<T> {
+    Box::pin(std::future::ready(result))
+}

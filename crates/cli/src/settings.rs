@@ -1,0 +1,69 @@
+//! The relay's settings as flags.
+
+use std::path::PathBuf;
+
+use belay_relay::{Config, Setting, config::Values, settings};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+
+/// Adds a flag for every setting, and `--config`.
+pub(crate) fn add(command: Command) -> Command {
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .env("BELAY_CONFIG")
+        .value_parser(value_parser!(PathBuf))
+        .help("Read settings from a TOML file");
+    settings().iter().filter(|s| !s.hidden).map(flag).fold(command.arg(file), Command::arg)
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let shown = (setting.show)(&Config::default());
+    let default = if shown.is_empty() || setting.name == "data-dir" {
+        String::new()
+    } else {
+        format!(" [default: {shown}]")
+    };
+    let arg = Arg::new(setting.name)
+        .long(setting.name)
+        .help(format!("{}{default}", setting.help))
+        .action(ArgAction::Set);
+    if setting.value.is_empty() {
+        arg.value_name("true|false")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(PossibleValuesParser::new(["true", "false"]))
+            .hide_possible_values(true)
+    } else {
+        arg.value_name(setting.value)
+    }
+}
+
+/// Reads file, environment and flags.
+pub(crate) fn read(args: &ArgMatches) -> anyhow::Result<Config> {
+    let file = match args.get_one::<PathBuf>("config") {
+        Some(path) => Config::read_file(path)?,
+        None => Values::new(),
+    };
+    let flags: Values = settings()
+        .iter()
+        .filter(|s| !s.hidden)
+        .filter_map(|s| Some((s.name.to_owned(), args.get_one::<String>(s.name)?.clone())))
+        .collect();
+    let sources = [("file", file), ("environment", Config::read_environment()), ("flag", flags)];
+    Ok(Config::from_sources(&sources)?)
+}
+
+/// Prints every setting as a line of TOML that `--config` reads.
+#[expect(clippy::print_stdout, reason = "the command's output")]
+pub(crate) fn print(config: &Config) {
+    for setting in settings().iter().filter(|s| !s.hidden) {
+        let value = (setting.show)(config);
+        println!("# {}", setting.help);
+        if value.is_empty() || setting.secret {
+            println!("# {} = \"{value}\"\n", setting.name);
+        } else {
+            println!("{} = \"{}\"\n", setting.name, value.replace('\\', "\\\\"));
+        }
+    }
+}

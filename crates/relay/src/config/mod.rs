@@ -1,0 +1,283 @@
+//! Configuration: file, then environment, then flags; parsed and checked in full before a port is
+//! bound, with all faults told at once.
+
+mod setting;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub use setting::{Setting, settings};
+
+/// Everything that is wrong, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration: {}", .0.join("\n               "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// The effective configuration of a relay.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub host: IpAddr,
+    pub port: u16,
+    pub admin_listen: SocketAddr,
+    pub admin_on_public: bool,
+    pub data_dir: PathBuf,
+    pub store: String,
+    pub public_urls: Vec<String>,
+    pub behind_proxy: bool,
+    pub insecure_lan: bool,
+    pub admin_token: Option<String>,
+    pub token_keys: Option<String>,
+    pub connections_max: usize,
+    pub unauthenticated_max: usize,
+    pub unauthenticated_per_address_max: usize,
+    pub pair_per_minute: u32,
+    pub pair_waiters_max: usize,
+    pub sessions_max: usize,
+    pub devices_max: usize,
+    pub code_ttl: Duration,
+    pub approval_ttl: Duration,
+    pub auth_timeout: Duration,
+    pub heartbeat: Duration,
+    pub shutdown_grace: Duration,
+    pub log_format: String,
+    pub log_level: String,
+    pub instance: String,
+    pub region: String,
+    /// `HOST` was set by its old name.
+    explicit_host: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8787,
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 8788)),
+            admin_on_public: false,
+            data_dir: default_data_dir(),
+            store: "disk:".to_owned(),
+            public_urls: Vec::new(),
+            behind_proxy: false,
+            insecure_lan: false,
+            admin_token: None,
+            token_keys: None,
+            connections_max: 10_000,
+            unauthenticated_max: 1_024,
+            unauthenticated_per_address_max: 128,
+            pair_per_minute: 60,
+            pair_waiters_max: 256,
+            sessions_max: 100_000,
+            devices_max: belay_wire::DEVICES_DEFAULT,
+            code_ttl: belay_wire::CODE_TTL,
+            approval_ttl: belay_wire::APPROVAL_TTL,
+            auth_timeout: belay_wire::AUTH_TIMEOUT,
+            heartbeat: belay_wire::HEARTBEAT,
+            shutdown_grace: Duration::from_secs(5),
+            log_format: "text".to_owned(),
+            log_level: "info".to_owned(),
+            instance: "belay".to_owned(),
+            region: "local".to_owned(),
+            explicit_host: false,
+        }
+    }
+}
+
+/// `~/.local/share/belay`, or `$XDG_DATA_HOME/belay`.
+#[expect(clippy::disallowed_methods, reason = "the configuration reads the environment")]
+pub fn default_data_dir() -> PathBuf {
+    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"))
+    });
+    base.unwrap_or_else(|| PathBuf::from(".")).join("belay")
+}
+
+/// Values by the name of their setting.
+pub type Values = BTreeMap<String, String>;
+
+impl Config {
+    /// Joins the sources, later ones winning, and checks the whole.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn from_sources(sources: &[(&str, Values)]) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let mut faults = Vec::new();
+        for (source, values) in sources {
+            for (name, value) in values {
+                match settings().iter().find(|s| s.name == name) {
+                    Some(setting) => {
+                        if let Err(fault) = (setting.set)(&mut config, value) {
+                            faults.push(format!("{name} ({source}): {fault}"));
+                        }
+                    }
+                    None => faults.push(unknown(name, source)),
+                }
+            }
+        }
+        config.check(&mut faults);
+        if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
+    }
+
+    /// Reads a TOML file of `name = value` lines.
+    ///
+    /// # Errors
+    /// Where the file is not TOML or holds tables.
+    pub fn read_file(path: &std::path::Path) -> Result<Values, ConfigError> {
+        let fault = |text: String| ConfigError(vec![format!("{}: {text}", path.display())]);
+        let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;
+        let table: toml::Table = text.parse().map_err(|e| fault(format!("{e}")))?;
+        table
+            .into_iter()
+            .map(|(name, value)| match value {
+                toml::Value::String(text) => Ok((name, text)),
+                toml::Value::Integer(n) => Ok((name, n.to_string())),
+                toml::Value::Boolean(b) => Ok((name, b.to_string())),
+                toml::Value::Float(_)
+                | toml::Value::Datetime(_)
+                | toml::Value::Array(_)
+                | toml::Value::Table(_) => {
+                    Err(fault(format!("{name}: expected text, a whole number or true/false")))
+                }
+            })
+            .collect()
+    }
+
+    /// Reads `BELAY_<NAME>` and the old names.
+    #[expect(clippy::disallowed_methods, reason = "the configuration reads the environment")]
+    pub fn read_environment() -> Values {
+        let mut values = Values::new();
+        for setting in settings() {
+            let names = setting.old_env.iter().map(|s| (*s).to_owned());
+            for name in names.chain([setting.env()]) {
+                if let Ok(value) = std::env::var(&name) {
+                    if name == "HOST" {
+                        values.insert("explicit-host".to_owned(), "true".to_owned());
+                    }
+                    values.insert(setting.name.to_owned(), value);
+                }
+            }
+        }
+        values
+    }
+
+    fn check(&mut self, faults: &mut Vec<String>) {
+        if !self.host.is_loopback()
+            && !self.behind_proxy
+            && !self.insecure_lan
+            && !self.explicit_host
+        {
+            faults.push(format!(
+                "host: {} can be reached from other machines and this build serves plain http; add \
+                 --behind-proxy (a proxy does TLS) or --insecure-lan (a network that you trust)",
+                self.host
+            ));
+        }
+        if !matches!(self.log_format.as_str(), "text" | "json") {
+            faults.push(format!("log-format: expected text or json, found {}", self.log_format));
+        }
+        if self.behind_proxy && self.public_urls.is_empty() {
+            faults.push(
+                "public-url: needed with --behind-proxy, as browsers see it, for example \
+                 https://relay.example.org"
+                    .to_owned(),
+            );
+        }
+        if !self.admin_listen.ip().is_loopback() && self.admin_token.is_none() {
+            faults.push(
+                "admin-listen: reachable from other machines, so ADMIN_TOKEN must be set".to_owned(),
+            );
+        }
+        for url in &self.public_urls {
+            if crate::origin::normalise(url).is_none() {
+                faults.push(format!("public-url: expected http(s)://host[:port], found {url}"));
+            }
+        }
+    }
+
+    /// The warnings that a person should see at start.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.host.is_loopback() && !self.behind_proxy {
+            warnings.push(
+                "plain http on a network: anyone on it can read and change what passes; use it \
+                 only where you trust every device, or put a TLS proxy in front"
+                    .to_owned(),
+            );
+        }
+        if self.store.starts_with("memory") {
+            warnings.push("store memory: sessions and devices end with this process".to_owned());
+        }
+        warnings
+    }
+}
+
+fn unknown(name: &str, source: &str) -> String {
+    let near = settings().iter().map(|s| s.name).min_by_key(|known| distance(known, name));
+    let hint = near.filter(|known| distance(known, name) <= 3);
+    match hint {
+        Some(known) => format!("{name} ({source}): unknown setting; did you mean {known}?"),
+        None => format!("{name} ({source}): unknown setting; `belay config --help` lists them"),
+    }
+}
+
+/// Edit distance, for hints.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.chars().enumerate() {
+            let next = (diagonal + usize::from(x != y)).min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = row[j + 1];
+            row[j + 1] = next;
+        }
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(pairs: &[(&str, &str)]) -> Values {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let file = ("file", values(&[("port", "1"), ("region", "north")]));
+        let flags = ("flag", values(&[("port", "2")]));
+
+        let config = Config::from_sources(&[file, flags]).expect("valid");
+
+        assert_eq!((config.port, config.region.as_str()), (2, "north"));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let bad = values(&[("port", "x"), ("prot", "1"), ("host", "0.0.0.0"), ("log-format", "xml")]);
+
+        let text = Config::from_sources(&[("flag", bad)]).expect_err("faulty").to_string();
+
+        for part in ["port (flag)", "did you mean port?", "--insecure-lan", "log-format"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn every_setting_prints_what_it_reads() {
+        let config = Config::default();
+        for setting in settings().iter().filter(|s| !s.hidden) {
+            let shown = (setting.show)(&config);
+            let mut again = Config::default();
+            if !shown.is_empty() && !setting.secret {
+                (setting.set)(&mut again, &shown).unwrap_or_else(|e| panic!("{}: {e}", setting.name));
+                assert_eq!((setting.show)(&again), shown, "{}", setting.name);
+            }
+        }
+    }
+}

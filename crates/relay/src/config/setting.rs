@@ -1,0 +1,169 @@
+//! The settings, each once: its name gives flag, environment name and file key.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use super::Config;
+
+/// One setting.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    /// Kebab case; `--name`, `BELAY_NAME`, `name = …`.
+    pub name: &'static str,
+    /// What its value is called in help; empty for a switch.
+    pub value: &'static str,
+    pub help: &'static str,
+    /// Environment names of the earlier relays.
+    pub old_env: &'static [&'static str],
+    /// Shown as `(set)` only.
+    pub secret: bool,
+    /// Not a setting of its own.
+    pub hidden: bool,
+    /// Reads a value.
+    pub set: fn(&mut Config, &str) -> Result<(), String>,
+    /// The effective value as text that `set` reads.
+    pub show: fn(&Config) -> String,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Setting {
+    /// Its environment name.
+    pub fn env(&self) -> String {
+        format!("BELAY_{}", self.name.replace('-', "_").to_uppercase())
+    }
+}
+
+fn parse<T: FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: Display,
+{
+    text.trim().parse().map_err(|e| format!("{e}, found \"{text}\""))
+}
+
+fn positive<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String>
+where
+    T::Err: Display,
+{
+    let n: T = parse(text)?;
+    if n < T::from(1) { Err("must be at least 1".to_owned()) } else { Ok(n) }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        other => Err(format!("expected true or false, found \"{other}\"")),
+    }
+}
+
+/// `90s`, `15m`, `2h`, `250ms`; a bare number means seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let expected = || format!("expected a time such as 90s, 15m or 250ms, found \"{text}\"");
+    let n: u64 = number.parse().map_err(|_| expected())?;
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(expected()),
+    };
+    n.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis).ok_or_else(expected)
+}
+
+fn show_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    if millis % 1_000 == 0 { format!("{}s", millis / 1_000) } else { format!("{millis}ms") }
+}
+
+macro_rules! setting {
+    ($name:literal, $value:literal, $help:literal, [$($old:literal),*], $field:ident, $parse:expr, $show:expr) => {
+        Setting {
+            name: $name,
+            value: $value,
+            help: $help,
+            old_env: &[$($old),*],
+            secret: false,
+            hidden: false,
+            set: |c, text| { c.$field = $parse(text)?; Ok(()) },
+            show: |c| { let show: fn(&_) -> String = $show; show(&c.$field) },
+        }
+    };
+}
+
+/// All settings, in the order of the documentation.
+pub fn settings() -> &'static [Setting] {
+    SETTINGS
+}
+
+#[rustfmt::skip]
+static SETTINGS: &[Setting] = &[
+    setting!("host", "ADDRESS", "Address of the public listener: pairing, websockets, pages", ["HOST"], host, parse, ToString::to_string),
+    setting!("port", "PORT", "Port of the public listener; 0 takes a free one", ["PORT"], port, parse, ToString::to_string),
+    setting!("admin-listen", "ADDRESS:PORT", "Admin listener: metrics and the admin API", [], admin_listen, parse, ToString::to_string),
+    setting!("admin-on-public", "", "Serve the admin API on the public listener, too", [], admin_on_public, switch, ToString::to_string),
+    setting!("data-dir", "FOLDER", "Where the embedded store, keys and the admin token live", [], data_dir, parse, |v: &std::path::PathBuf| v.display().to_string()),
+    setting!("store", "URL", "Session store: disk: (in the data folder) or memory:", [], store, parse, Clone::clone),
+    Setting {
+        name: "public-url", value: "URL", old_env: &["PUBLIC_BASE_URL"], secret: false, hidden: false,
+        help: "Addresses under which browsers reach this relay, comma separated; their origins are accepted",
+        set: |c, text| { c.public_urls = text.split(',').map(|u| u.trim().to_owned()).filter(|u| !u.is_empty()).collect(); Ok(()) },
+        show: |c| c.public_urls.join(","),
+    },
+    setting!("behind-proxy", "", "A proxy in front does TLS", [], behind_proxy, switch, ToString::to_string),
+    setting!("insecure-lan", "", "Serve plain http on a network that you trust", [], insecure_lan, switch, ToString::to_string),
+    Setting {
+        name: "admin-token", value: "TOKEN", old_env: &["ADMIN_TOKEN"], secret: true, hidden: false,
+        help: "Bearer of the admin API; without it one is made in <data-dir>/admin-token",
+        set: |c, text| if text.len() < 16 { Err("must have at least 16 characters".to_owned()) } else { c.admin_token = Some(text.to_owned()); Ok(()) },
+        show: |c| c.admin_token.as_ref().map_or(String::new(), |_| "(set)".to_owned()),
+    },
+    Setting {
+        name: "token-keys", value: "ID:HEX[,ID:HEX]", old_env: &[], secret: true, hidden: false,
+        help: "Keys that sign device tokens, the first signs; without it they are in <data-dir>/token-keys",
+        set: |c, text| { c.token_keys = Some(text.to_owned()); Ok(()) },
+        show: |c| c.token_keys.as_ref().map_or(String::new(), |_| "(set)".to_owned()),
+    },
+    setting!("connections-max", "N", "Authenticated websockets of this node", ["MAX_ACTIVE_WEBSOCKET_CONNECTIONS"], connections_max, positive, ToString::to_string),
+    setting!("unauthenticated-max", "N", "Websockets that have not authenticated yet", [], unauthenticated_max, positive, ToString::to_string),
+    setting!("unauthenticated-per-address-max", "N", "The same, per address (IPv6: per /64)", [], unauthenticated_per_address_max, positive, ToString::to_string),
+    setting!("pair-per-minute", "N", "Pairing calls per minute and address", ["MAX_PAIR_REQUESTS_PER_MINUTE"], pair_per_minute, positive, ToString::to_string),
+    setting!("pair-waiters-max", "N", "Pairing calls that wait at one time", ["MAX_PENDING_JOIN_WAITERS"], pair_waiters_max, positive, ToString::to_string),
+    setting!("sessions-max", "N", "Sessions that this relay keeps", [], sessions_max, positive, ToString::to_string),
+    setting!("devices-max", "N", "Paired devices per session", ["MAX_DEVICES_PER_SESSION"], devices_max, positive, ToString::to_string),
+    setting!("code-ttl", "TIME", "How long a pairing link or code may be redeemed", [], code_ttl, duration, |v: &Duration| show_duration(*v)),
+    setting!("approval-ttl", "TIME", "How long a phone waits for the desktop's approval", [], approval_ttl, duration, |v: &Duration| show_duration(*v)),
+    setting!("auth-timeout", "TIME", "How long a websocket may stay unauthenticated", [], auth_timeout, duration, |v: &Duration| show_duration(*v)),
+    setting!("heartbeat", "TIME", "Longest time between two pings; two misses end a connection", [], heartbeat, duration, |v: &Duration| show_duration(*v)),
+    setting!("shutdown-grace", "TIME", "How long SIGTERM waits for clients to be told", [], shutdown_grace, duration, |v: &Duration| show_duration(*v)),
+    setting!("log-format", "FORMAT", "text or json", [], log_format, parse, Clone::clone),
+    setting!("log-level", "LEVEL", "error, warn, info, debug or trace, also per module", ["RUST_LOG"], log_level, parse, Clone::clone),
+    setting!("instance", "NAME", "Name of this node in metrics and logs", [], instance, parse, Clone::clone),
+    setting!("region", "NAME", "Region of this node in metrics and logs", [], region, parse, Clone::clone),
+    Setting {
+        name: "explicit-host", value: "", help: "", old_env: &[], secret: false, hidden: true,
+        set: |c, text| { c.explicit_host = switch(text)?; Ok(()) },
+        show: |c| c.explicit_host.to_string(),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "0s", "-1s", "1d", "s", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

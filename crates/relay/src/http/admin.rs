@@ -1,0 +1,113 @@
+//! The admin API: metrics, sessions, devices. Every call needs the bearer.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use belay_core::Input;
+use belay_wire::{DeviceListed, MemberId, SessionId};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use super::{ApiError, bearer};
+use crate::{node::Node, registry::Handle};
+
+/// Sessions that one call lists.
+const LIST_MAX: usize = 1_000;
+
+/// Routes behind the bearer.
+pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/admin/sessions", get(sessions))
+        .route("/admin/sessions/{session}/devices", get(devices))
+        .route("/admin/sessions/{session}/devices/{device}", delete(revoke))
+        .layer(middleware::from_fn_with_state(node.clone(), authorise))
+}
+
+async fn authorise(
+    State(node): State<Arc<Node>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let given = bearer(request.headers()).unwrap_or_default();
+    let right: bool = given.as_bytes().ct_eq(node.admin_token.as_bytes()).into();
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    tracing::info!(target: "audit", %method, %path, allowed = right, "admin call");
+    if !right {
+        return Err(ApiError::unauthorized(
+            "expected `Authorization: Bearer` with ADMIN_TOKEN, or with what stands in \
+             <data-dir>/admin-token",
+        ));
+    }
+    Ok(next.run(request).await)
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> Response {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, TYPE)], node.metrics.prometheus()).into_response()
+}
+
+async fn sessions(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError> {
+    let listing = node.stores.sessions.list(None, LIST_MAX);
+    let ids = node.observe(listing).await.map_err(|_| ApiError::store_unavailable())?;
+    let mut rows = Vec::new();
+    for id in ids {
+        let Some(handle) = load(&node, id).await? else { continue };
+        let session = handle.session.lock();
+        let list = session.device_list(node.policy.devices_max);
+        let record = session.record();
+        rows.push(json!({
+            "session": id,
+            "host": record.host.name,
+            "createdAt": record.created_at,
+            "devices": list.used,
+            "allowed": list.allowed,
+        }));
+    }
+    Ok(Json(json!({ "sessions": rows })))
+}
+
+async fn devices(
+    State(node): State<Arc<Node>>,
+    Path(session): Path<String>,
+) -> Result<Json<DeviceListed>, ApiError> {
+    let handle = existing(&node, &session).await?;
+    let list = handle.session.lock().device_list(node.policy.devices_max);
+    Ok(Json(list))
+}
+
+async fn revoke(
+    State(node): State<Arc<Node>>,
+    Path((session, device)): Path<(String, String)>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let handle = existing(&node, &session).await?;
+    let unknown = || ApiError::not_found("no such device in this session");
+    let member: MemberId = device.parse().map_err(|_| unknown())?;
+    if handle.session.lock().record().device(member).is_none() {
+        return Err(unknown());
+    }
+    node.drive(&handle, Input::Revoke { member }).await;
+    let stored = handle.session.lock().record().device(member).is_some_and(|d| d.revoked_at.is_some());
+    if handle.is_poisoned() || !stored {
+        return Err(ApiError::store_unavailable());
+    }
+    let durable = node.stores.revocations.contains(member);
+    Ok((StatusCode::OK, Json(json!({ "revoked": member, "durable": durable }))))
+}
+
+async fn existing(node: &Arc<Node>, session: &str) -> Result<Arc<Handle>, ApiError> {
+    let unknown = || ApiError::not_found("no such session");
+    let id = session.parse().map_err(|_| unknown())?;
+    load(node, id).await?.ok_or_else(unknown)
+}
+
+async fn load(node: &Arc<Node>, id: SessionId) -> Result<Option<Arc<Handle>>, ApiError> {
+    node.session(id).await.map_err(|_| ApiError::store_unavailable())
+}

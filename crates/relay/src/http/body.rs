@@ -1,0 +1,46 @@
+//! JSON bodies with a bound on size and time, and errors that name the member.
+
+use std::time::Duration;
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+};
+use belay_wire::depth_exceeds;
+use serde::de::DeserializeOwned;
+
+use super::ApiError;
+
+/// Largest body: pairing bodies have a few hundred bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Deepest nesting: pairing bodies have two levels.
+const BODY_DEPTH_MAX: usize = 16;
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let reading = to_bytes(request.into_body(), BODY_BYTES_MAX);
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, reading)
+            .await
+            .map_err(|_| ApiError::too_slow())?
+            .map_err(|_| ApiError::too_large(BODY_BYTES_MAX))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
+        if text.trim().is_empty() {
+            return Err(ApiError::invalid("the body is empty; send a JSON object"));
+        }
+        if depth_exceeds(text, BODY_DEPTH_MAX) {
+            return Err(ApiError::invalid("the body nests too deeply"));
+        }
+        let value = serde_json::from_str(text)
+            .map_err(|e| ApiError::invalid(format!("the body is not as expected: {e}")))?;
+        Ok(Self(value))
+    }
+}

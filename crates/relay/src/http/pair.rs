@@ -1,0 +1,169 @@
+//! The phone's two calls: redeem a link or code, then open the commitment and wait.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use belay_core::{
+    Input, PairAnswer,
+    session::LeaseKey,
+};
+use belay_wire::{
+    RequestId,
+    pair::{PairStarted, Paired, RevealPair, StartPair, check_name},
+};
+
+use super::{ApiError, Peer, body::JsonBody};
+use crate::{
+    metrics::count,
+    node::{CallError, Node},
+    registry::Handle,
+};
+
+/// Counts a call that was neither answered nor refused: its phone hung up.
+struct Joining {
+    node: Arc<Node>,
+    ended: bool,
+}
+
+impl Joining {
+    fn new(node: &Arc<Node>) -> Self {
+        node.metrics.pair_joins.inc();
+        Self { node: node.clone(), ended: false }
+    }
+
+    fn end<T>(mut self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+        self.ended = true;
+        match &result {
+            Ok(_) => {
+                self.node.metrics.pair_join_successes.inc();
+            }
+            Err(error) => count(&self.node.metrics.pair_join_failures, error.name),
+        }
+        result
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        if !self.ended {
+            count(&self.node.metrics.pair_join_failures, "hung_up");
+        }
+    }
+}
+
+/// `POST /v1/pair`.
+pub(super) async fn start(
+    State(node): State<Arc<Node>>,
+    Peer(address): Peer,
+    body: Result<JsonBody<StartPair>, ApiError>,
+) -> Result<Json<PairStarted>, ApiError> {
+    let result = start_inner(&node, address, body).await;
+    if let Err(error) = &result {
+        node.metrics.pair_joins.inc();
+        count(&node.metrics.pair_join_failures, error.name);
+    }
+    result.map(Json)
+}
+
+async fn start_inner(
+    node: &Arc<Node>,
+    address: IpAddr,
+    body: Result<JsonBody<StartPair>, ApiError>,
+) -> Result<PairStarted, ApiError> {
+    node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
+    let start = body?.0;
+    check_name("device.name", &start.device.name).map_err(ApiError::invalid)?;
+    check_name("device.platform", &start.device.platform).map_err(ApiError::invalid)?;
+    let handles = find_lease(node, &start).await?;
+    let mut last = Err(ApiError::from(CallError::Pair(belay_core::PairError::CodeExpired)));
+    for handle in handles {
+        last = start_in(node, &handle, start.clone(), address).await;
+        // A typed code may share its first characters with another session's.
+        let wrong = matches!(&last, Err(error) if error.name == "code_wrong");
+        if !wrong {
+            break;
+        }
+    }
+    last
+}
+
+async fn start_in(
+    node: &Arc<Node>,
+    handle: &Arc<Handle>,
+    start: StartPair,
+    address: IpAddr,
+) -> Result<PairStarted, ApiError> {
+    let (waiter, answer) = node.wait(handle).ok_or_else(ApiError::over_capacity)?;
+    let (waiter_id, address) = (waiter.id, address.to_canonical().to_string());
+    let input = Input::StartPair { waiter: waiter_id, start: Box::new(start), address };
+    drive_to_the_end(node, handle, input);
+    match answer.await {
+        Ok(Ok(PairAnswer::Started(started))) => Ok(started),
+        Ok(Ok(PairAnswer::Code(_) | PairAnswer::Paired(_))) | Err(_) => {
+            Err(ApiError::internal("pairing was not started"))
+        }
+        Ok(Err(error)) => Err(error.into()),
+    }
+}
+
+async fn find_lease(node: &Arc<Node>, start: &StartPair) -> Result<Vec<Arc<Handle>>, ApiError> {
+    let key = match (&start.rendezvous, &start.code) {
+        (Some(rendezvous), None) => LeaseKey::rendezvous(*rendezvous, &node.keys.hash),
+        (None, Some(code)) => LeaseKey::code(code, &node.keys.hash).ok_or_else(|| {
+            ApiError::invalid("a pairing code has 8 letters and digits, as the desktop shows it")
+        })?,
+        _ => return Err(ApiError::invalid("expected exactly one of rendezvous and code")),
+    };
+    let finding = node.stores.sessions.find_lease(key);
+    let ids = node.observe(finding).await.map_err(|_| ApiError::store_unavailable())?;
+    let mut handles = Vec::new();
+    for id in ids {
+        let session = node.session(id).await.map_err(|_| ApiError::store_unavailable())?;
+        handles.extend(session);
+    }
+    Ok(handles)
+}
+
+/// `POST /v1/pair/{request}`.
+pub(super) async fn reveal(
+    State(node): State<Arc<Node>>,
+    Peer(address): Peer,
+    Path(request): Path<String>,
+    body: Result<JsonBody<RevealPair>, ApiError>,
+) -> Result<Json<Paired>, ApiError> {
+    let joining = Joining::new(&node);
+    let result = reveal_inner(&node, address, &request, body).await;
+    joining.end(result).map(Json)
+}
+
+async fn reveal_inner(
+    node: &Arc<Node>,
+    address: IpAddr,
+    request: &str,
+    body: Result<JsonBody<RevealPair>, ApiError>,
+) -> Result<Paired, ApiError> {
+    node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
+    let unknown = || ApiError::from(CallError::Pair(belay_core::PairError::RequestUnknown));
+    let request: RequestId = request.parse().map_err(|_| unknown())?;
+    let reveal = Box::new(body?.0);
+    let handle = node.find_pairing(request).ok_or_else(unknown)?;
+    let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
+    let input = Input::RevealPair { waiter: waiter.id, request, reveal };
+    drive_to_the_end(node, &handle, input);
+    match answer.await {
+        Ok(Ok(PairAnswer::Paired(paired))) => Ok(paired),
+        Ok(Ok(PairAnswer::Code(_) | PairAnswer::Started(_))) | Err(_) => {
+            Err(ApiError::internal("pairing was not answered"))
+        }
+        Ok(Err(error)) => Err(error.into()),
+    }
+}
+
+/// Carries an input out in a task of its own: a phone that hangs up must not cut it in the middle.
+fn drive_to_the_end(node: &Arc<Node>, handle: &Arc<Handle>, input: Input) {
+    let (shared, handle) = (node.clone(), handle.clone());
+    node.tasks.spawn(async move { shared.drive(&handle, input).await });
+}

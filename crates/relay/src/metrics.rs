@@ -1,0 +1,227 @@
+//! One registry of numbers; `/metrics`, `/metricsz` and `/healthz` are renderings of it.
+
+use std::borrow::Cow;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use serde_json::{Map, Value, json};
+
+/// A reason label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reason {
+    pub(crate) reason: &'static str,
+}
+
+/// Labels of an HTTP request; `endpoint` is a route, never a path with ids.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Request {
+    pub(crate) endpoint: Cow<'static, str>,
+    pub(crate) method: Cow<'static, str>,
+    pub(crate) status: u16,
+}
+
+type Reasons = Family<Reason, Counter>;
+
+/// Why a websocket did not become authenticated.
+pub(crate) const AUTH_FAILURES: &[&str] = &[
+    "auth_timeout",
+    "closed_before_auth",
+    "protocol_error",
+    "invalid_token",
+    "unknown_key",
+    "wrong_nonce",
+    "origin_not_allowed",
+    "session_missing",
+    "unknown_device",
+    "revoked",
+    "proof",
+    "stale_token",
+    "token_reused",
+    "older_attempt",
+    "store_unavailable",
+    "over_capacity",
+];
+
+/// All numbers of a node.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub(crate) sessions: Gauge,
+    pub(crate) hosts_connected: Gauge,
+    pub(crate) members_connected: Gauge,
+    pub(crate) unauthenticated: Gauge,
+    pub(crate) pair_waiters: Gauge,
+    pub(crate) connections: Counter,
+    pub(crate) auth_attempts: Counter,
+    pub(crate) auth_successes: Counter,
+    pub(crate) auth_failures: Reasons,
+    pub(crate) session_starts: Counter,
+    pub(crate) session_start_successes: Counter,
+    pub(crate) session_start_failures: Reasons,
+    pub(crate) pair_joins: Counter,
+    pub(crate) pair_join_successes: Counter,
+    pub(crate) pair_join_failures: Reasons,
+    pub(crate) code_refreshes: Counter,
+    pub(crate) code_refresh_successes: Counter,
+    pub(crate) code_refresh_failures: Reasons,
+    pub(crate) closes: Reasons,
+    pub(crate) messages: Counter,
+    pub(crate) message_bytes: Counter,
+    pub(crate) nacks: Reasons,
+    pub(crate) gaps: Reasons,
+    pub(crate) volatile_replaced: Counter,
+    pub(crate) resumes: Counter,
+    pub(crate) revokes: Counter,
+    pub(crate) tokens_ahead: Counter,
+    pub(crate) client_went_back: Counter,
+    pub(crate) outbound_failures: Counter,
+    pub(crate) slow_consumers: Counter,
+    pub(crate) protocol_errors: Counter,
+    pub(crate) store_failures: Reasons,
+    pub(crate) rtt: Histogram,
+    pub(crate) store_seconds: Histogram,
+    pub(crate) requests: Family<Request, Counter>,
+}
+
+/// Registers each number under its name and help.
+macro_rules! metrics {
+    ($registry:ident; $($field:ident: $make:expr, $name:literal, $help:literal;)*) => {{
+        $(let $field = $make; $registry.register($name, $help, $field.clone());)*
+        Metrics { $($field,)* registry: $registry }
+    }};
+}
+
+impl Metrics {
+    pub(crate) fn new(instance: &str, region: &str) -> Self {
+        let labels = [("instance", instance), ("region", region)];
+        let labels = labels.map(|(k, v)| (Cow::from(k), Cow::from(v.to_owned())));
+        let mut registry = Registry::with_labels(labels.into_iter());
+        metrics! { registry;
+            sessions: Gauge::default(), "sessions", "Sessions in memory";
+            hosts_connected: Gauge::default(), "hosts_connected", "Hosts with an authenticated websocket";
+            members_connected: Gauge::default(), "members_connected", "Members with an authenticated websocket";
+            unauthenticated: Gauge::default(), "ws_unauthenticated", "Websockets that have not authenticated yet";
+            pair_waiters: Gauge::default(), "pair_waiters", "Pairing calls that wait for an answer";
+            connections: Counter::default(), "ws_connections", "Websockets upgraded";
+            auth_attempts: Counter::default(), "ws_auth_attempts", "Websockets that were to authenticate";
+            auth_successes: Counter::default(), "ws_auth_successes", "Websockets that became members or hosts";
+            auth_failures: Reasons::default(), "ws_auth_failures", "Websockets that did not, by reason";
+            session_starts: Counter::default(), "pair_start_requests", "Calls that make a session";
+            session_start_successes: Counter::default(), "pair_start_successes", "Sessions made";
+            session_start_failures: Reasons::default(), "pair_start_failures", "Calls that made no session, by reason";
+            pair_joins: Counter::default(), "pair_join_requests", "Phones that redeemed a link or code";
+            pair_join_successes: Counter::default(), "pair_join_successes", "Phones that were paired";
+            pair_join_failures: Reasons::default(), "pair_join_failures", "Phones that were not, by reason";
+            code_refreshes: Counter::default(), "pair_refresh_requests", "Calls that make a new pairing code";
+            code_refresh_successes: Counter::default(), "pair_refresh_successes", "Pairing codes made";
+            code_refresh_failures: Reasons::default(), "pair_refresh_failures", "Calls that made no code, by reason";
+            closes: Reasons::default(), "ws_closes", "Websockets that the relay closed, by reason";
+            messages: Counter::default(), "messages_stored", "Durable messages stored";
+            message_bytes: Counter::default(), "message_bytes_stored", "Bytes of their payloads";
+            nacks: Reasons::default(), "message_refusals", "Durable messages not accepted, by reason";
+            gaps: Reasons::default(), "gaps_told", "Gaps told to readers, by reason";
+            volatile_replaced: Counter::default(), "volatile_replaced", "Volatile messages replaced by a newer one of their key";
+            resumes: Counter::default(), "ws_resumes", "Websockets that resumed from a position";
+            revokes: Counter::default(), "device_revokes", "Devices revoked";
+            tokens_ahead: Counter::default(), "tokens_ahead_of_store", "Tokens that prove that the store went back";
+            client_went_back: Counter::default(), "client_went_back", "Devices that came with an older token and a valid proof";
+            outbound_failures: Counter::default(), "outbound_send_failures", "Frames that could not be written";
+            slow_consumers: Counter::default(), "slow_consumer_disconnects", "Readers closed because they did not keep up";
+            protocol_errors: Counter::default(), "protocol_errors", "Frames that broke the protocol";
+            store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
+            rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
+            store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";
+            requests: Family::default(), "http_requests", "HTTP requests by route, method and status";
+        }
+    }
+
+    /// Prometheus text.
+    pub(crate) fn prometheus(&self) -> String {
+        let mut out = String::new();
+        match text::encode(&mut out, &self.registry) {
+            Ok(()) => out,
+            Err(_) => "# EOF\n".to_owned(),
+        }
+    }
+
+    /// Authenticated websockets.
+    pub(crate) fn active_websockets(&self) -> i64 {
+        self.hosts_connected.get() + self.members_connected.get()
+    }
+
+    /// JSON under the names of the earlier relays.
+    pub(crate) fn json(&self, now_ms: u64) -> Value {
+        let failures = |family: &Reasons, reasons: &[&'static str]| -> Map<String, Value> {
+            let count = |reason: &&'static str| {
+                let n = family.get(&Reason { reason }).map_or(0, |c| c.get());
+                ((*reason).to_owned(), n.into())
+            };
+            reasons.iter().map(count).collect()
+        };
+        let sum = |map: &Map<String, Value>| -> u64 { map.values().filter_map(Value::as_u64).sum() };
+        let auth = failures(&self.auth_failures, AUTH_FAILURES);
+        let joins = failures(&self.pair_join_failures, PAIR_FAILURES);
+        let starts = failures(&self.session_start_failures, PAIR_FAILURES);
+        let refreshes = failures(&self.code_refresh_failures, PAIR_FAILURES);
+        json!({
+            "ok": true,
+            "sessions": self.sessions.get(),
+            "sessionsWithDesktop": self.hosts_connected.get(),
+            "activeWebSockets": self.active_websockets(),
+            "unauthenticatedWebSockets": self.unauthenticated.get(),
+            "pendingJoinWaiters": self.pair_waiters.get(),
+            "pairStartRequests": self.session_starts.get(),
+            "pairStartSuccesses": self.session_start_successes.get(),
+            "pairStartFailures": sum(&starts),
+            "pairJoinRequests": self.pair_joins.get(),
+            "pairJoinSuccesses": self.pair_join_successes.get(),
+            "pairJoinFailures": sum(&joins),
+            "pairJoinFailureReasons": joins,
+            "pairRefreshRequests": self.code_refreshes.get(),
+            "pairRefreshSuccesses": self.code_refresh_successes.get(),
+            "pairRefreshFailures": sum(&refreshes),
+            "wsAuthAttempts": self.auth_attempts.get(),
+            "wsAuthSuccesses": self.auth_successes.get(),
+            "wsAuthFailures": sum(&auth),
+            "wsAuthFailureReasons": auth,
+            "outboundSendFailures": self.outbound_failures.get(),
+            "slowConsumerDisconnects": self.slow_consumers.get(),
+            "messagesStored": self.messages.get(),
+            "resumes": self.resumes.get(),
+            "deviceRevokes": self.revokes.get(),
+            "now": now_ms,
+        })
+    }
+}
+
+/// Why a pairing call failed.
+pub(crate) const PAIR_FAILURES: &[&str] = &[
+    "invalid_request",
+    "rate_limited",
+    "origin_not_allowed",
+    "unauthorized",
+    "code_expired",
+    "code_wrong",
+    "code_used",
+    "code_burnt",
+    "host_offline",
+    "device_limit",
+    "pair_conflict",
+    "key_mismatch",
+    "rejected",
+    "approval_expired",
+    "request_unknown",
+    "too_many_waiters",
+    "too_many_sessions",
+    "hung_up",
+    "store_unavailable",
+    "draining",
+];
+
+/// Counts one under a reason.
+pub(crate) fn count(family: &Reasons, reason: &'static str) {
+    family.get_or_create(&Reason { reason }).inc();
+}

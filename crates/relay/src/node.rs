@@ -1,0 +1,368 @@
+//! One running relay: what its connections and calls share, and how effects are carried out.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use belay_adapters::{Keys, Stores};
+use belay_core::{
+    Effect, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy, Session,
+    ports::StoreError,
+    session::WaiterId,
+};
+use belay_wire::{CloseCode, NackReason, RequestId, SessionId};
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Config,
+    entropy::OsEntropy,
+    metrics::{Metrics, count},
+    origin::Origins,
+    registry::{Handle, Registry},
+};
+
+/// Addresses whose pairing rate is remembered; beyond it the idle ones are forgotten first.
+const RATE_BUCKETS_MAX: usize = 65_536;
+
+/// How a pairing call ended outside the session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum CallError {
+    Pair(PairError),
+    Store,
+}
+
+type Waiting = oneshot::Sender<Result<PairAnswer, CallError>>;
+
+/// The shared state of a relay.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) keys: Keys,
+    pub(crate) stores: Stores,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Metrics,
+    pub(crate) origins: Origins,
+    pub(crate) admin_token: String,
+    pub(crate) id: String,
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the node goes away: clients are told, sockets close.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) store_ok: AtomicBool,
+    pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
+    waiting: Mutex<HashMap<WaiterId, Waiting>>,
+    next_waiter: AtomicU64,
+    pair_rates: Mutex<HashMap<IpAddr, Gcra>>,
+}
+
+/// What a node is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) stores: Stores,
+    pub(crate) origins: Origins,
+    pub(crate) admin_token: String,
+    pub(crate) id: String,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Node {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let config = parts.config;
+        let policy = Policy {
+            devices_max: config.devices_max,
+            code_ttl: config.code_ttl,
+            approval_ttl: config.approval_ttl,
+            auth_timeout: config.auth_timeout,
+            ..Policy::default()
+        };
+        Self {
+            metrics: Metrics::new(&config.instance, &config.region),
+            config,
+            policy,
+            keys: parts.keys,
+            stores: parts.stores,
+            registry: Registry::default(),
+            origins: parts.origins,
+            admin_token: parts.admin_token,
+            id: parts.id,
+            tasks: TaskTracker::new(),
+            stopping: parts.stopping,
+            store_ok: AtomicBool::new(true),
+            unauthenticated: Mutex::default(),
+            waiting: Mutex::default(),
+            next_waiter: AtomicU64::new(1),
+            pair_rates: Mutex::default(),
+        }
+    }
+
+    /// Both clocks.
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: Instant::now().into_std(), unix_ms: unix_ms() }
+    }
+
+    /// Runs `f` with everything that core may use.
+    pub(crate) fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
+        let mut entropy = OsEntropy;
+        f(&mut Env {
+            now: self.now(),
+            entropy: &mut entropy,
+            keys: &self.keys.tokens,
+            hash_key: &self.keys.hash,
+            policy: &self.policy,
+        })
+    }
+
+    /// A session, from memory or from the store.
+    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
+        if let Some(handle) = self.registry.find(id) {
+            return Ok(Some(handle));
+        }
+        let record = self.observe(self.stores.sessions.load(id)).await?;
+        Ok(record.map(|record| self.registry.add(Session::load(record))))
+    }
+
+    /// Gives an input to a session and carries out what follows, to the end.
+    pub(crate) async fn drive(&self, handle: &Arc<Handle>, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let (mut effects, saving) = {
+                let mut session = handle.session.lock();
+                let mut effects = self.with_env(|env| session.handle(input, env));
+                // Queued under the lock, so saves keep the order of their versions.
+                let saving = effects.save.take().map(|record| self.stores.sessions.save(record));
+                (effects, saving)
+            };
+            self.report(&effects);
+            if let Some(saving) = saving
+                && let Err(error) = self.observe(saving).await
+            {
+                tracing::error!(session = %handle.id, %error, "session not saved");
+                handle.poison();
+                self.fail(effects);
+                return;
+            }
+            for effect in std::mem::take(&mut effects.then) {
+                self.carry_out(handle, effect, &mut inputs).await;
+            }
+            handle.wake(&effects.wake);
+        }
+    }
+
+    async fn carry_out(&self, handle: &Arc<Handle>, effect: Effect, inputs: &mut VecDeque<Input>) {
+        match effect {
+            Effect::Feed(input) => inputs.push_back(input),
+            Effect::Close { connection, code } => handle.close(connection, code),
+            Effect::Answer { waiter, answer } => self.answer(waiter, answer.map_err(CallError::Pair)),
+            Effect::Revoke { member } => match self.stores.revocations.add(member).await {
+                Ok(()) => inputs.push_back(Input::RevokeDurable { member }),
+                Err(error) => tracing::error!(%error, "revocation is in one place only"),
+            },
+        }
+    }
+
+    /// A save failed: whoever waits for its effects is told.
+    fn fail(&self, effects: Effects) {
+        for effect in effects.then {
+            match effect {
+                Effect::Answer { waiter, .. } => self.answer(waiter, Err(CallError::Store)),
+                Effect::Feed(Input::Admit(_)) => {
+                    count(&self.metrics.auth_failures, "store_unavailable");
+                }
+                Effect::Feed(_) | Effect::Close { .. } | Effect::Revoke { .. } => {}
+            }
+        }
+    }
+
+    /// Watches a store operation: its time, its failures, whether the store is there.
+    pub(crate) async fn observe<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let result = operation.await;
+        self.metrics.store_seconds.observe(started.elapsed().as_secs_f64());
+        match &result {
+            Ok(_) => self.store_ok.store(true, Ordering::Release),
+            Err(error) => {
+                count(&self.metrics.store_failures, error.label());
+                if !matches!(error, StoreError::Conflict) {
+                    self.store_ok.store(false, Ordering::Release);
+                }
+            }
+        }
+        result
+    }
+
+    fn answer(&self, waiter: WaiterId, answer: Result<PairAnswer, CallError>) {
+        if let Some(waiting) = self.waiting.lock().remove(&waiter) {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Registers a call that waits; its guard takes it out again, however the call ends.
+    pub(crate) fn wait(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> Option<(Waiter, oneshot::Receiver<Result<PairAnswer, CallError>>)> {
+        let id = WaiterId(self.next_waiter.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= self.config.pair_waiters_max {
+            return None;
+        }
+        waiting.insert(id, sender);
+        self.metrics.pair_waiters.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
+        Some((Waiter { id, node: self.clone(), handle: handle.clone() }, receiver))
+    }
+
+    /// The session in memory that a pairing belongs to; pairings do not outlive a restart.
+    pub(crate) fn find_pairing(&self, request: RequestId) -> Option<Arc<Handle>> {
+        let holds = |handle: &Arc<Handle>| handle.session.lock().knows_pairing(request);
+        self.registry.all().into_iter().find(holds)
+    }
+
+    /// Takes one pairing call from an address's allowance.
+    pub(crate) fn take_pair_rate(&self, address: IpAddr) -> Result<(), Duration> {
+        let now = Instant::now().into_std();
+        let mut rates = self.pair_rates.lock();
+        if rates.len() >= RATE_BUCKETS_MAX {
+            rates.retain(|_, bucket| !bucket.is_idle(now));
+        }
+        let interval = Duration::from_mins(1) / self.config.pair_per_minute;
+        let bucket = || Gcra::every(interval, self.config.pair_per_minute);
+        rates.entry(prefix(address)).or_insert_with(bucket).take(now)
+    }
+
+    fn report(&self, effects: &Effects) {
+        for event in &effects.events {
+            self.report_event(event);
+        }
+    }
+
+    fn report_event(&self, event: &Event) {
+        let m = &self.metrics;
+        match event {
+            Event::Attached { connection, is_host, resumed } => {
+                m.auth_successes.inc();
+                if *resumed {
+                    m.resumes.inc();
+                }
+                if *is_host { m.hosts_connected.inc() } else { m.members_connected.inc() };
+                tracing::info!(%connection, is_host, resumed, "connected");
+            }
+            Event::Detached { connection, is_host } => {
+                if *is_host { m.hosts_connected.dec() } else { m.members_connected.dec() };
+                tracing::info!(%connection, is_host, "disconnected");
+            }
+            Event::Refused { code, cause } => {
+                count(&m.auth_failures, cause);
+                tracing::info!(code = code.code(), cause, "authentication refused");
+            }
+            Event::Closed { connection, code } => {
+                if *code == CloseCode::SlowConsumer {
+                    m.slow_consumers.inc();
+                }
+                tracing::info!(%connection, code = code.code(), reason = code.label(), "closing");
+            }
+            Event::PairingStarted { request } => tracing::info!(%request, "pairing started"),
+            Event::PairingEnded { request, outcome } => {
+                tracing::info!(%request, ?outcome, "pairing ended");
+            }
+            Event::CodeMade => tracing::debug!("pairing code made"),
+            Event::CodeMissed { burnt } => tracing::warn!(burnt, "wrong pairing code"),
+            Event::DeviceRevoked { member, cause } => {
+                m.revokes.inc();
+                tracing::warn!(%member, cause, "device revoked");
+            }
+            Event::TokenCommitted { ahead } => {
+                if *ahead {
+                    m.tokens_ahead.inc();
+                    tracing::warn!("a token is ahead of the store, so the store went back");
+                }
+            }
+            Event::ClientWentBack => {
+                m.client_went_back.inc();
+            }
+            Event::MessageStored { bytes } => {
+                m.messages.inc();
+                m.message_bytes.inc_by(*bytes as u64);
+            }
+            Event::MessageRefused { reason } => count(&m.nacks, nack_label(*reason)),
+            Event::GapTold { reason } => tracing::debug!(%reason, "gap told"),
+            Event::VolatileReplaced => {
+                m.volatile_replaced.inc();
+            }
+            Event::CommandsExpired { count } => tracing::warn!(count, "commands expired"),
+            Event::ProtocolError { cause } => {
+                m.protocol_errors.inc();
+                tracing::info!(%cause, "protocol error");
+            }
+        }
+    }
+}
+
+fn nack_label(reason: NackReason) -> &'static str {
+    match reason {
+        NackReason::Hole => "hole",
+        NackReason::LogLost => "log_lost",
+        NackReason::RateLimited => "rate_limited",
+        NackReason::Full => "full",
+        NackReason::Busy => "busy",
+        NackReason::LogUnavailable => "log_unavailable",
+        NackReason::TooLarge => "too_large",
+        NackReason::NotAllowed => "not_allowed",
+        NackReason::EpochClosed => "epoch_closed",
+        NackReason::Conflict => "conflict",
+        NackReason::HostOffline => "host_offline",
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What limits count by: an IPv4 address, or the /64 of an IPv6 address.
+pub(crate) fn prefix(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+/// A waiting call; when it ends in any way, nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) id: WaiterId,
+    node: Arc<Node>,
+    handle: Arc<Handle>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        {
+            let mut waiting = self.node.waiting.lock();
+            waiting.remove(&self.id);
+            let left = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+            self.node.metrics.pair_waiters.set(left);
+        }
+        let (node, handle, waiter) = (self.node.clone(), self.handle.clone(), self.id);
+        self.node.tasks.spawn(async move {
+            node.drive(&handle, Input::WaiterGone { waiter }).await;
+        });
+    }
+}

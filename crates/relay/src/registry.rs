@@ -1,0 +1,157 @@
+//! The sessions in memory and the sockets that belong to them.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+};
+
+use belay_core::Session;
+use belay_wire::{CloseCode, ConnectionId, SessionId};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Shards of the map: enough that two cores rarely meet.
+const SHARDS: usize = 16;
+
+/// How a session reaches the task of one socket.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    notify: Notify,
+    /// A close code, 0 for none.
+    close: AtomicU16,
+}
+
+impl Signal {
+    /// There is something to pull.
+    pub(crate) fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// The socket is to be closed; the first code wins.
+    pub(crate) fn close(&self, code: CloseCode) {
+        let _ = self.close.compare_exchange(0, code.code(), Ordering::AcqRel, Ordering::Acquire);
+        self.notify.notify_one();
+    }
+
+    pub(crate) fn closing(&self) -> Option<CloseCode> {
+        let code = self.close.load(Ordering::Acquire);
+        CloseCode::ALL.iter().copied().find(|c| c.code() == code)
+    }
+
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+}
+
+/// A session in memory.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: SessionId,
+    pub(crate) session: Mutex<Session>,
+    signals: Mutex<HashMap<ConnectionId, Arc<Signal>>>,
+    /// A save failed: what is in memory may be ahead of the store, so it must be loaded anew.
+    poisoned: AtomicBool,
+}
+
+impl Handle {
+    pub(crate) fn new(session: Session) -> Self {
+        Self {
+            id: session.record().id,
+            session: Mutex::new(session),
+            signals: Mutex::new(HashMap::new()),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn add_signal(&self, connection: ConnectionId, signal: Arc<Signal>) {
+        self.signals.lock().insert(connection, signal);
+    }
+
+    pub(crate) fn remove_signal(&self, connection: ConnectionId) {
+        self.signals.lock().remove(&connection);
+    }
+
+    pub(crate) fn wake(&self, connections: &[ConnectionId]) {
+        if connections.is_empty() {
+            return;
+        }
+        let signals = self.signals.lock();
+        for signal in connections.iter().filter_map(|id| signals.get(id)) {
+            signal.wake();
+        }
+    }
+
+    pub(crate) fn close(&self, connection: ConnectionId, code: CloseCode) {
+        if let Some(signal) = self.signals.lock().get(&connection) {
+            signal.close(code);
+        }
+    }
+
+    /// Closes all sockets so that they come back to a freshly loaded session.
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+        for signal in self.signals.lock().values() {
+            signal.close(CloseCode::Unavailable);
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+}
+
+/// All sessions in memory.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    shards: Vec<Mutex<HashMap<SessionId, Arc<Handle>>>>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+impl Registry {
+    fn shard(&self, id: SessionId) -> &Mutex<HashMap<SessionId, Arc<Handle>>> {
+        &self.shards[usize::from(id.as_bytes()[0]) % SHARDS]
+    }
+
+    pub(crate) fn find(&self, id: SessionId) -> Option<Arc<Handle>> {
+        self.shard(id).lock().get(&id).filter(|h| !h.is_poisoned()).cloned()
+    }
+
+    /// Adds a session unless somebody else just did; gives the one that is there.
+    pub(crate) fn add(&self, session: Session) -> Arc<Handle> {
+        let handle = Arc::new(Handle::new(session));
+        let mut shard = self.shard(handle.id).lock();
+        match shard.get(&handle.id).filter(|h| !h.is_poisoned()) {
+            Some(there) => there.clone(),
+            None => {
+                shard.insert(handle.id, handle.clone());
+                handle
+            }
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
+        self.shards.iter().flat_map(|s| s.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|s| s.lock().len()).sum()
+    }
+
+    /// Lets sessions leave memory in which nothing lives.
+    pub(crate) fn forget_idle(&self) {
+        for shard in &self.shards {
+            shard.lock().retain(|_, handle| {
+                Arc::strong_count(handle) > 1
+                    || !(handle.is_poisoned() || handle.session.lock().is_idle())
+            });
+        }
+    }
+}

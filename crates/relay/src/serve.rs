@@ -1,0 +1,230 @@
+//! Listeners, the accept loop, and a shutdown that tells every client.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use belay_adapters::{KeyError, Keys, ResolveError, resolve};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{
+    config::Config,
+    entropy,
+    http::{self, Peer},
+    node::{Node, Parts},
+    origin::Origins,
+};
+
+/// How long a request's headers may take.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Headers of one request, in bytes and in number.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+/// Rest of the accept loop after a failure such as too many open files: it must not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often time-driven work of sessions is looked for.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Why the relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is not free, or not ours.
+    #[error("{what} {address}: {cause}; choose another with {flag}")]
+    Bind {
+        what: &'static str,
+        address: SocketAddr,
+        cause: std::io::Error,
+        flag: &'static str,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] ResolveError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The admin token cannot be read or made.
+    #[error("{path}: {cause}")]
+    AdminToken { path: std::path::PathBuf, cause: std::io::Error },
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub struct Server {
+    node: Arc<Node>,
+    /// Address of the public listener.
+    pub public: SocketAddr,
+    /// Address of the admin listener.
+    pub admin: SocketAddr,
+}
+
+/// Starts a relay: checks everything, then binds.
+///
+/// # Errors
+/// [`ServeError`]; nothing is left running.
+pub async fn serve(config: Config) -> Result<Server, ServeError> {
+    let stores = resolve(&config.store, &config.data_dir).await?;
+    let ephemeral = config.store.starts_with("memory");
+    let keys = if ephemeral && config.token_keys.is_none() {
+        Keys::ephemeral(&mut entropy::fill)
+    } else {
+        std::fs::create_dir_all(&config.data_dir).map_err(|cause| ServeError::AdminToken {
+            path: config.data_dir.clone(),
+            cause,
+        })?;
+        Keys::open(&config.data_dir, config.token_keys.as_deref(), &mut entropy::fill)?
+    };
+    let admin_token = match &config.admin_token {
+        Some(token) => token.clone(),
+        None if ephemeral => random_text(),
+        None => made_admin_token(&config.data_dir)?,
+    };
+    let address = SocketAddr::new(config.host, config.port);
+    let public = bind("public listener", address, "--host and --port").await?;
+    let admin = bind("admin listener", config.admin_listen, "--admin-listen").await?;
+    let (public_at, admin_at) = (local(&public, address), local(&admin, config.admin_listen));
+    let origins =
+        Origins::of_listener(config.host, public_at.port(), &machine(), &config.public_urls);
+    let stopping = CancellationToken::new();
+    let id = config.instance.clone();
+    let parts = Parts { config, keys, stores, origins, admin_token, id, stopping };
+    let node = Arc::new(Node::new(parts));
+    node.tasks.spawn(accept(node.clone(), public, http::public(&node)));
+    node.tasks.spawn(accept(node.clone(), admin, http::admin(&node)));
+    node.tasks.spawn(tick(node.clone()));
+    Ok(Server { node, public: public_at, admin: admin_at })
+}
+
+impl Server {
+    /// Tells every client, flushes, and waits until all is written or the grace is over.
+    pub async fn stop(self) {
+        self.node.stopping.cancel();
+        self.node.tasks.close();
+        let grace = self.node.config.shutdown_grace;
+        if tokio::time::timeout(grace, self.node.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.node.tasks.len(), "grace is over");
+        }
+    }
+
+    /// The bearer of the admin API.
+    pub fn admin_token(&self) -> &str {
+        &self.node.admin_token
+    }
+}
+
+async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<TcpListener, ServeError> {
+    let failed = |cause| ServeError::Bind { what, address, cause, flag };
+    TcpListener::bind(address).await.map_err(failed)
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn machine() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.into_iter().map(|interface| interface.ip()).collect()
+}
+
+fn random_text() -> String {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    let mut bytes = [0; 32];
+    entropy::fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn made_admin_token(folder: &Path) -> Result<String, ServeError> {
+    let path = folder.join("admin-token");
+    let failed = |cause| ServeError::AdminToken { path: path.clone(), cause };
+    match std::fs::read_to_string(&path) {
+        Ok(token) if token.trim().len() >= 16 => Ok(token.trim().to_owned()),
+        Ok(_) => write_admin_token(&path).map_err(failed),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            write_admin_token(&path).map_err(failed)
+        }
+        Err(cause) => Err(failed(cause)),
+    }
+}
+
+fn write_admin_token(path: &Path) -> std::io::Result<String> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let token = random_text();
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{token}")?;
+    file.sync_all()?;
+    Ok(token)
+}
+
+async fn accept(node: Arc<Node>, listener: TcpListener, router: Router) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = node.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                let router = router.clone();
+                node.tasks.spawn(connection(node.clone(), stream, peer.ip(), router));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Router) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        router.clone().oneshot(request)
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut serving = Box::pin(serving);
+    tokio::select! {
+        _ = serving.as_mut() => {}
+        () = node.stopping.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        }
+    }
+}
+
+/// Feeds time to the sessions that wait for it.
+async fn tick(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = node.stopping.cancelled() => return,
+        }
+        let now = node.now().mono;
+        for handle in node.registry.all() {
+            let due = handle.session.lock().next_deadline(&node.policy);
+            if due.is_some_and(|at| at <= now) {
+                node.drive(&handle, belay_core::Input::Tick).await;
+            }
+        }
+        node.registry.forget_idle();
+        node.metrics.sessions.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,294 @@
+//! The task that owns one socket, from `hello` to the close frame.
+
+use std::{sync::Arc, time::Duration};
+
+use belay_core::{
+    Input,
+    session::OutFrame,
+};
+use belay_wire::{
+    Bye, CloseCode, ConnectionId, Drain, Frame, Ping, Verdict, binary::BinaryFrame,
+};
+use tokio::time::Instant;
+
+use super::{
+    guard::Unauthenticated,
+    handshake::{Refusal, handshake, retry_delay},
+    socket::{Incoming, Socket, WriteError},
+};
+use crate::{
+    entropy,
+    metrics::{Reason, count},
+    node::{Node, unix_ms},
+    registry::{Handle, Signal},
+};
+
+/// Frames read before what they caused is written.
+const READ_BATCH: usize = 32;
+/// Pings without an answer after which a peer counts as gone.
+const MISSED_PINGS_MAX: u32 = 2;
+
+/// Serves a socket until it ends.
+pub(super) async fn run(
+    node: Arc<Node>,
+    mut socket: Socket,
+    origin: String,
+    place: Unauthenticated,
+) {
+    node.metrics.auth_attempts.inc();
+    match Box::pin(handshake(&node, &mut socket, &origin)).await {
+        Ok((handle, attach)) => {
+            let id = attach.connection;
+            let signal = Arc::new(Signal::default());
+            handle.add_signal(id, signal.clone());
+            let over = node.metrics.active_websockets() >= capacity(&node);
+            if over {
+                count(&node.metrics.auth_failures, "over_capacity");
+                signal.close(CloseCode::Unavailable);
+            } else {
+                node.drive(&handle, Input::Attach(Box::new(attach))).await;
+            }
+            drop(place);
+            socket.authenticated();
+            let task = Connection::new(node, handle, id, signal);
+            task.serve(socket).await;
+        }
+        Err(refusal) => {
+            drop(place);
+            refuse(&node, socket, &refusal).await;
+        }
+    }
+}
+
+fn capacity(node: &Node) -> i64 {
+    i64::try_from(node.config.connections_max).unwrap_or(i64::MAX)
+}
+
+async fn refuse(node: &Node, mut socket: Socket, refusal: &Refusal) {
+    count(&node.metrics.auth_failures, refusal.cause);
+    tracing::info!(code = refusal.code.code(), cause = refusal.cause, "authentication refused");
+    count(&node.metrics.closes, refusal.code.label());
+    let _ = socket.write(vec![bye(refusal.code)]).await;
+    socket.close(refusal.code).await;
+}
+
+fn bye(code: CloseCode) -> OutFrame {
+    let delay = u64::try_from(retry_delay(code).as_millis()).unwrap_or(u64::MAX);
+    text(Bye {
+        code: code.code(),
+        reason: code.label().to_owned(),
+        retry: code.verdict() != Verdict::Stop,
+        retry_in_ms: delay,
+    })
+}
+
+fn text(frame: impl Into<Frame>) -> OutFrame {
+    OutFrame::Text(frame.into().encode().into())
+}
+
+/// Why the loop ended.
+enum End {
+    /// The peer is gone; there is nobody to tell.
+    Gone,
+    /// The relay closes.
+    Close(CloseCode),
+}
+
+struct Connection {
+    node: Arc<Node>,
+    handle: Arc<Handle>,
+    id: ConnectionId,
+    signal: Arc<Signal>,
+    ping_at: Instant,
+    rotate_at: Instant,
+    pings: u64,
+    missed: u32,
+}
+
+impl Drop for Connection {
+    /// Whatever ends this task, also a panic or an abort, the session hears of it.
+    fn drop(&mut self) {
+        self.handle.remove_signal(self.id);
+        let (node, handle, connection) = (self.node.clone(), self.handle.clone(), self.id);
+        self.node.tasks.spawn(async move {
+            node.drive(&handle, Input::Detach { connection }).await;
+        });
+    }
+}
+
+impl Connection {
+    fn new(node: Arc<Node>, handle: Arc<Handle>, id: ConnectionId, signal: Arc<Signal>) -> Self {
+        let beat = u64::try_from(node.config.heartbeat.as_millis()).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        let ping_at = now + Duration::from_millis(entropy::below(beat));
+        let rotate_at = now + node.policy.rotation_after;
+        Self { node, handle, id, signal, ping_at, rotate_at, pings: 0, missed: 0 }
+    }
+
+    async fn serve(mut self, mut socket: Socket) {
+        let end = self.turn(&mut socket).await;
+        let End::Close(code) = end else { return };
+        count(&self.node.metrics.closes, code.label());
+        let mut last = self.pull();
+        if self.node.stopping.is_cancelled() {
+            last.push(self.drain_frame());
+        }
+        last.push(bye(code));
+        let _ = socket.write(last).await;
+        drop(self);
+        socket.close(code).await;
+    }
+
+    fn drain_frame(&self) -> OutFrame {
+        let grace = u64::try_from(self.node.config.shutdown_grace.as_millis()).unwrap_or(0);
+        text(Drain {
+            reason: "shutdown".to_owned(),
+            deadline_ms: unix_ms() + grace,
+            reconnect_in_ms: 100 + entropy::below(400),
+            endpoint: None,
+        })
+    }
+
+    /// Reads, writes and keeps time until the connection ends.
+    async fn turn(&mut self, socket: &mut Socket) -> End {
+        loop {
+            if let Some(code) = self.signal.closing() {
+                return End::Close(code);
+            }
+            if let Err(end) = self.write(socket).await {
+                return end;
+            }
+            let ack_at = self.handle.session.lock().pull_deadline(self.id);
+            let ack_at = ack_at.map(Instant::from_std);
+            tokio::select! {
+                incoming = socket.next() => {
+                    if let Err(end) = self.read(socket, incoming).await {
+                        return end;
+                    }
+                }
+                () = self.signal.woken() => {}
+                () = until(ack_at) => {}
+                () = tokio::time::sleep_until(self.ping_at) => {
+                    if let Err(end) = self.ping(socket).await {
+                        return end;
+                    }
+                }
+                () = tokio::time::sleep_until(self.rotate_at) => self.rotate(),
+                () = self.node.stopping.cancelled() => return End::Close(CloseCode::Unavailable),
+            }
+        }
+    }
+
+    fn pull(&self) -> Vec<OutFrame> {
+        let mut session = self.handle.session.lock();
+        let pulled = self.node.with_env(|env| session.pull(self.id, env));
+        drop(session);
+        for reason in &pulled.gaps {
+            let label = gap_label(reason);
+            self.node.metrics.gaps.get_or_create(&Reason { reason: label }).inc();
+        }
+        if pulled.more {
+            self.signal.wake();
+        }
+        pulled.frames
+    }
+
+    async fn write(&self, socket: &mut Socket) -> Result<(), End> {
+        let frames = self.pull();
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.written(socket.write(frames).await)
+    }
+
+    fn written(&self, result: Result<(), WriteError>) -> Result<(), End> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(WriteError::Gone) => Err(End::Gone),
+            Err(WriteError::Stuck) => {
+                self.node.metrics.outbound_failures.inc();
+                self.node.metrics.slow_consumers.inc();
+                Err(End::Close(CloseCode::SlowConsumer))
+            }
+        }
+    }
+
+    async fn read(&mut self, socket: &mut Socket, first: Incoming) -> Result<(), End> {
+        let mut incoming = Some(first);
+        for _ in 0..READ_BATCH {
+            let Some(frame) = incoming else { return Ok(()) };
+            self.handle_incoming(frame).await?;
+            if self.signal.closing().is_some() {
+                return Ok(());
+            }
+            incoming = socket.ready().await;
+        }
+        match incoming {
+            Some(frame) => self.handle_incoming(frame).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn handle_incoming(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.missed = 0;
+        let connection = self.id;
+        let input = match incoming {
+            Incoming::Text(text) => match belay_wire::decode(&text) {
+                Ok(Frame::Pong(pong)) => {
+                    let millis = unix_ms().saturating_sub(pong.t);
+                    self.node.metrics.rtt.observe(Duration::from_millis(millis).as_secs_f64());
+                    return Ok(());
+                }
+                Ok(frame) => Input::Frame { connection, frame: Box::new(frame) },
+                Err(error) => return self.protocol_error(&error.to_string()),
+            },
+            Incoming::Binary(bytes) => match BinaryFrame::decode(bytes) {
+                Ok(frame) => Input::Binary { connection, frame },
+                Err(error) => return self.protocol_error(&error.to_string()),
+            },
+            Incoming::Gone => return Err(End::Gone),
+            Incoming::Malformed(cause) => return self.protocol_error(&cause),
+            Incoming::TooLarge => return self.protocol_error("frame is too large"),
+        };
+        self.node.drive(&self.handle, input).await;
+        Ok(())
+    }
+
+    fn protocol_error(&self, cause: &str) -> Result<(), End> {
+        self.node.metrics.protocol_errors.inc();
+        tracing::info!(connection = %self.id, cause, "protocol error");
+        Err(End::Close(CloseCode::ProtocolError))
+    }
+
+    async fn ping(&mut self, socket: &mut Socket) -> Result<(), End> {
+        if self.missed >= MISSED_PINGS_MAX {
+            return Err(End::Close(CloseCode::PingTimeout));
+        }
+        self.missed += 1;
+        self.pings += 1;
+        self.ping_at = Instant::now() + self.node.config.heartbeat;
+        let top = self.handle.session.lock().top(self.id);
+        let ping = text(Ping { n: self.pings, t: unix_ms(), top: Some(top) });
+        self.written(socket.write(vec![ping]).await)
+    }
+
+    fn rotate(&mut self) {
+        self.rotate_at = Instant::now() + self.node.policy.rotation_after;
+        let mut session = self.handle.session.lock();
+        if self.node.with_env(|env| session.rotate(self.id, env)) {
+            self.signal.wake();
+        }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn gap_label(reason: &str) -> &'static str {
+    const KNOWN: &[&str] = &["evicted", "expired", "log_lost", "unknown_cursor", "host_state_lost"];
+    KNOWN.iter().find(|known| **known == reason).copied().unwrap_or("other")
+}

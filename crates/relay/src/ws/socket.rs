@@ -1,0 +1,194 @@
+//! The connection trait: what the task of a socket needs from a websocket library.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use belay_core::session::OutFrame;
+use belay_wire::CloseCode;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as WsError, Message, Utf8Bytes,
+        error::CapacityError,
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode as WsCloseCode},
+    },
+};
+
+/// Read buffer of one socket, bytes: larger ones cost memory and CPU for small messages.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes that a peer may send before it authenticates: one frame of `auth` and control frames.
+const UNAUTHENTICATED_READ_BYTES: usize = 2 * belay_wire::UNAUTHENTICATED_BYTES_MAX;
+/// How long one batch may take to be written before the reader counts as gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+    /// The peer closed, or the socket broke.
+    Gone,
+    /// Not a frame that may be sent here.
+    Malformed(String),
+    /// Larger than this peer may send.
+    TooLarge,
+}
+
+/// A websocket of the relay.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: WebSocketStream<Metered>,
+}
+
+impl Socket {
+    /// Takes over an upgraded connection.
+    pub(super) async fn new(upgraded: Upgraded) -> Self {
+        let largest = belay_wire::HOST_MESSAGE_BYTES_MAX + belay_wire::ENVELOPE_BYTES_MAX;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(READ_BUFFER_BYTES)
+            .max_write_buffer_size(4 * largest)
+            .max_message_size(Some(largest))
+            .max_frame_size(Some(largest));
+        let metered = Metered { inner: TokioIo::new(upgraded), left: Some(UNAUTHENTICATED_READ_BYTES) };
+        let stream = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
+        Self { stream }
+    }
+
+    /// Lifts the bound on what may be read.
+    pub(super) fn authenticated(&mut self) {
+        self.stream.get_mut().left = None;
+    }
+
+    /// The next frame; cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> Incoming {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Text(text))) => return Incoming::Text(text),
+                Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Close(_))) | None => return Incoming::Gone,
+                Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                    return Incoming::TooLarge;
+                }
+                Some(Err(WsError::Io(e))) if e.kind() == io::ErrorKind::FileTooLarge => {
+                    return Incoming::TooLarge;
+                }
+                Some(Err(WsError::Protocol(e))) => return Incoming::Malformed(e.to_string()),
+                Some(Err(WsError::Utf8(e))) => return Incoming::Malformed(e),
+                Some(Err(_)) => return Incoming::Gone,
+            }
+        }
+    }
+
+    /// The next frame if it is here already.
+    pub(super) async fn ready(&mut self) -> Option<Incoming> {
+        let next = self.next();
+        let mut next = std::pin::pin!(next);
+        poll_fn(|context| {
+            Poll::Ready(match next.as_mut().poll(context) {
+                Poll::Ready(incoming) => Some(incoming),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    /// Writes all frames with one flush.
+    pub(super) async fn write(&mut self, frames: Vec<OutFrame>) -> Result<(), WriteError> {
+        let writing = async {
+            for frame in frames {
+                let message = match frame {
+                    OutFrame::Text(bytes) => Message::Text(utf8(bytes)),
+                    OutFrame::Binary(bytes) => Message::Binary(bytes),
+                };
+                self.stream.feed(message).await?;
+            }
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(WRITE_TIMEOUT, writing).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(WriteError::Gone),
+            Err(_) => Err(WriteError::Stuck),
+        }
+    }
+
+    /// Says goodbye: a close frame, then waits shortly for the peer's.
+    pub(super) async fn close(mut self, code: CloseCode) {
+        let frame = CloseFrame {
+            code: WsCloseCode::from(code.code()),
+            reason: Utf8Bytes::from_static(code.label()),
+        };
+        let farewell = async {
+            if self.stream.close(Some(frame)).await.is_ok() {
+                while let Some(Ok(_)) = self.stream.next().await {}
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), farewell).await;
+    }
+}
+
+/// Why a batch was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteError {
+    Gone,
+    Stuck,
+}
+
+fn utf8(bytes: Bytes) -> Utf8Bytes {
+    Utf8Bytes::try_from(bytes).unwrap_or_default()
+}
+
+/// A stream that gives out only so many bytes until its peer is authenticated.
+#[derive(Debug)]
+struct Metered {
+    inner: TokioIo<Upgraded>,
+    left: Option<usize>,
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(context, buffer);
+        if let (Poll::Ready(Ok(())), Some(left)) = (&polled, self.left) {
+            let read = buffer.filled().len() - before;
+            match left.checked_sub(read) {
+                Some(left) => self.left = Some(left),
+                None => return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into())),
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
