@@ -1,1 +1,24 @@
-//! stub
+//! The client side of belay.v1: connects, authenticates, keeps an outbox, resumes, reconnects.
+//!
+//! [`Client`] runs one task that owns the socket and the outbox; what it learns comes out of a
+//! bounded channel of [`Event`]s.
+
+mod api;
+mod backoff;
+mod client;
+mod credentials;
+mod identity;
+mod pairing;
+mod reader;
+mod socket;
+mod writer;
+
+pub use api::{Api, ApiError};
+pub use backoff::Backoff;
+pub use client::{Client, ClientError, Event, Message, Options};
+pub use credentials::{Credentials, CredentialStore, FileCredentials, MemoryCredentials};
+pub use identity::{Identity, IdentityError};
+pub use pairing::{PairingLink, Phone};
+pub use reader::{Applied, Reader};
+pub use socket::origin_of;
+pub use writer::{Full, Writer};

@@ -13,7 +13,10 @@ const SECRET_LEN: usize = 32;
 /// When the level cannot be read, or logging was started before.
 pub fn start(level: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log-level: {e}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Redacting);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_writer(Redacting);
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {

@@ -1,0 +1,486 @@
+//! The task that owns a connection, and the handle to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use belay_wire::{
+    Ack, Channel, ClientInfo, Epoch, Frame, From, Nack, Pong, Position, Positions, RawJson,
+    TokenConfirm, Verdict, Vol, Welcome,
+};
+use futures_util::{FutureExt, SinkExt};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::{
+    Backoff, CredentialStore, Credentials, Identity,
+    identity::random,
+    reader::{Applied, Reader},
+    socket::{Attempt, Failed, Socket, receive},
+    writer::{Full, Writer},
+};
+
+/// Events that may wait for the application; when it is slow, reading the socket waits.
+const EVENTS_LEN: usize = 1_024;
+/// Control frames that may wait while there is no connection.
+const CONTROL_LEN: usize = 256;
+/// Acknowledgements wait this long for company.
+const ACK_DELAY: Duration = Duration::from_millis(200);
+/// Silence after which a connection counts as dead: the relay pings at most every 25 s.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How to connect.
+#[derive(Debug)]
+pub struct Options {
+    /// Where relay, session and token are kept.
+    pub credentials: Arc<dyn CredentialStore>,
+    /// The registered key.
+    pub identity: Identity,
+    /// Name and version of the program.
+    pub name: String,
+    pub version: String,
+}
+
+/// A durable message.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub channel: Channel,
+    pub position: Position,
+    pub from: Option<From>,
+    /// Relay time, Unix milliseconds.
+    pub at: Option<u64>,
+    pub payload: RawJson,
+}
+
+/// What a client learns.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Welcome.
+    Connected(Box<Welcome>),
+    /// The connection ended; the next attempt follows after `retry_in`.
+    Disconnected { reason: String, retry_in: Duration },
+    /// The relay said stop; nothing follows.
+    Stopped { code: u16, reason: String },
+    /// A durable message, exactly once and in order.
+    Message(Message),
+    /// A volatile message.
+    Volatile { channel: Channel, payload: RawJson },
+    /// Everything else that the relay says: pairing, devices, presence, gaps, notices.
+    Frame(Box<Frame>),
+}
+
+/// Why something was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The outbox is full.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// There is no connection, and this cannot wait.
+    #[error("there is no connection")]
+    Offline,
+}
+
+#[derive(Debug)]
+struct Shared {
+    outbox: parking_lot::Mutex<Outbox>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    writers: BTreeMap<Channel, Writer>,
+    paused: BTreeMap<Channel, Instant>,
+    volatile: Vec<(Channel, String, RawJson)>,
+    control: Vec<Frame>,
+    acks: Positions,
+    online: bool,
+    probe: bool,
+}
+
+/// A handle to a running client; the client stops when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+    _guard: Arc<DropGuard>,
+}
+
+fn new_epoch() -> Epoch {
+    Epoch(u64::from_le_bytes(random()))
+}
+
+impl Client {
+    /// Starts a client and gives its events.
+    pub fn start(options: Options) -> (Self, mpsc::Receiver<Event>) {
+        let shared = Arc::new(Shared { outbox: parking_lot::Mutex::default(), wake: Notify::new() });
+        let (events, receiver) = mpsc::channel(EVENTS_LEN);
+        let stop = CancellationToken::new();
+        let task = Task {
+            options,
+            shared: shared.clone(),
+            events,
+            reader: Reader::default(),
+            instance: random::<8>().iter().map(|b| format!("{b:02x}")).collect(),
+            attempt: 0,
+            backoff: Backoff::default(),
+        };
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task.run() => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+        (Self { shared, _guard: Arc::new(stop.drop_guard()) }, receiver)
+    }
+
+    /// Takes a durable message; it is sent now or after the next welcome.
+    ///
+    /// # Errors
+    /// [`ClientError::Full`].
+    pub fn send(
+        &self,
+        channel: Channel,
+        payload: RawJson,
+        key: Option<String>,
+    ) -> Result<Position, ClientError> {
+        let mut outbox = self.shared.outbox.lock();
+        let writer =
+            outbox.writers.entry(channel).or_insert_with(|| Writer::new(channel, new_epoch()));
+        let position = writer.push(payload, key)?;
+        self.shared.wake.notify_one();
+        Ok(position)
+    }
+
+    /// Sends a volatile message if there is a connection; the newest of a key wins.
+    pub fn send_volatile(&self, channel: Channel, key: String, payload: RawJson) {
+        let mut outbox = self.shared.outbox.lock();
+        if outbox.online {
+            outbox.volatile.retain(|(c, k, _)| !(*c == channel && *k == key));
+            outbox.volatile.push((channel, key, payload));
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Sends a control frame.
+    ///
+    /// # Errors
+    /// [`ClientError::Offline`] when there is no connection or too many wait.
+    pub fn control(&self, frame: impl Into<Frame>) -> Result<(), ClientError> {
+        let mut outbox = self.shared.outbox.lock();
+        if !outbox.online || outbox.control.len() >= CONTROL_LEN {
+            return Err(ClientError::Offline);
+        }
+        outbox.control.push(frame.into());
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    /// Everything up to here is applied.
+    pub fn applied(&self, channel: Channel, position: Position) {
+        self.shared.outbox.lock().acks.insert(channel, position);
+        self.shared.wake.notify_one();
+    }
+
+    /// Position that the relay has stored of a channel that this client writes.
+    pub fn stored(&self, channel: Channel) -> Option<Position> {
+        self.shared.outbox.lock().writers.get(&channel).map(Writer::stored)
+    }
+
+    /// Position of the last message given to `send`.
+    pub fn head(&self, channel: Channel) -> Option<Position> {
+        self.shared.outbox.lock().writers.get(&channel).map(Writer::head)
+    }
+
+    /// Forgets a channel whose member is gone.
+    pub fn forget(&self, channel: Channel) {
+        self.shared.outbox.lock().writers.remove(&channel);
+    }
+
+    /// Tells whether there is a connection.
+    pub fn is_online(&self) -> bool {
+        self.shared.outbox.lock().online
+    }
+
+    /// Drops the connection and connects again at once: for tests and network changes.
+    pub fn reconnect(&self) {
+        self.shared.outbox.lock().probe = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+struct Task {
+    options: Options,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Event>,
+    reader: Reader,
+    instance: String,
+    attempt: u64,
+    backoff: Backoff,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let failed = match self.connect().await {
+                Ok((socket, welcome, credentials)) => {
+                    self.backoff.reset();
+                    self.serve(socket, welcome, credentials).await
+                }
+                Err(failed) => failed,
+            };
+            self.shared.outbox.lock().online = false;
+            let pause = self.backoff.next(u64::from_le_bytes(random()));
+            let (reason, pause) = match failed {
+                Failed::Network(reason) => (reason, pause),
+                Failed::Closed { code, reason, retry_in } => match Verdict::of(Some(code)) {
+                    Verdict::Stop => {
+                        let _ = self.events.send(Event::Stopped { code, reason }).await;
+                        return;
+                    }
+                    Verdict::Reconnect | Verdict::Backoff => (reason, retry_in.unwrap_or(pause)),
+                },
+            };
+            let event = Event::Disconnected { reason, retry_in: pause };
+            if self.events.send(event).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(Socket, Welcome, Credentials), Failed> {
+        let unusable = |e: String| Failed::Network(format!("credentials cannot be read: {e}"));
+        let loaded = self.options.credentials.load().map_err(|e| unusable(e.to_string()))?;
+        let credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
+        self.attempt += 1;
+        let base = {
+            let outbox = self.shared.outbox.lock();
+            outbox.writers.iter().map(|(ch, w)| (*ch, w.base())).collect()
+        };
+        let attempt = Attempt {
+            credentials: &credentials,
+            identity: &self.options.identity,
+            client: ClientInfo {
+                name: self.options.name.clone(),
+                version: self.options.version.clone(),
+                instance: self.instance.clone(),
+                attempt: self.attempt,
+            },
+            resume: self.reader.resume(),
+            base,
+        };
+        let result = attempt.run().await;
+        let mut outbox = self.shared.outbox.lock();
+        match &result {
+            Ok((_, welcome)) => {
+                for (channel, writer) in &mut outbox.writers {
+                    writer.welcomed(welcome.accepted.get(channel).copied(), new_epoch());
+                }
+                outbox.paused.clear();
+                outbox.volatile.clear();
+                outbox.control.clear();
+                outbox.online = true;
+                outbox.probe = false;
+            }
+            Err(_) => outbox.writers.values_mut().for_each(|w| w.unanswered(new_epoch())),
+        }
+        drop(outbox);
+        result.map(|(socket, welcome)| (socket, welcome, credentials))
+    }
+
+    /// Serves one connection until it ends.
+    async fn serve(
+        &mut self,
+        mut socket: Socket,
+        welcome: Welcome,
+        mut credentials: Credentials,
+    ) -> Failed {
+        if let Some(token) = welcome.next_token.clone()
+            && let Err(failed) = self.take_token(&mut socket, &mut credentials, token).await
+        {
+            return failed;
+        }
+        let mut last_frame = None;
+        if self.events.send(Event::Connected(Box::new(welcome))).await.is_err() {
+            return Failed::Network("the application is gone".to_owned());
+        }
+        let mut heard = Instant::now();
+        let mut ack_at: Option<Instant> = None;
+        loop {
+            let frames = self.outgoing(&mut ack_at);
+            if let Err(failed) = write(&mut socket, frames).await {
+                return last_frame.unwrap_or(failed);
+            }
+            let resume_at = self.shared.outbox.lock().paused.values().min().copied();
+            let shared = self.shared.clone();
+            tokio::select! {
+                frame = receive(&mut socket) => {
+                    heard = Instant::now();
+                    match self.handle(&mut socket, &mut credentials, frame).await {
+                        Ok(None) => {}
+                        Ok(Some(bye)) => last_frame = Some(bye),
+                        Err(failed) => return last_frame.unwrap_or(failed),
+                    }
+                    while let Some(frame) = receive(&mut socket).now_or_never() {
+                        match self.handle(&mut socket, &mut credentials, frame).await {
+                            Ok(None) => {}
+                            Ok(Some(bye)) => last_frame = Some(bye),
+                            Err(failed) => return last_frame.unwrap_or(failed),
+                        }
+                    }
+                }
+                () = shared.wake.notified() => {
+                    if shared.outbox.lock().probe {
+                        return Failed::Closed {
+                            code: 1000,
+                            reason: "asked to reconnect".to_owned(),
+                            retry_in: Some(Duration::ZERO),
+                        };
+                    }
+                }
+                () = until(ack_at) => {}
+                () = until(resume_at) => {}
+                () = tokio::time::sleep_until(heard + SILENCE_MAX) => {
+                    return Failed::Network("the relay went silent".to_owned());
+                }
+            }
+        }
+    }
+
+    /// What is to be written now.
+    fn outgoing(&self, ack_at: &mut Option<Instant>) -> Vec<Frame> {
+        let now = Instant::now();
+        let mut outbox = self.shared.outbox.lock();
+        let mut frames = std::mem::take(&mut outbox.control);
+        outbox.paused.retain(|_, until| *until > now);
+        let paused: BTreeSet<Channel> = outbox.paused.keys().copied().collect();
+        for (channel, writer) in &mut outbox.writers {
+            if !paused.contains(channel) {
+                frames.extend(writer.frames(64));
+            }
+        }
+        for (channel, key, p) in std::mem::take(&mut outbox.volatile) {
+            let writer =
+                outbox.writers.entry(channel).or_insert_with(|| Writer::new(channel, new_epoch()));
+            let (epoch, after, vseq) = writer.name_volatile();
+            frames.push(Vol { ch: channel, epoch, after, vseq, key, p }.into());
+        }
+        if outbox.acks.is_empty() {
+            *ack_at = None;
+        } else {
+            let due = *ack_at.get_or_insert(now + ACK_DELAY);
+            if due <= now || !frames.is_empty() {
+                frames.push(Ack { pos: std::mem::take(&mut outbox.acks) }.into());
+                *ack_at = None;
+            }
+        }
+        frames
+    }
+
+    /// Handles one frame; a `bye` is remembered as the reason of the close that follows.
+    async fn handle(
+        &mut self,
+        socket: &mut Socket,
+        credentials: &mut Credentials,
+        frame: Result<Frame, Failed>,
+    ) -> Result<Option<Failed>, Failed> {
+        let frame = frame?;
+        match self.reader.judge(&frame) {
+            Applied::Next => {}
+            Applied::Known => return Ok(None),
+            Applied::Hole => {
+                return Err(Failed::Network("a message is missing; resuming".to_owned()));
+            }
+        }
+        match frame {
+            Frame::Msg(msg) => {
+                let position = Position::new(msg.epoch, msg.seq);
+                let (channel, from, at, payload) = (msg.ch, msg.from, msg.at, msg.p);
+                self.tell(Event::Message(Message { channel, position, from, at, payload })).await?;
+            }
+            Frame::Vol(vol) => {
+                self.tell(Event::Volatile { channel: vol.ch, payload: vol.p }).await?;
+            }
+            Frame::Ack(ack) => self.each_writer(&ack.pos, Writer::acked),
+            Frame::Stable(stable) => self.each_writer(&stable.pos, Writer::stable),
+            Frame::Nack(nack) => {
+                self.nacked(&nack);
+                self.tell(Event::Frame(Box::new(nack.into()))).await?;
+            }
+            Frame::Ping(ping) => {
+                write(socket, vec![Pong { n: ping.n, t: ping.t }.into()]).await?;
+            }
+            Frame::TokenOffer(offer) => self.take_token(socket, credentials, offer.token).await?,
+            Frame::TokenCommitted(_) | Frame::Pong(_) => {}
+            Frame::Bye(bye) => {
+                let retry_in = bye.retry.then(|| Duration::from_millis(bye.retry_in_ms));
+                return Ok(Some(Failed::Closed { code: bye.code, reason: bye.reason, retry_in }));
+            }
+            other => self.tell(Event::Frame(Box::new(other))).await?,
+        }
+        Ok(None)
+    }
+
+    async fn tell(&self, event: Event) -> Result<(), Failed> {
+        let gone = |_| Failed::Network("the application is gone".to_owned());
+        self.events.send(event).await.map_err(gone)
+    }
+
+    fn each_writer(&self, positions: &Positions, apply: impl Fn(&mut Writer, Position)) {
+        let mut outbox = self.shared.outbox.lock();
+        for (channel, position) in positions {
+            if let Some(writer) = outbox.writers.get_mut(channel) {
+                apply(writer, *position);
+            }
+        }
+    }
+
+    fn nacked(&self, nack: &Nack) {
+        let mut outbox = self.shared.outbox.lock();
+        let pause = outbox.writers.get_mut(&nack.ch).and_then(|w| w.nacked(nack, new_epoch()));
+        if let Some(pause) = pause {
+            outbox.paused.insert(nack.ch, Instant::now() + Duration::from_millis(pause));
+        }
+    }
+
+    /// Writes an offered token durably, then confirms it.
+    async fn take_token(
+        &self,
+        socket: &mut Socket,
+        credentials: &mut Credentials,
+        token: belay_wire::Secret,
+    ) -> Result<(), Failed> {
+        credentials.token = token.clone();
+        match self.options.credentials.save(credentials) {
+            Ok(()) => write(socket, vec![TokenConfirm { token }.into()]).await,
+            Err(error) => {
+                tracing::warn!(%error, "offered token not saved; the present one stays");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn write(socket: &mut Socket, frames: Vec<Frame>) -> Result<(), Failed> {
+    if frames.is_empty() {
+        return Ok(());
+    }
+    let failed = |e: tokio_tungstenite::tungstenite::Error| Failed::Network(e.to_string());
+    for frame in frames {
+        socket.feed(WsMessage::text(frame.encode())).await.map_err(failed)?;
+    }
+    socket.flush().await.map_err(failed)
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

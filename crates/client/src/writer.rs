@@ -1,0 +1,367 @@
+//! The writer of one channel: names, outbox, and what to send again. Pure: no I/O, no clock.
+
+use std::collections::VecDeque;
+
+use belay_wire::{
+    Channel, Epoch, EpochFrame, Frame, LOG_BYTES_MAX, LOG_MESSAGES_MAX, Msg, Nack, NackReason,
+    Position, RawJson, Seq, Skip, Void,
+};
+
+/// The outbox holds as many unstored messages as it may: slow the source down, or merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("outbox of {0} is full")]
+pub struct Full(pub Channel);
+
+#[derive(Debug, Clone)]
+enum Content {
+    Message { payload: RawJson, key: Option<String> },
+    Void { reason: String },
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    seq: Seq,
+    content: Content,
+    len: usize,
+}
+
+/// Names and outbox of one channel.
+#[derive(Debug)]
+pub struct Writer {
+    channel: Channel,
+    epoch: Epoch,
+    /// The epoch was never announced.
+    fresh: bool,
+    next: Seq,
+    outbox: VecDeque<Entry>,
+    stored: Seq,
+    /// What was written on this connection.
+    sent: Seq,
+    bytes: usize,
+    announced: bool,
+    vseq: u64,
+}
+
+impl Writer {
+    /// A writer without memory, in an epoch that the caller draws at random.
+    pub fn new(channel: Channel, epoch: Epoch) -> Self {
+        Self {
+            channel,
+            epoch,
+            fresh: true,
+            next: Seq::ZERO.next(),
+            outbox: VecDeque::new(),
+            stored: Seq::ZERO,
+            sent: Seq::ZERO,
+            bytes: 0,
+            announced: false,
+            vseq: 0,
+        }
+    }
+
+    /// Takes a message into the outbox and names it.
+    ///
+    /// # Errors
+    /// [`Full`] when the part that is not stored is at its bound.
+    pub fn push(&mut self, payload: RawJson, key: Option<String>) -> Result<Position, Full> {
+        let unstored = self.outbox.iter().filter(|e| e.seq > self.stored);
+        let (count, bytes) = unstored.fold((0, 0), |(n, b), e| (n + 1, b + e.len));
+        let len = payload.text().len();
+        if count >= LOG_MESSAGES_MAX || (count > 0 && bytes + len > LOG_BYTES_MAX) {
+            return Err(Full(self.channel));
+        }
+        let seq = self.next;
+        self.next = seq.next();
+        self.bytes += len;
+        self.outbox.push_back(Entry { seq, content: Content::Message { payload, key }, len });
+        self.trim();
+        Ok(Position::new(self.epoch, seq))
+    }
+
+    /// Names a volatile message: its epoch, `after` and `vseq`.
+    pub fn name_volatile(&mut self) -> (Epoch, Seq, u64) {
+        self.vseq += 1;
+        (self.epoch, self.next.previous(), self.vseq)
+    }
+
+    /// What `auth.base` says of this channel.
+    pub fn base(&self) -> Position {
+        let seq = self.outbox.front().map_or(self.next, |e| e.seq);
+        Position { fresh: self.fresh, ..Position::new(self.epoch, seq) }
+    }
+
+    /// Position that the relay has stored.
+    pub fn stored(&self) -> Position {
+        Position::new(self.epoch, self.stored)
+    }
+
+    /// Position of the last message that was named.
+    pub fn head(&self) -> Position {
+        Position::new(self.epoch, self.next.previous())
+    }
+
+    /// A connection was welcomed; `accepted` is the head of the log there. `epoch` is used if this
+    /// one is closed.
+    pub fn welcomed(&mut self, accepted: Option<Position>, epoch: Epoch) {
+        self.announced = accepted.is_some();
+        self.fresh = false;
+        match accepted {
+            Some(head) if head.epoch == self.epoch && head.seq < self.next => {
+                self.stored = head.seq;
+                self.sent = head.seq;
+            }
+            Some(_) => self.renew(epoch),
+            None => {
+                let before = self.base().seq.previous();
+                self.stored = before;
+                self.sent = before;
+            }
+        }
+    }
+
+    /// A connection attempt may have announced a fresh epoch without an answer: draw another.
+    pub fn unanswered(&mut self, epoch: Epoch) {
+        if self.fresh {
+            self.epoch = epoch;
+        }
+    }
+
+    /// The relay has stored this.
+    pub fn acked(&mut self, position: Position) {
+        if position.epoch == self.epoch {
+            self.stored = position.seq;
+            self.trim();
+        }
+    }
+
+    /// The one reader has it: forget.
+    pub fn stable(&mut self, position: Position) {
+        if position.epoch == self.epoch {
+            while self.outbox.front().is_some_and(|e| e.seq <= position.seq) {
+                self.drop_front();
+            }
+        }
+    }
+
+    /// A message was not accepted. Gives the pause before the channel goes on, in milliseconds.
+    pub fn nacked(&mut self, nack: &Nack, epoch: Epoch) -> Option<u64> {
+        if nack.epoch.is_some_and(|e| e != self.epoch) {
+            return None;
+        }
+        let expect = nack.expect.unwrap_or(self.sent);
+        match nack.reason {
+            NackReason::Hole | NackReason::LogLost => {
+                self.stored = expect.previous();
+                self.sent = expect.previous();
+                None
+            }
+            NackReason::RateLimited
+            | NackReason::Full
+            | NackReason::Busy
+            | NackReason::LogUnavailable => {
+                self.sent = expect.previous();
+                Some(nack.retry_ms.unwrap_or(1_000))
+            }
+            NackReason::TooLarge | NackReason::NotAllowed => {
+                self.give_up(expect, nack.reason);
+                self.sent = expect.previous();
+                None
+            }
+            NackReason::EpochClosed | NackReason::Conflict => {
+                self.renew(epoch);
+                None
+            }
+            NackReason::HostOffline => None,
+        }
+    }
+
+    /// The frames to write now, at most `max`.
+    pub fn frames(&mut self, max: usize) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        if !self.announced {
+            self.announced = true;
+            self.fresh = false;
+            frames.push(self.announcement());
+        }
+        if let Some(lowest) = self.outbox.front().map(|e| e.seq)
+            && self.sent < lowest.previous()
+        {
+            let (ch, epoch, to) = (self.channel, self.epoch, lowest.previous());
+            frames.push(Skip { ch, epoch, to, reason: "evicted".to_owned() }.into());
+            self.sent = to;
+        }
+        let from = self.outbox.partition_point(|e| e.seq <= self.sent);
+        for entry in self.outbox.iter().skip(from).take(max.saturating_sub(frames.len())) {
+            frames.push(self.frame(entry));
+            self.sent = entry.seq;
+        }
+        frames
+    }
+
+    fn announcement(&self) -> Frame {
+        EpochFrame {
+            ch: self.channel,
+            new: self.epoch,
+            base: self.base().seq,
+            prev: None,
+            prev_last: None,
+        }
+        .into()
+    }
+
+    fn frame(&self, entry: &Entry) -> Frame {
+        let (ch, epoch, seq) = (self.channel, self.epoch, entry.seq);
+        match &entry.content {
+            Content::Message { payload, key } => Msg {
+                ch,
+                epoch,
+                seq,
+                flags: None,
+                key: key.clone(),
+                at: None,
+                from: None,
+                p: payload.clone(),
+            }
+            .into(),
+            Content::Void { reason } => Void { ch, epoch, seq, reason: reason.clone() }.into(),
+        }
+    }
+
+    fn give_up(&mut self, seq: Seq, reason: NackReason) {
+        if let Some(entry) = self.outbox.iter_mut().find(|e| e.seq == seq) {
+            self.bytes -= entry.len;
+            entry.len = 0;
+            let reason = format!("{reason:?}").to_lowercase();
+            entry.content = Content::Void { reason };
+        }
+    }
+
+    /// A new memory: what is not known to be stored gets new numbers from 1.
+    fn renew(&mut self, epoch: Epoch) {
+        self.outbox.retain(|e| e.seq > self.stored);
+        self.epoch = epoch;
+        self.next = Seq::ZERO.next();
+        self.bytes = 0;
+        for entry in &mut self.outbox {
+            entry.seq = self.next;
+            self.next = self.next.next();
+            self.bytes += entry.len;
+        }
+        self.stored = Seq::ZERO;
+        self.sent = Seq::ZERO;
+        self.announced = false;
+        self.vseq = 0;
+    }
+
+    /// Stored messages beyond the window leave; those of `up` stay until they are stable.
+    fn trim(&mut self) {
+        if !self.channel.is_written_by_host() {
+            return;
+        }
+        while (self.outbox.len() > LOG_MESSAGES_MAX || self.bytes > LOG_BYTES_MAX)
+            && self.outbox.front().is_some_and(|e| e.seq <= self.stored)
+        {
+            self.drop_front();
+        }
+    }
+
+    fn drop_front(&mut self) {
+        if let Some(entry) = self.outbox.pop_front() {
+            self.bytes -= entry.len;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(n: u64) -> RawJson {
+        RawJson::of(&n).expect("a number is JSON")
+    }
+
+    fn seqs(frames: &[Frame]) -> Vec<u64> {
+        frames
+            .iter()
+            .filter_map(|f| if let Frame::Msg(m) = f { Some(m.seq.value()) } else { None })
+            .collect()
+    }
+
+    fn seq(n: u64) -> Seq {
+        Seq::new(n).expect("small")
+    }
+
+    fn writer_with(n: u64) -> Writer {
+        let mut writer = Writer::new(Channel::Down, Epoch(1));
+        for i in 0..n {
+            writer.push(payload(i), None).expect("room");
+        }
+        writer
+    }
+
+    #[test]
+    fn a_reconnect_sends_again_what_was_not_stored() {
+        let mut writer = writer_with(5);
+        writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
+        assert_eq!(seqs(&writer.frames(100)), [1, 2, 3, 4, 5]);
+        writer.acked(Position::new(Epoch(1), seq(2)));
+
+        writer.welcomed(Some(Position::new(Epoch(1), seq(3))), Epoch(2));
+
+        assert_eq!(seqs(&writer.frames(100)), [4, 5]);
+    }
+
+    #[test]
+    fn a_log_that_went_back_is_healed_from_the_window() {
+        let mut writer = writer_with(5);
+        writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
+        writer.frames(100);
+        writer.acked(Position::new(Epoch(1), seq(5)));
+
+        writer.welcomed(None, Epoch(2));
+
+        assert_eq!(writer.base().seq, seq(1));
+        assert_eq!(seqs(&writer.frames(100)), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_head_that_was_never_sent_means_a_new_epoch() {
+        let mut writer = writer_with(2);
+
+        writer.welcomed(Some(Position::new(Epoch(1), seq(9))), Epoch(7));
+
+        let frames = writer.frames(100);
+        assert!(matches!(&frames[0], Frame::EpochFrame(e) if e.new == Epoch(7)));
+        assert_eq!(seqs(&frames), [1, 2]);
+    }
+
+    #[test]
+    fn the_unstored_part_is_bounded() {
+        let mut writer = writer_with(LOG_MESSAGES_MAX as u64);
+
+        assert_eq!(writer.push(payload(0), None), Err(Full(Channel::Down)));
+
+        writer.acked(Position::new(Epoch(1), seq(1)));
+        assert!(writer.push(payload(0), None).is_ok());
+    }
+
+    #[test]
+    fn a_refused_message_becomes_void_and_the_rest_goes_on() {
+        let mut writer = writer_with(3);
+        writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
+        writer.frames(100);
+        let nack = Nack {
+            ch: Channel::Down,
+            epoch: Some(Epoch(1)),
+            expect: Some(seq(2)),
+            reason: NackReason::TooLarge,
+            retry_ms: None,
+        };
+
+        writer.nacked(&nack, Epoch(2));
+
+        let frames = writer.frames(100);
+        assert!(matches!(&frames[0], Frame::Void(v) if v.seq == seq(2)));
+        assert_eq!(seqs(&frames), [3]);
+    }
+}
