@@ -50,7 +50,11 @@ impl Cursor {
 
     /// Finds the reader's place, once the log has one. A gap is returned at most once.
     pub fn resolve(&mut self, channel: Channel, log: &Log) -> Option<Gap> {
-        let head = log.head()?;
+        let Some(head) = log.head() else {
+            // Nothing was ever written: who says nothing reads all of what comes.
+            self.resolved |= self.resume.is_none();
+            return None;
+        };
         if self.resolved {
             return self.find_eviction(channel, log);
         }

@@ -48,7 +48,7 @@ pub struct Config {
     pub instance: String,
     pub region: String,
     /// `HOST` was set by its old name.
-    explicit_host: bool,
+    pub explicit_host: bool,
 }
 
 impl Default for Config {

@@ -1,0 +1,96 @@
+//! Pair, talk, resume, revoke.
+
+use belay_client::Event;
+use belay_wire::{Channel, CloseCode, DeviceRevoke, RawJson};
+
+use crate::support::{Desk, Relay, config};
+
+fn text(event: &Event) -> Option<&str> {
+    match event {
+        Event::Message(message) => Some(message.payload.text()),
+        _ => None,
+    }
+}
+
+fn payload(n: u64) -> RawJson {
+    RawJson::of(&n).expect("a number is JSON")
+}
+
+#[tokio::test]
+async fn a_phone_pairs_and_messages_go_both_ways() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+
+    desk.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.client.send(Channel::Up(phone.id), payload(2), None).expect("room");
+
+    phone.until(|e| text(e) == Some("1")).await;
+    let got = desk.until(|e| text(e) == Some("2")).await;
+    let Event::Message(message) = got else { unreachable!() };
+    assert_eq!(message.from.expect("stamped").member, Some(phone.id));
+    relay.until_number("activeWebSockets", 2).await;
+}
+
+#[tokio::test]
+async fn a_reconnecting_phone_misses_and_doubles_nothing() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    desk.client.send(Channel::Down, payload(0), None).expect("room");
+    phone.until(|e| text(e) == Some("0")).await;
+    let mut seen = vec![0];
+
+    for n in 1..150 {
+        desk.client.send(Channel::Down, payload(n), None).expect("room");
+        if n % 10 == 0 {
+            phone.client.reconnect();
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+    while seen.len() < 150 {
+        let event = phone.until(|e| matches!(e, Event::Message(_))).await;
+        let Event::Message(message) = event else { unreachable!() };
+        phone.client.applied(message.channel, message.position);
+        seen.push(message.payload.text().parse::<u64>().expect("a number"));
+    }
+
+    assert_eq!(seen, (0..150).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn commands_wait_for_a_desktop_that_is_away() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let phone = desk.pair(&relay).await;
+    let (identity, credentials) = (desk.identity.clone(), desk.credentials.clone());
+    drop(desk);
+    relay.until_number("sessionsWithDesktop", 0).await;
+
+    for n in 0..10 {
+        phone.client.send(Channel::Up(phone.id), payload(n), None).expect("room");
+    }
+    let (_client, mut events) = crate::support::start_client(&identity, credentials);
+
+    for n in 0..10 {
+        let event = crate::support::until(&mut events, |e| matches!(e, Event::Message(_))).await;
+        assert_eq!(text(&event), Some(n.to_string().as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_phone_is_closed_at_once_and_stays_out() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    let started = std::time::Instant::now();
+
+    desk.client.control(DeviceRevoke { member: phone.id }).expect("connected");
+
+    assert_eq!(phone.until_stopped().await, CloseCode::Revoked);
+    assert!(started.elapsed().as_millis() < 1_000, "{:?}", started.elapsed());
+    let (_client, mut events) = crate::support::start_client(&phone.identity, phone.credentials);
+    let again = crate::support::until(&mut events, |e| matches!(e, Event::Stopped { .. })).await;
+    assert!(matches!(again, Event::Stopped { code: 4403, .. }), "{again:?}");
+    relay.until_number("activeWebSockets", 1).await;
+}

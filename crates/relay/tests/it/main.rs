@@ -1,0 +1,4 @@
+//! The relay as its clients see it: the real server on free ports and the real client library.
+
+mod journey;
+mod support;
