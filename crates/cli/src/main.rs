@@ -1,14 +1,20 @@
 //! The one binary: reads the command line and joins the crates.
 
+mod devices;
+mod host;
 mod settings;
+mod up;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use anyhow::Context as _;
+use belay_relay::Config;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::io::AsyncReadExt;
 
 fn command() -> Command {
     Command::new("belay")
-        .version(version())
+        .version(belay_relay::VERSION)
         .about("A relay that does not drop: drive what runs on your machine from a phone")
         .long_about(
             "Belay lets you drive what runs on your own machine, such as a coding agent, from a \
@@ -17,29 +23,75 @@ fn command() -> Command {
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(up_command())
+        .subcommand(serve_command())
+        .subcommand(host_command())
+        .subcommand(devices::command())
         .subcommand(settings::add(
-            Command::new("serve")
-                .about("Run the relay")
-                .long_about(
-                    "Run the relay: pairing, websockets and the phone page on the public \
-                     listener, metrics and the admin API on the admin listener.\n\nEvery setting \
-                     can be given as a flag, as BELAY_<NAME> in the environment, or in a TOML file \
-                     named by --config; flags win over the environment, which wins over the file.",
-                ),
-        ))
-        .subcommand(settings::add(
-            Command::new("config").about("Print the effective configuration, secrets hidden"),
+            Command::new("config")
+                .about("Print the effective configuration of the relay, secrets hidden")
+                .after_help("The output is a file that --config reads."),
         ))
 }
 
-fn version() -> &'static str {
-    belay_relay::VERSION
+fn up_command() -> Command {
+    let lan = Arg::new("lan")
+        .long("lan")
+        .action(ArgAction::SetTrue)
+        .help("Let phones on this network in, by plain http");
+    host::add(settings::add(
+        Command::new("up")
+            .about("Run relay and desktop side together, and show a QR code for the phone")
+            .long_about(
+                "Run the relay and the desktop side on this machine.\n\nOpen the link on a phone \
+                 (or in a browser here), compare the six digits on both screens, and approve. \
+                 From then on the phone drives the agent. A second start finds the same session \
+                 and devices. The relay runs as a child process and is restarted when it dies.",
+            )
+            .arg(lan),
+    ))
+}
+
+fn serve_command() -> Command {
+    let with_stdin = Arg::new("exit-with-stdin")
+        .long("exit-with-stdin")
+        .action(ArgAction::SetTrue)
+        .hide(true);
+    settings::add(
+        Command::new("serve")
+            .about("Run the relay")
+            .long_about(
+                "Run the relay: pairing, websockets and the phone page on the public listener, \
+                 metrics and the admin API on the admin listener.\n\nEvery setting can be given \
+                 as a flag, as BELAY_<NAME> in the environment, or in a TOML file named by \
+                 --config; flags win over the environment, which wins over the file.",
+            )
+            .arg(with_stdin),
+    )
+}
+
+fn host_command() -> Command {
+    let relay = Arg::new("relay")
+        .long("relay")
+        .value_name("URL")
+        .env("BELAY_RELAY")
+        .default_value("http://127.0.0.1:8787")
+        .help("Address of the relay");
+    host::add(
+        Command::new("host")
+            .about("Run the desktop side against a relay that runs elsewhere")
+            .arg(relay)
+            .arg(settings::data_dir()),
+    )
 }
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let result = match matches.subcommand() {
+        Some(("up", args)) => run_up(args),
         Some(("serve", args)) => serve(args),
+        Some(("host", args)) => run_host(args),
+        Some(("devices", args)) => block_on(devices::run(args)),
         Some(("config", args)) => settings::read(args).map(|config| settings::print(&config)),
         _ => unreachable!("clap accepts the subcommands above only"),
     };
@@ -52,32 +104,75 @@ fn main() -> ExitCode {
     }
 }
 
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A read of the terminal cannot be cancelled; the process ends without waiting for it.
+    runtime.shutdown_background();
+    result
+}
+
+fn run_up(args: &ArgMatches) -> anyhow::Result<()> {
+    let config = settings::read(args)?;
+    start_log(&config, &config.data_dir.join("host.log"))?;
+    block_on(up::run(args, config))
+}
+
+fn run_host(args: &ArgMatches) -> anyhow::Result<()> {
+    let folder = settings::data_dir_of(args);
+    start_log(&Config::default(), &folder.join("host.log"))?;
+    let relay = args.get_one::<String>("relay").cloned().unwrap_or_default();
+    block_on(host::run(args, relay.clone(), relay, folder.join("host")))
+}
+
+/// The desktop side logs to a file, because its terminal is taken.
+fn start_log(config: &Config, path: &std::path::Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    let file = file.with_context(|| path.display().to_string())?;
+    let json = config.log_format == "json";
+    belay_relay::log::start_in_file(&config.log_level, json, file).map_err(anyhow::Error::msg)
+}
+
 fn serve(args: &ArgMatches) -> anyhow::Result<()> {
     let config = settings::read(args)?;
     belay_relay::log::start(&config.log_level, config.log_format == "json")
         .map_err(anyhow::Error::msg)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let with_stdin = args.get_flag("exit-with-stdin");
+    block_on(async {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
         let server = belay_relay::serve(config).await?;
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
-        stop_signal().await?;
+        tokio::select! {
+            stopped = stop_signal() => stopped?,
+            () = stdin_end(), if with_stdin => {}
+        }
         tracing::info!("stopping");
         server.stop().await;
         Ok(())
     })
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// Waits for SIGTERM, SIGINT or SIGHUP.
 async fn stop_signal() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
+}
+
+async fn stdin_end() {
+    let mut buffer = [0; 64];
+    let mut stdin = tokio::io::stdin();
+    while !matches!(stdin.read(&mut buffer).await, Ok(0) | Err(_)) {}
 }

@@ -67,3 +67,18 @@ pub(crate) fn print(config: &Config) {
         }
     }
 }
+
+/// The `--data-dir` flag, for commands that take no other setting of the relay.
+pub(crate) fn data_dir() -> Arg {
+    Arg::new("data-dir")
+        .long("data-dir")
+        .value_name("FOLDER")
+        .env("BELAY_DATA_DIR")
+        .value_parser(value_parser!(PathBuf))
+        .help("Where keys, session and transcript live")
+}
+
+/// The data folder of such a command.
+pub(crate) fn data_dir_of(args: &ArgMatches) -> PathBuf {
+    args.get_one::<PathBuf>("data-dir").cloned().unwrap_or_else(belay_relay::config::default_data_dir)
+}

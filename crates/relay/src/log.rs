@@ -1,6 +1,10 @@
 //! Logs: one writer that every line passes, and the redactor in it.
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
@@ -12,11 +16,22 @@ const SECRET_LEN: usize = 32;
 /// # Errors
 /// When the level cannot be read, or logging was started before.
 pub fn start(level: &str, json: bool) -> Result<(), String> {
+    let ansi = io::IsTerminal::is_terminal(&io::stderr());
+    init(level, json, ansi, Redacting(None))
+}
+
+/// Starts logging to a file.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in_file(level: &str, json: bool, file: File) -> Result<(), String> {
+    init(level, json, false, Redacting(Some(Arc::new(file))))
+}
+
+fn init(level: &str, json: bool, ansi: bool, writer: Redacting) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log-level: {e}"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
-        .with_writer(Redacting);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(writer);
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {
@@ -25,23 +40,27 @@ pub fn start(level: &str, json: bool) -> Result<(), String> {
     started.map_err(|e| e.to_string())
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Redacting;
+/// The one writer: a file, or standard error.
+#[derive(Debug, Clone)]
+struct Redacting(Option<Arc<File>>);
 
 /// Gathers one line, then writes it redacted.
-struct Line(Vec<u8>);
+struct Line {
+    file: Option<Arc<File>>,
+    bytes: Vec<u8>,
+}
 
 impl<'a> MakeWriter<'a> for Redacting {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line(Vec::with_capacity(256))
+        Line { file: self.0.clone(), bytes: Vec::with_capacity(256) }
     }
 }
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -52,8 +71,11 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let text = redact(&String::from_utf8_lossy(&self.0));
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let text = redact(&String::from_utf8_lossy(&self.bytes));
+        let _ = match &self.file {
+            Some(file) => (&**file).write_all(text.as_bytes()),
+            None => io::stderr().lock().write_all(text.as_bytes()),
+        };
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) struct PairRequest {
     device: DeviceInfo,
     address: String,
     commit: Bytes32,
+    typed: bool,
     stage: Stage,
     deadline: Instant,
     /// Unix milliseconds.
@@ -174,6 +175,7 @@ impl Session {
             device: start.device,
             address,
             commit: start.commit,
+            typed: start.code.is_some(),
             stage: Stage::Committed,
             deadline: env.now.mono + env.policy.nonce_timeout,
             expires_at: env.now.unix_after(env.policy.nonce_timeout),
@@ -252,7 +254,8 @@ impl Session {
         let (id, device, address) = (request.id, request.device.clone(), request.address.clone());
         let frame: Option<belay_wire::Frame> = match &request.stage {
             Stage::Committed => {
-                Some(PairCommitted { id, device, address, commit: request.commit }.into())
+                let (commit, typed) = (request.commit, request.typed);
+                Some(PairCommitted { id, device, address, commit, typed }.into())
             }
             Stage::Nonced { .. } => None,
             Stage::Waiting { key, opening, .. } => {

@@ -260,6 +260,8 @@ frames! {
         device: DeviceInfo,
         address: String,
         commit: Bytes32,
+        /// The code was typed, so the phone does not have the QR's secret.
+        typed: bool,
     }
     /// From the host: its fresh nonce, sent only after the commitment.
     PairNonce = "pair.nonce" {

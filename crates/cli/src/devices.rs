@@ -1,0 +1,176 @@
+//! `belay devices`: the devices of this machine's session, through the relay's admin listener.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use belay_client::{CredentialStore, FileCredentials};
+use belay_wire::{DeviceListed, DeviceView};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::settings;
+
+/// The command and its subcommands.
+pub(crate) fn command() -> Command {
+    let admin = Arg::new("admin")
+        .long("admin")
+        .value_name("URL")
+        .env("BELAY_ADMIN")
+        .default_value("http://127.0.0.1:8788")
+        .help("Address of the relay's admin listener");
+    Command::new("devices")
+        .about("List, remove or add the devices of this machine's session")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("list")
+                .about("List paired devices")
+                .arg(admin.clone())
+                .arg(settings::data_dir()),
+        )
+        .subcommand(
+            Command::new("revoke")
+                .about("Remove a device; its connection is closed at once")
+                .arg(Arg::new("device").required(true).help("Name or id, as `list` shows it"))
+                .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask"))
+                .arg(admin)
+                .arg(settings::data_dir()),
+        )
+        .subcommand(
+            Command::new("add")
+                .about("Show a link for one more device on the running desktop side")
+                .arg(settings::data_dir()),
+        )
+}
+
+/// Runs one of the subcommands.
+pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
+    match args.subcommand() {
+        Some(("list", args)) => list(args).await,
+        Some(("revoke", args)) => revoke(args).await,
+        Some(("add", args)) => add(args).await,
+        _ => unreachable!("clap accepts the subcommands above only"),
+    }
+}
+
+struct Admin {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+    session: belay_wire::SessionId,
+}
+
+impl Admin {
+    fn open(args: &ArgMatches) -> anyhow::Result<Self> {
+        let folder = settings::data_dir_of(args);
+        let session = folder.join("host/session.json");
+        let credentials = FileCredentials::new(&session)
+            .load()
+            .with_context(|| session.display().to_string())?;
+        let Some(credentials) = credentials else {
+            bail!("{} is missing: no desktop side ran with this data folder", session.display());
+        };
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
+        let token = admin_token(&folder)?;
+        Ok(Self { http, url, token, session: credentials.session })
+    }
+
+    async fn devices(&self) -> anyhow::Result<DeviceListed> {
+        let url = format!("{}/admin/sessions/{}/devices", self.url, self.session);
+        let call = self.http.get(url).bearer_auth(&self.token);
+        Ok(serde_json::from_str(&self.send(call).await?)?)
+    }
+
+    async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
+        let answer = call.send().await.with_context(|| {
+            format!("the relay's admin listener does not answer at {}; is it running?", self.url)
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("the relay answered {status}: {text}");
+        }
+        Ok(text)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn admin_token(folder: &Path) -> anyhow::Result<String> {
+    if let Ok(token) = std::env::var("ADMIN_TOKEN") {
+        return Ok(token);
+    }
+    let path = folder.join("admin-token");
+    let token = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(token.trim().to_owned())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+async fn list(args: &ArgMatches) -> anyhow::Result<()> {
+    let listed = Admin::open(args)?.devices().await?;
+    println!("{} of {} devices", listed.used, listed.allowed);
+    for device in &listed.devices {
+        println!("{}", line(device));
+    }
+    Ok(())
+}
+
+fn line(device: &DeviceView) -> String {
+    let state = if device.connected { "connected".to_owned() } else { ago(device.seen_at) };
+    format!("  {}  {} ({}), {state}", device.member, device.name, device.platform)
+}
+
+fn ago(unix_ms: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seconds = now.as_secs().saturating_sub(unix_ms / 1_000);
+    match seconds {
+        0..=59 => format!("last seen {seconds} s ago"),
+        60..=3_599 => format!("last seen {} min ago", seconds / 60),
+        3_600..=86_399 => format!("last seen {} h ago", seconds / 3_600),
+        _ => format!("last seen {} days ago", seconds / 86_400),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
+    let admin = Admin::open(args)?;
+    let wanted = args.get_one::<String>("device").cloned().unwrap_or_default();
+    let listed = admin.devices().await?;
+    let fits = |d: &&DeviceView| d.name == wanted || d.member.to_string() == wanted;
+    let found: Vec<_> = listed.devices.iter().filter(fits).collect();
+    let device = match found.as_slice() {
+        [device] => *device,
+        [] => bail!("no device \"{wanted}\"; `belay devices list` shows them"),
+        _ => bail!("several devices are called \"{wanted}\"; use the id"),
+    };
+    if !args.get_flag("yes") && !confirmed(&format!("Remove {}?", device.name))? {
+        bail!("nothing was removed");
+    }
+    let url = format!("{}/admin/sessions/{}/devices/{}", admin.url, admin.session, device.member);
+    admin.send(admin.http.delete(url).bearer_auth(&admin.token)).await?;
+    println!("{} was removed", device.name);
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a question to the person at the terminal")]
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    use std::io::Write;
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+async fn add(args: &ArgMatches) -> anyhow::Result<()> {
+    let folder = settings::data_dir_of(args).join("host");
+    let offer = belay_host::ask_for_offer(&folder)
+        .await
+        .context("the desktop side does not answer; start it with `belay up` or `belay host`")?;
+    for row in belay_host::ui::half_blocks(&offer.url).unwrap_or_default() {
+        println!("{row}");
+    }
+    println!("Open on the phone: {}", offer.url);
+    println!("or type {} on the page of the relay. Approve where the desktop side runs.", offer.code);
+    Ok(())
+}

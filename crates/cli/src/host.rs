@@ -1,0 +1,133 @@
+//! `belay host` and the desktop half of `belay up`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use belay_host::{AgentChoice, HostOptions, HostView, Launch, agents::find, ui};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use tokio::sync::{mpsc, watch};
+
+/// Commands of the terminal that may wait.
+const COMMANDS_LEN: usize = 16;
+
+/// Flags of the desktop side.
+pub(crate) fn add(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("folder")
+                .long("folder")
+                .value_name("FOLDER")
+                .action(ArgAction::Append)
+                .value_parser(value_parser!(PathBuf))
+                .help("Folder in which threads may work, also more than once [default: here]"),
+        )
+        .arg(
+            Arg::new("agent")
+                .long("agent")
+                .value_name("AGENT")
+                .action(ArgAction::Append)
+                .value_parser(["codex", "scripted"])
+                .help("Agent to run, also more than once [default: what is installed]"),
+        )
+        .arg(
+            Arg::new("codex")
+                .long("codex")
+                .value_name("FILE")
+                .env("BELAY_CODEX")
+                .value_parser(value_parser!(PathBuf))
+                .help("The Codex binary [default: `codex` on the search path]"),
+        )
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .value_name("NAME")
+                .help("Name that phones show for this desktop [default: the host name]"),
+        )
+        .arg(
+            Arg::new("plain")
+                .long("plain")
+                .action(ArgAction::SetTrue)
+                .help("Plain lines instead of the full-screen terminal"),
+        )
+}
+
+/// The agents to run, with a word about each.
+pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec<String>)> {
+    let explicit = args.get_one::<PathBuf>("codex");
+    let search = path_variable();
+    let codex = find::codex(explicit.map(PathBuf::as_path), search.as_deref());
+    let asked: Vec<&String> = args.get_many("agent").map(Iterator::collect).unwrap_or_default();
+    let wants = |name: &str| asked.iter().any(|a| *a == name);
+    let mut chosen = Vec::new();
+    let mut said = Vec::new();
+    match codex {
+        Some(program) if asked.is_empty() || wants("codex") => {
+            said.push(format!("agent codex: {}", program.display()));
+            chosen.push(AgentChoice::Codex(Launch {
+                program,
+                args: vec!["app-server".to_owned()],
+                env: Vec::new(),
+                with_version: false,
+            }));
+        }
+        None if wants("codex") => {
+            anyhow::bail!("no Codex binary was found; install it with `{}`, or name it with --codex", find::CODEX_INSTALL);
+        }
+        Some(_) => {}
+        None => said.push(format!("agent codex: not installed (`{}`)", find::CODEX_INSTALL)),
+    }
+    if wants("scripted") || (asked.is_empty() && chosen.is_empty()) {
+        said.push("agent scripted: a built-in demo without a model".to_owned());
+        chosen.push(AgentChoice::Scripted);
+    }
+    Ok((chosen, said))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn path_variable() -> Option<std::ffi::OsString> {
+    std::env::var_os("PATH")
+}
+
+/// Name of this machine.
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Runs the desktop side until its person quits or a signal comes.
+pub(crate) async fn run(
+    args: &ArgMatches,
+    relay: String,
+    link: String,
+    folder: PathBuf,
+) -> anyhow::Result<()> {
+    let (agents, said) = agents(args)?;
+    for line in said {
+        eprintln!("belay: {line}");
+    }
+    let folders = match args.get_many::<PathBuf>("folder") {
+        Some(folders) => folders.cloned().collect(),
+        None => vec![std::env::current_dir().context("this folder is gone")?],
+    };
+    let name = args.get_one::<String>("name").cloned().unwrap_or_else(machine_name);
+    let options = HostOptions { relay, link, folder, name, folders, agents };
+    let (view, shown) = watch::channel(HostView::default());
+    let (commands, asked) = mpsc::channel(COMMANDS_LEN);
+    let full_screen = !args.get_flag("plain")
+        && std::io::IsTerminal::is_terminal(&std::io::stdout())
+        && std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let for_host = commands.clone();
+    let terminal = tokio::spawn(async move {
+        if full_screen {
+            ui::full_screen(shown, commands).await;
+        } else {
+            ui::plain(shown, commands).await;
+        }
+    });
+    let result = tokio::select! {
+        result = belay_host::run(options, view, for_host, asked) => result.map_err(anyhow::Error::from),
+        stopped = crate::stop_signal() => stopped,
+    };
+    // The terminal ends by itself when the view is gone, and restores the screen.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), terminal).await;
+    result
+}

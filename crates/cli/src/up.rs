@@ -1,0 +1,140 @@
+//! `belay up`: the relay as a child that is restarted when it dies, and the desktop side here.
+
+use std::{
+    fs::OpenOptions,
+    net::IpAddr,
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use belay_relay::{Config, settings};
+use clap::ArgMatches;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+/// How long the relay may take to answer after its start.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause before a relay that died is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(300);
+
+/// Runs both halves until the person quits.
+pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result<()> {
+    if args.get_flag("lan") {
+        config.host = IpAddr::from([0, 0, 0, 0]);
+        config.insecure_lan = true;
+        eprintln!(
+            "belay: --lan serves plain http on this network: anyone on it can read what passes, \
+             and the page cannot scan QR codes, show notifications or hold its key in the \
+             browser's key store. Use it only where you trust every device."
+        );
+    }
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| config.data_dir.display().to_string())?;
+    let relay = format!("http://127.0.0.1:{}", config.port);
+    let link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
+    let stop = CancellationToken::new();
+    let mut child = start(&config).await?;
+    wait_until_up(&relay, &mut child, &config).await?;
+    let supervisor = tokio::spawn(supervise(child, config.clone(), stop.clone()));
+    let result = crate::host::run(args, relay, link, config.data_dir.join("host")).await;
+    stop.cancel();
+    let _ = supervisor.await;
+    result
+}
+
+/// The address that a phone opens.
+fn link_address(config: &Config) -> String {
+    let host = if config.host.is_unspecified() {
+        lan_address().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+    } else {
+        config.host
+    };
+    match host {
+        IpAddr::V4(ip) => format!("http://{ip}:{}", config.port),
+        IpAddr::V6(ip) => format!("http://[{ip}]:{}", config.port),
+    }
+}
+
+/// An address of this machine that others on its network can reach.
+fn lan_address() -> Option<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().ok()?;
+    let mut addresses = interfaces.iter().map(if_addrs::Interface::ip);
+    addresses.find(|ip| ip.is_ipv4() && !ip.is_loopback())
+}
+
+/// Starts `belay serve` with these settings. It ends when its standard input does, so it never
+/// outlives this process.
+async fn start(config: &Config) -> anyhow::Result<Child> {
+    let program = std::env::current_exe().context("this program cannot be found again")?;
+    let log = log_path(config);
+    let file = OpenOptions::new().append(true).create(true).open(&log);
+    let file = file.with_context(|| log.display().to_string())?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--exit-with-stdin"]);
+    let standard = Config::default();
+    for setting in settings().iter().filter(|s| !s.hidden && !s.secret) {
+        let value = (setting.show)(config);
+        if value != (setting.show)(&standard) || setting.name == "data-dir" {
+            command.arg(format!("--{}={value}", setting.name));
+        }
+    }
+    let child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(file)
+        .kill_on_drop(true)
+        .spawn()
+        .context("the relay cannot be started")?;
+    Ok(child)
+}
+
+fn log_path(config: &Config) -> PathBuf {
+    config.data_dir.join("relay.log")
+}
+
+async fn wait_until_up(relay: &str, child: &mut Child, config: &Config) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + START_TIMEOUT;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            let log = std::fs::read_to_string(log_path(config)).unwrap_or_default();
+            let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+            bail!("the relay ended at once ({status}): {last}");
+        }
+        let answer = client.get(format!("{relay}/livez")).send().await;
+        if answer.is_ok_and(|a| a.status().is_success()) {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("the relay did not answer at {relay}; see {}", log_path(config).display());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Restarts the relay whenever it dies, until told to stop; then lets it end in its grace.
+async fn supervise(mut child: Child, config: Config, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            status = child.wait() => tracing::warn!(?status, "the relay ended; starting it again"),
+            () = stop.cancelled() => break,
+        }
+        loop {
+            tokio::time::sleep(RESTART_PAUSE).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            match start(&config).await {
+                Ok(started) => {
+                    child = started;
+                    break;
+                }
+                Err(error) => tracing::error!(%error, "the relay was not started"),
+            }
+        }
+    }
+    drop(child.stdin.take());
+    let _ = tokio::time::timeout(config.shutdown_grace, child.wait()).await;
+}

@@ -1,0 +1,428 @@
+//! The members' commands: at most once, answered always, never forgotten.
+
+use std::path::Path;
+
+use belay_wire::{
+    MemberId,
+    app::{
+        Answer, Command, CommandOutcome, CommandRequest, CommandState, CommandView, FromHost,
+        Settle, ThreadStatus, seal,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{Desk, Work, publish::Changed};
+use crate::{
+    agents::{Agent, AgentError, AgentItem, AgentReply, AgentRequest, ThreadInfo},
+    clock::unix_ms,
+    journal::Known,
+};
+
+/// Threads of one page.
+const THREADS_MAX: usize = 50;
+/// Bytes of items that one page carries.
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// A command that ran beside the desk's task.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    id: String,
+    agent: usize,
+    result: Result<Effect, AgentError>,
+}
+
+/// What a command did.
+#[derive(Debug)]
+enum Effect {
+    Nothing,
+    Started(ThreadInfo, Option<AgentError>),
+    Loaded(ThreadInfo, Vec<AgentItem>),
+    Renamed { thread: String, title: String },
+    Archived { thread: String },
+    Answered,
+}
+
+impl Desk {
+    /// Takes a command; its result follows on the member's own channel.
+    pub(super) fn command(&mut self, member: MemberId, request: CommandRequest) {
+        let id = &request.id;
+        if id.is_empty() || id.len() > 128 {
+            return self.note("a command without a usable id was dropped".to_owned());
+        }
+        if request.command.is_read() {
+            let outcome = self.read(&request);
+            return self.tell_result(member, &outcome);
+        }
+        match self.parts.journal.known(id) {
+            Some(Known::Ended(outcome)) => return self.tell_result(member, &outcome),
+            Some(Known::Begun) => {
+                if self.unknown.contains_key(id) {
+                    self.tell_unknown(member, id);
+                }
+                return;
+            }
+            None => {}
+        }
+        if let Err(error) = self.parts.journal.intend(member, &request) {
+            let text = format!("the desktop cannot write its journal ({error}); nothing was done");
+            let outcome = failed(id.clone(), text);
+            return self.tell_result(member, &outcome);
+        }
+        self.begin(member, &request);
+    }
+
+    fn begin(&mut self, member: MemberId, request: &CommandRequest) {
+        let id = request.id.clone();
+        match self.plan(member, request) {
+            Ok(Plan::Ask(agent, steps)) => {
+                let Some(slot) = self.slots.get(agent) else { return };
+                let (handle, finished) = (slot.agent.clone(), self.finished.clone());
+                tokio::spawn(async move {
+                    let result = carry_out(&handle, steps).await;
+                    let _ = finished.send(Work::Command(Finished { id, agent, result })).await;
+                });
+            }
+            Ok(Plan::Done(data)) => self.end(&id, done(id.clone(), data)),
+            Err(text) => self.end(&id, failed(id.clone(), text)),
+        }
+    }
+
+    /// What a command means for an agent; what the desktop can do alone is done here.
+    fn plan(&mut self, member: MemberId, request: &CommandRequest) -> Result<Plan, String> {
+        let id = request.id.clone();
+        match request.command.clone() {
+            Command::ThreadStart { agent, folder, prompt } => {
+                let at = self.agent_named(&agent)?;
+                if !self.is_allowed(&folder) {
+                    return Err(format!(
+                        "{folder} is not a folder that the desktop allows; add it there with --folder"
+                    ));
+                }
+                Ok(Plan::Ask(at, Steps::Start { folder, prompt: prompt.map(|text| (text, id)) }))
+            }
+            Command::ThreadResume { thread } => {
+                let (at, native) = self.thread_in_agent(&thread)?;
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Resume { thread: native })))
+            }
+            Command::ThreadRename { thread, title } => {
+                let (at, native) = self.thread_in_agent(&thread)?;
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Rename { thread: native, title })))
+            }
+            Command::ThreadArchive { thread } => {
+                let (at, native) = self.thread_in_agent(&thread)?;
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Archive { thread: native })))
+            }
+            Command::TurnStart { thread, text } => {
+                let (at, native) = self.thread_in_agent(&thread)?;
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Turn { thread: native, text, command: id })))
+            }
+            Command::TurnInterrupt { thread } => {
+                let (at, native) = self.thread_in_agent(&thread)?;
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Interrupt { thread: native })))
+            }
+            Command::Answer { request, option, answers } => {
+                self.answer(member, &id, &request, option, answers.into_iter().collect())
+            }
+            Command::Settle { command, how } => self.settle(&command, how).map(|()| Plan::Done(None)),
+            Command::ThreadList { .. } | Command::ItemPage { .. } | Command::ItemGet { .. } => {
+                Ok(Plan::Done(None))
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        member: MemberId,
+        command: &str,
+        request: &str,
+        option: Option<String>,
+        answers: Vec<(String, Vec<String>)>,
+    ) -> Result<Plan, String> {
+        let view = self.parts.requests.view(request);
+        let view = view.ok_or("this request is not known any more; the list shows what is open")?;
+        let label = match &option {
+            Some(chosen) => {
+                let option = view.options.iter().find(|o| o.id == *chosen);
+                option.ok_or("the agent does not offer that answer")?.label.clone()
+            }
+            None if view.questions.is_empty() => return Err("choose one of the options".to_owned()),
+            None => answers.iter().flat_map(|(_, a)| a.iter().cloned()).collect::<Vec<_>>().join(", "),
+        };
+        let by = self.device_name(member);
+        let answer = Answer { by, label, at: unix_ms(), command: command.to_owned() };
+        let rev = self.parts.transcript.next_rev();
+        let route = self.parts.requests.take(request, answer, rev)?;
+        self.request_changed(request);
+        let key = route.key;
+        Ok(Plan::Ask(route.agent, Steps::One(AgentRequest::Answer { key, option, answers })))
+    }
+
+    /// A person decided about a command whose effect is unknown.
+    fn settle(&mut self, id: &str, how: Settle) -> Result<(), String> {
+        let decided = "this command was decided already";
+        let (member, request) = self.unknown.remove(id).ok_or(decided)?;
+        self.publisher.settle(CommandView {
+            id: request.id.clone(),
+            command: request.command.clone(),
+            at: request.at,
+            unknown: false,
+        });
+        match how {
+            Settle::SendAgain => self.begin(member, &request),
+            Settle::Drop => {
+                let text = "dropped; whether it was done is not known".to_owned();
+                let outcome = CommandOutcome {
+                    id: id.to_owned(),
+                    state: CommandState::Unknown,
+                    text: Some(text),
+                    data: None,
+                };
+                self.end(id, outcome);
+            }
+        }
+        Ok(())
+    }
+
+    fn agent_named(&self, agent: &str) -> Result<usize, String> {
+        let at = self.slots.iter().position(|s| s.agent.id == agent);
+        at.ok_or_else(|| format!("the desktop has no agent \"{agent}\""))
+    }
+
+    fn thread_in_agent(&self, thread: &str) -> Result<(usize, String), String> {
+        let unknown = || "the desktop does not know this thread".to_owned();
+        let view = self.parts.transcript.view(thread).ok_or_else(unknown)?;
+        if !self.is_allowed(&view.folder) {
+            return Err(format!("{} is not a folder that the desktop allows", view.folder));
+        }
+        let native = self.parts.transcript.native(thread).ok_or_else(unknown)?;
+        Ok((self.agent_named(&view.agent)?, native.to_owned()))
+    }
+
+    /// A folder is allowed if it is one of the configured ones or below, links resolved.
+    pub(super) fn is_allowed(&self, folder: &str) -> bool {
+        let Ok(folder) = Path::new(folder).canonicalize() else { return false };
+        self.parts.folders.iter().any(|allowed| folder.starts_with(allowed))
+    }
+
+    /// A command that ran beside has ended.
+    pub(super) fn finished(&mut self, finished: Finished) {
+        let Finished { id, agent, result } = finished;
+        let outcome = match result {
+            Ok(effect) => self.take_effect(agent, &id, effect),
+            Err(AgentError::Unknown) => return self.became_unknown(&id),
+            Err(error) => {
+                self.reopen_request(&id);
+                failed(id.clone(), error.to_string())
+            }
+        };
+        self.end(&id, outcome);
+    }
+
+    fn take_effect(&mut self, agent: usize, id: &str, effect: Effect) -> CommandOutcome {
+        let id = id.to_owned();
+        match effect {
+            Effect::Nothing | Effect::Answered => done(id, None),
+            Effect::Started(info, trouble) => {
+                let thread = self.put_thread(agent, &info, ThreadStatus::Idle);
+                let data = Some(json!({ "thread": thread }));
+                match trouble {
+                    None => done(id, data),
+                    Some(error) => {
+                        let text = format!("the thread was made, but its prompt failed: {error}");
+                        CommandOutcome { id, state: CommandState::Failed, text: Some(text), data }
+                    }
+                }
+            }
+            Effect::Loaded(info, items) => {
+                let thread = self.put_thread(agent, &info, ThreadStatus::Idle);
+                if !self.parts.transcript.has_items(&thread) {
+                    for item in items {
+                        let item_id = item.id.clone();
+                        if self.parts.transcript.put_item(&thread, item) {
+                            self.publisher.mark(Changed::Item(thread.clone(), item_id));
+                        }
+                    }
+                }
+                if self.parts.transcript.view(&thread).is_some_and(|v| v.status == ThreadStatus::Stored) {
+                    self.set_status(&thread, ThreadStatus::Idle, None);
+                }
+                done(id, Some(json!({ "thread": thread })))
+            }
+            Effect::Renamed { thread, title } => {
+                let thread = self.thread_id(agent, &thread);
+                self.change_thread(&thread, |view| view.title = title);
+                done(id, None)
+            }
+            Effect::Archived { thread } => {
+                let thread = self.thread_id(agent, &thread);
+                self.change_thread(&thread, |view| view.archived = true);
+                done(id, None)
+            }
+        }
+    }
+
+    /// An answer that did not reach the agent leaves its request open.
+    fn reopen_request(&mut self, id: &str) {
+        let Some((_, request)) = self.parts.journal.begun(id) else { return };
+        if let Command::Answer { request, .. } = request.command.clone() {
+            let rev = self.parts.transcript.next_rev();
+            self.parts.requests.reopen(&request, rev);
+            self.request_changed(&request);
+        }
+    }
+
+    fn became_unknown(&mut self, id: &str) {
+        let Some((member, request)) = self.parts.journal.begun(id).cloned() else { return };
+        self.unknown.insert(id.to_owned(), (member, request));
+        self.publisher.mark(Changed::Command(id.to_owned()));
+        self.tell_unknown(member, id);
+    }
+
+    fn tell_unknown(&mut self, member: MemberId, id: &str) {
+        let text = "it is not known whether this was done; send it again or drop it".to_owned();
+        let (id, state) = (id.to_owned(), CommandState::Unknown);
+        self.tell_result(member, &CommandOutcome { id, state, text: Some(text), data: None });
+    }
+
+    /// After a crash: a prompt that stands in its thread was done.
+    pub(super) fn look_for_unknown_prompts(&mut self, agent: usize) {
+        let prompts: Vec<_> = self
+            .unknown
+            .values()
+            .filter_map(|(_, request)| match &request.command {
+                Command::TurnStart { thread, .. } => Some((request.id.clone(), thread.clone())),
+                _ => None,
+            })
+            .collect();
+        for (id, thread) in prompts {
+            if self.parts.transcript.has_prompt(&thread, &id) {
+                self.was_done(&id);
+                continue;
+            }
+            let Ok((at, native)) = self.thread_in_agent(&thread) else { continue };
+            if at != agent {
+                continue;
+            }
+            let (handle, finished) = (self.slots[at].agent.clone(), self.finished.clone());
+            tokio::spawn(async move {
+                let find = AgentRequest::Find { thread: native, command: id.clone() };
+                if let Ok(AgentReply::Found(true)) = handle.ask(find).await {
+                    let _ = finished.send(Work::Found(id)).await;
+                }
+            });
+        }
+    }
+
+    pub(super) fn was_done(&mut self, id: &str) {
+        if let Some((_, request)) = self.unknown.remove(id) {
+            let (command, at) = (request.command, request.at);
+            self.publisher.settle(CommandView { id: id.to_owned(), command, at, unknown: false });
+            self.end(id, done(id.to_owned(), None));
+        }
+    }
+
+    fn end(&mut self, id: &str, outcome: CommandOutcome) {
+        let member = self.parts.journal.begun(id).map(|(member, _)| *member);
+        if let Err(error) = self.parts.journal.end(&outcome) {
+            self.note(format!("a result was not written down: {error}"));
+        }
+        if let Some(member) = member {
+            self.tell_result(member, &outcome);
+        }
+    }
+
+    fn tell_result(&mut self, member: MemberId, outcome: &CommandOutcome) {
+        if let Ok(payload) = seal(&FromHost::Result { outcome: outcome.clone() }) {
+            self.publisher.result(member, payload);
+            self.flush();
+        }
+    }
+
+    /// Commands that change nothing.
+    fn read(&self, request: &CommandRequest) -> CommandOutcome {
+        let id = request.id.clone();
+        let transcript = &self.parts.transcript;
+        match &request.command {
+            Command::ThreadList { before, limit } => {
+                let limit = usize::try_from(*limit).unwrap_or(THREADS_MAX).clamp(1, THREADS_MAX);
+                let older = transcript.views().into_iter().filter(|v| before.is_none_or(|b| v.updated_at < b));
+                let threads: Vec<_> = older.take(limit).collect();
+                done(id, Some(json!({ "more": threads.len() == limit, "threads": threads })))
+            }
+            Command::ItemPage { thread, before, limit } => {
+                if transcript.view(thread).is_none() {
+                    return failed(id, "the desktop does not know this thread".to_owned());
+                }
+                let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
+                let (items, mut more) = transcript.page(thread, *before, limit);
+                let mut bytes = 0;
+                let mut page: Vec<Value> = Vec::new();
+                for item in items.into_iter().rev() {
+                    let value = serde_json::to_value(item).unwrap_or_default();
+                    bytes += value.to_string().len();
+                    if bytes > PAGE_BYTES && !page.is_empty() {
+                        more = true;
+                        break;
+                    }
+                    page.push(value);
+                }
+                page.reverse();
+                done(id, Some(json!({ "thread": thread, "items": page, "more": more })))
+            }
+            Command::ItemGet { thread, item } => match transcript.item(thread, item) {
+                Some(item) => done(id, Some(json!({ "thread": thread, "item": item }))),
+                None => failed(id, "the desktop does not know this item".to_owned()),
+            },
+            _ => failed(id, "this command does something".to_owned()),
+        }
+    }
+}
+
+/// How a command is carried out.
+enum Plan {
+    Done(Option<Value>),
+    Ask(usize, Steps),
+}
+
+enum Steps {
+    One(AgentRequest),
+    Start { folder: String, prompt: Option<(String, String)> },
+}
+
+async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
+    match steps {
+        Steps::Start { folder, prompt } => {
+            let AgentReply::Thread(info) = agent.ask(AgentRequest::Start { folder }).await? else {
+                return Err(AgentError::Refused("the agent gave no thread".to_owned()));
+            };
+            let mut trouble = None;
+            if let Some((text, command)) = prompt {
+                let turn = AgentRequest::Turn { thread: info.id.clone(), text, command };
+                trouble = agent.ask(turn).await.err();
+            }
+            Ok(Effect::Started(info, trouble))
+        }
+        Steps::One(request) => {
+            let effect = match &request {
+                AgentRequest::Rename { thread, title } => {
+                    Effect::Renamed { thread: thread.clone(), title: title.clone() }
+                }
+                AgentRequest::Archive { thread } => Effect::Archived { thread: thread.clone() },
+                AgentRequest::Answer { .. } => Effect::Answered,
+                _ => Effect::Nothing,
+            };
+            Ok(match agent.ask(request).await? {
+                AgentReply::Loaded(info, items) => Effect::Loaded(info, items),
+                _ => effect,
+            })
+        }
+    }
+}
+
+fn done(id: String, data: Option<Value>) -> CommandOutcome {
+    CommandOutcome { id, state: CommandState::Done, text: None, data }
+}
+
+fn failed(id: String, text: String) -> CommandOutcome {
+    CommandOutcome { id, state: CommandState::Failed, text: Some(text), data: None }
+}

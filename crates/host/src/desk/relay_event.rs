@@ -1,0 +1,104 @@
+//! What the relay tells: connection, pairing, devices, and the members' commands.
+
+use belay_client::{Event, Message};
+use belay_wire::{
+    Channel, Frame,
+    app::{FromMember, open},
+    pair::PairOutcome,
+};
+
+use super::Desk;
+
+impl Desk {
+    pub(super) fn relay_event(&mut self, event: Event) {
+        match event {
+            Event::Connected(_) => {
+                if self.relay_trouble.take().is_some() {
+                    self.note("connected to the relay".to_owned());
+                }
+            }
+            Event::Disconnected { reason, .. } => {
+                if self.relay_trouble.is_none() {
+                    self.note(format!("no connection to the relay: {reason}"));
+                }
+                self.relay_trouble = Some(reason);
+            }
+            Event::Message(message) => self.message(message),
+            Event::Frame(frame) => self.frame(*frame),
+            Event::Volatile { .. } | Event::Stopped { .. } => {}
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let Channel::Up(member) = message.channel else { return };
+        match open::<FromMember>(&message.payload) {
+            Ok(FromMember::Command { command }) => self.command(member, command),
+            Err(error) => self.note(format!("a message of {}: {error}", self.device_name(member))),
+        }
+        self.parts.client.applied(message.channel, message.position);
+    }
+
+    fn frame(&mut self, frame: Frame) {
+        match frame {
+            Frame::PairCommitted(commit) => {
+                let mut random = [0; 32];
+                crate::run::fill_random(&mut random);
+                if let Some(nonce) = self.pairing.committed(&commit, random) {
+                    let _ = self.parts.client.control(nonce);
+                }
+            }
+            Frame::PairRequested(request) => {
+                let (id, name) = (request.id, request.device.name.clone());
+                if self.pairing.requested(request) {
+                    self.note(format!("{name} wants to pair: compare the code, then approve"));
+                } else {
+                    self.note(format!("{name} was declined: its key is not what it announced"));
+                    self.decide(id, false);
+                }
+            }
+            Frame::PairWaiting(waiting) => self.pairing.set_waiting(waiting.id, waiting.waiting),
+            Frame::PairEnded(ended) => self.pair_ended(ended.outcome),
+            Frame::DeviceListed(listed) => {
+                self.devices = listed.devices;
+                self.devices_allowed = listed.allowed;
+            }
+            Frame::DeviceRevoked(revoked) => {
+                if revoked.durable {
+                    self.parts.client.forget(Channel::DownTo(revoked.member));
+                } else {
+                    let name = self.device_name(revoked.member);
+                    self.note(format!("{name} was removed"));
+                }
+            }
+            Frame::Snapshot(snapshot) => {
+                if let Some(member) = snapshot.from {
+                    self.send_snapshot(snapshot.id, member);
+                }
+            }
+            Frame::Notice(notice) => self.note(notice.text),
+            Frame::Gap(gap) => self.note(format!("{} {}..{} is gone: {}", gap.ch, gap.from, gap.to, gap.reason)),
+            _ => {}
+        }
+    }
+
+    fn pair_ended(&mut self, outcome: PairOutcome) {
+        self.pairing.ended();
+        self.pairing.hide();
+        let line = match outcome {
+            PairOutcome::Paired => {
+                self.adding = false;
+                "paired"
+            }
+            PairOutcome::Rejected => "declined",
+            PairOutcome::Expired => "nobody approved in time; the phone must open a new link",
+            PairOutcome::Conflict => {
+                "two phones used the same link, so both were denied; show the new one where \
+                 nobody else sees it"
+            }
+            PairOutcome::Mismatch => "denied: the phone's key is not what it announced",
+            PairOutcome::DeviceLimit => "denied: remove a device first",
+            PairOutcome::HostGone => "ended: this desktop did not answer in time",
+        };
+        self.note(format!("pairing {line}"));
+    }
+}

@@ -1,0 +1,238 @@
+//! Starts a host: identity, session, files, agents, and the desk that joins them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use belay_client::{
+    Api, ApiError, Client, CredentialStore, Credentials, FileCredentials, Identity, IdentityError,
+    Options,
+};
+use belay_wire::{
+    CloseCode,
+    app::CommandRequest,
+    pair::HostInfo,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    control,
+    agents::{Agent, AgentEvent, codex, scripted},
+    desk::{Desk, Ended, Parts},
+    journal::Journal,
+    requests::Requests,
+    rpc::Launch,
+    transcript::Transcript,
+    view::{HostView, UiCommand},
+};
+
+/// Agent events that may wait for the desk.
+const EVENTS_LEN: usize = 1_024;
+
+/// Which agent to run.
+#[derive(Debug, Clone)]
+pub enum AgentChoice {
+    /// Codex by its native app-server.
+    Codex(Launch),
+    /// The built-in demo.
+    Scripted,
+}
+
+/// How to run a host.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Address of the relay.
+    pub relay: String,
+    /// Address under which phones reach it.
+    pub link: String,
+    /// Where identity, credentials, transcript and journal live.
+    pub folder: PathBuf,
+    /// Name that phones show.
+    pub name: String,
+    /// Folders in which threads may be started.
+    pub folders: Vec<PathBuf>,
+    pub agents: Vec<AgentChoice>,
+}
+
+/// Why a host ended.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The relay refused, or cannot be reached at the first start.
+    #[error(transparent)]
+    Relay(#[from] ApiError),
+    /// A file cannot be read or written.
+    #[error("{path}: {cause}")]
+    File { path: PathBuf, cause: std::io::Error },
+    /// A folder for threads is missing.
+    #[error("--folder {0}: there is no such folder")]
+    NoFolder(PathBuf),
+    /// The relay refused this host for good.
+    #[error("the relay refused this desktop ({code} {reason}); {hint}")]
+    Refused { code: u16, reason: String, hint: &'static str },
+    /// Another host runs on the same folder.
+    #[error("another belay host uses {0}; stop it, or choose another folder with --data-dir")]
+    InUse(PathBuf),
+}
+
+/// Runs a host until a person quits at the terminal or the relay refuses it.
+///
+/// # Errors
+/// [`HostError`].
+pub async fn run(
+    options: HostOptions,
+    view: watch::Sender<HostView>,
+    commands: mpsc::Sender<UiCommand>,
+    mut ui: mpsc::Receiver<UiCommand>,
+) -> Result<(), HostError> {
+    let folder = options.folder.clone();
+    let file = |path: &Path, cause| HostError::File { path: path.to_owned(), cause };
+    std::fs::create_dir_all(&folder).map_err(|e| file(&folder, e))?;
+    let _lock = lock(&folder)?;
+    let control = control::serve(folder.clone(), view.subscribe(), commands);
+    let _control = AbortOnDrop(tokio::spawn(async move {
+        if let Err(error) = control.await {
+            tracing::warn!(%error, "other processes cannot ask for a link");
+        }
+    }));
+    let folders = canonical(&options.folders)?;
+    let identity = Identity::open(&folder.join("identity"))?;
+    let credentials: Arc<dyn CredentialStore> =
+        Arc::new(FileCredentials::new(&folder.join("session.json")));
+    let api = Api::new(&options.relay)?;
+    loop {
+        ensure_session(&options, &api, &identity, &*credentials).await?;
+        let threads = folder.join("threads");
+        let (transcript, kept) = Transcript::open(&threads).map_err(|e| file(&threads, e))?;
+        let path = folder.join("journal.jsonl");
+        let (journal, unknown) = Journal::open(&path).map_err(|e| file(&path, e))?;
+        let (agents, events) = start_agents(&options.agents);
+        let (client, relay) = Client::start(Options {
+            credentials: credentials.clone(),
+            identity: identity.clone(),
+            name: "belay-host".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        let parts = Parts {
+            link: options.link.clone(),
+            host_name: options.name.clone(),
+            client,
+            api: api.clone(),
+            identity: identity.clone(),
+            credentials: credentials.clone(),
+            transcript,
+            requests: Requests::restore(kept),
+            journal,
+            unknown: settle_reads(unknown),
+            folders: folders.clone(),
+            agents,
+            view: view.clone(),
+        };
+        match Desk::run(parts, relay, events, &mut ui).await {
+            Ended::Quit => return Ok(()),
+            Ended::Refused { code, reason } => {
+                if code != CloseCode::UnknownDevice.code() {
+                    let hint = "if its data was copied to another machine, remove session.json \
+                                there or here and pair again";
+                    return Err(HostError::Refused { code, reason, hint });
+                }
+                tracing::warn!("the relay lost this session; making a new one, pair again");
+                let path = folder.join("session.json");
+                std::fs::remove_file(&path).map_err(|e| file(&path, e))?;
+            }
+        }
+    }
+}
+
+/// Only commands with an effect are ever unknown.
+fn settle_reads(
+    unknown: Vec<(belay_wire::MemberId, CommandRequest)>,
+) -> Vec<(belay_wire::MemberId, CommandRequest)> {
+    unknown.into_iter().filter(|(_, request)| !request.command.is_read()).collect()
+}
+
+/// Uses the session of a former run, or makes one.
+async fn ensure_session(
+    options: &HostOptions,
+    api: &Api,
+    identity: &Identity,
+    store: &dyn CredentialStore,
+) -> Result<(), HostError> {
+    let path = options.folder.join("session.json");
+    let file = |cause| HostError::File { path: path.clone(), cause };
+    let credentials = match store.load().map_err(file)? {
+        Some(credentials) => Credentials { relay: options.relay.clone(), ..credentials },
+        None => {
+            let host = HostInfo {
+                name: options.name.clone(),
+                platform: std::env::consts::OS.to_owned(),
+                public_key: identity.public(),
+            };
+            let created = api.create_session(host).await?;
+            Credentials {
+                relay: options.relay.clone(),
+                session: created.session,
+                member: None,
+                token: created.host_token,
+            }
+        }
+    };
+    store.save(&credentials).map_err(file)
+}
+
+fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, HostError> {
+    let one = |folder: &PathBuf| {
+        let found = folder.canonicalize().ok().filter(|f| f.is_dir());
+        found.ok_or_else(|| HostError::NoFolder(folder.clone()))
+    };
+    folders.iter().map(one).collect()
+}
+
+fn lock(folder: &Path) -> Result<std::fs::File, HostError> {
+    let path = folder.join("lock");
+    let failed = |cause| HostError::File { path: path.clone(), cause };
+    let file = std::fs::File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(HostError::InUse(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(e)) => Err(failed(e)),
+    }
+}
+
+fn start_agents(choices: &[AgentChoice]) -> (Vec<Agent>, mpsc::Receiver<(usize, AgentEvent)>) {
+    let (joined, events) = mpsc::channel(EVENTS_LEN);
+    let mut agents = Vec::new();
+    for (at, choice) in choices.iter().enumerate() {
+        let (agent, mut told) = match choice {
+            AgentChoice::Codex(launch) => codex::start(launch.clone()),
+            AgentChoice::Scripted => scripted::start(),
+        };
+        agents.push(agent);
+        let joined = joined.clone();
+        tokio::spawn(async move {
+            while let Some(event) = told.recv().await {
+                if joined.send((at, event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    (agents, events)
+}
+
+/// Random bytes of the operating system.
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system gives random bytes");
+}
+
+/// Ends a task with its owner.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,99 @@
+//! Plain lines, for pipes and logs: what changes is printed, and lines typed are obeyed.
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    sync::{mpsc, watch},
+};
+
+use super::half_blocks;
+use crate::view::{HostView, UiCommand};
+
+const HELP: &str = "type: y = approve, n = decline, a = add a device, l = list devices, \
+                    r <number> = remove a device, q = quit";
+
+/// Shows the host until it ends.
+#[expect(clippy::print_stdout, reason = "the terminal interface")]
+pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiCommand>) {
+    let mut shown = HostView::default();
+    let mut input = BufReader::new(tokio::io::stdin()).lines();
+    let mut typing = true;
+    println!("{HELP}");
+    loop {
+        tokio::select! {
+            changed = view.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let now = view.borrow_and_update().clone();
+                for line in differences(&shown, &now) {
+                    println!("{line}");
+                }
+                shown = now;
+            }
+            line = input.next_line(), if typing => match line {
+                Ok(Some(line)) => match read(line.trim(), &shown) {
+                    Ok(Some(command)) => {
+                        let quit = command == UiCommand::Quit;
+                        if commands.send(command).await.is_err() || quit {
+                            return;
+                        }
+                    }
+                    Ok(None) => {
+                        for line in devices(&shown) {
+                            println!("{line}");
+                        }
+                    }
+                    Err(text) => println!("{text}"),
+                },
+                // Without input it goes on; a signal ends it.
+                _ => typing = false,
+            },
+        }
+    }
+}
+
+fn read(line: &str, view: &HostView) -> Result<Option<UiCommand>, String> {
+    let pending = || view.phone.as_ref().map(|p| p.id).ok_or("no phone waits".to_owned());
+    match line {
+        "y" | "yes" => pending().map(|id| Some(UiCommand::Approve(id))),
+        "n" | "no" => pending().map(|id| Some(UiCommand::Reject(id))),
+        "a" => Ok(Some(UiCommand::AddDevice)),
+        "l" => Ok(None),
+        "q" => Ok(Some(UiCommand::Quit)),
+        other => {
+            let number = other.strip_prefix("r ").and_then(|n| n.trim().parse::<usize>().ok());
+            let device = number.and_then(|n| view.devices.get(n.checked_sub(1)?));
+            device.map(|d| Some(UiCommand::Revoke(d.member))).ok_or_else(|| HELP.to_owned())
+        }
+    }
+}
+
+fn devices(view: &HostView) -> Vec<String> {
+    let used = format!("{} of {} devices", view.devices.len(), view.devices_allowed);
+    let line = |(at, d): (usize, &belay_wire::DeviceView)| {
+        let state = if d.connected { "connected" } else { "away" };
+        format!("  {}. {} ({}), {state}", at + 1, d.name, d.platform)
+    };
+    std::iter::once(used).chain(view.devices.iter().enumerate().map(line)).collect()
+}
+
+fn differences(old: &HostView, new: &HostView) -> Vec<String> {
+    let mut lines = Vec::new();
+    let fresh = new.activity.iter().rev().take_while(|line| old.activity.last() != Some(line));
+    let mut fresh: Vec<_> = fresh.map(|line| format!("- {line}")).collect();
+    fresh.reverse();
+    lines.extend(fresh);
+    if let Some(offer) = new.offer.as_ref().filter(|o| old.offer.as_ref() != Some(o)) {
+        lines.push(String::new());
+        lines.extend(half_blocks(&offer.url).unwrap_or_default());
+        lines.push(format!("Open on the phone: {}", offer.url));
+        lines.push(format!("or open {} there and type {}", new.relay, offer.code));
+    }
+    if let Some(phone) = new.phone.as_ref().filter(|p| old.phone.as_ref().map(|o| o.id) != Some(p.id)) {
+        lines.push(format!(
+            "Phone \"{}\" ({}) at {} wants to pair. Its screen must show {}. Approve? y/n",
+            phone.name, phone.platform, phone.address, phone.code
+        ));
+    }
+    lines
+}
