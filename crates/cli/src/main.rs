@@ -86,6 +86,7 @@ fn host_command() -> Command {
 }
 
 fn main() -> ExitCode {
+    belay_client::install_crypto();
     let matches = command().get_matches();
     let result = match matches.subcommand() {
         Some(("up", args)) => run_up(args),
@@ -147,6 +148,9 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         }
         let server = belay_relay::serve(config).await?;
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
+        if with_stdin {
+            tell_parent(server.public.port())?;
+        }
         tokio::select! {
             stopped = stop_signal() => stopped?,
             () = stdin_end(), if with_stdin => {}
@@ -155,6 +159,16 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         server.stop().await;
         Ok(())
     })
+}
+
+/// What a relay that was started by `belay up` prints before its port.
+pub(crate) const READY: &str = "ready ";
+
+fn tell_parent(port: u16) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{READY}{port}")?;
+    stdout.flush()
 }
 
 /// Waits for SIGTERM, SIGINT or SIGHUP.

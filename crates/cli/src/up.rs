@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use belay_relay::{Config, settings};
 use clap::ArgMatches;
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long the relay may take to answer after its start.
@@ -32,11 +35,12 @@ pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result
     }
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| config.data_dir.display().to_string())?;
+    let stop = CancellationToken::new();
+    let mut child = start(&config)?;
+    // A port that was chosen freely stays the same over restarts.
+    config.port = wait_until_up(&mut child, &config).await?;
     let relay = format!("http://127.0.0.1:{}", config.port);
     let link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
-    let stop = CancellationToken::new();
-    let mut child = start(&config).await?;
-    wait_until_up(&relay, &mut child, &config).await?;
     let supervisor = tokio::spawn(supervise(child, config.clone(), stop.clone()));
     let result = crate::host::run(args, relay, link, config.data_dir.join("host")).await;
     stop.cancel();
@@ -66,7 +70,7 @@ fn lan_address() -> Option<IpAddr> {
 
 /// Starts `belay serve` with these settings. It ends when its standard input does, so it never
 /// outlives this process.
-async fn start(config: &Config) -> anyhow::Result<Child> {
+fn start(config: &Config) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("this program cannot be found again")?;
     let log = log_path(config);
     let file = OpenOptions::new().append(true).create(true).open(&log);
@@ -82,7 +86,7 @@ async fn start(config: &Config) -> anyhow::Result<Child> {
     }
     let child = command
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(file)
         .kill_on_drop(true)
         .spawn()
@@ -94,28 +98,28 @@ fn log_path(config: &Config) -> PathBuf {
     config.data_dir.join("relay.log")
 }
 
-async fn wait_until_up(relay: &str, child: &mut Child, config: &Config) -> anyhow::Result<()> {
-    let deadline = tokio::time::Instant::now() + START_TIMEOUT;
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(1)).build()?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            let log = std::fs::read_to_string(log_path(config)).unwrap_or_default();
-            let last = log.lines().last().unwrap_or("it said nothing").to_owned();
-            bail!("the relay ended at once ({status}): {last}");
+/// Waits for the line in which the relay says where it listens.
+async fn wait_until_up(child: &mut Child, config: &Config) -> anyhow::Result<u16> {
+    let stdout = child.stdout.take().context("the relay has no output")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let log = log_path(config);
+    match tokio::time::timeout(START_TIMEOUT, lines.next_line()).await {
+        Ok(Ok(Some(line))) => {
+            let port = line.strip_prefix(crate::READY).and_then(|port| port.trim().parse().ok());
+            port.with_context(|| format!("the relay said \"{line}\""))
         }
-        let answer = client.get(format!("{relay}/livez")).send().await;
-        if answer.is_ok_and(|a| a.status().is_success()) {
-            return Ok(());
+        Ok(_) => {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            bail!("the relay ended at once: {}", text.lines().last().unwrap_or("it said nothing"));
         }
-        if tokio::time::Instant::now() > deadline {
-            bail!("the relay did not answer at {relay}; see {}", log_path(config).display());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(_) => bail!("the relay did not start in time; see {}", log.display()),
     }
 }
 
 /// Restarts the relay whenever it dies, until told to stop; then lets it end in its grace.
 async fn supervise(mut child: Child, config: Config, stop: CancellationToken) {
+    // Waiting for a child closes its input, unless that was taken before.
+    let mut input = child.stdin.take();
     loop {
         tokio::select! {
             status = child.wait() => tracing::warn!(?status, "the relay ended; starting it again"),
@@ -126,15 +130,16 @@ async fn supervise(mut child: Child, config: Config, stop: CancellationToken) {
             if stop.is_cancelled() {
                 return;
             }
-            match start(&config).await {
+            match start(&config) {
                 Ok(started) => {
                     child = started;
+                    input = child.stdin.take();
                     break;
                 }
                 Err(error) => tracing::error!(%error, "the relay was not started"),
             }
         }
     }
-    drop(child.stdin.take());
+    drop(input);
     let _ = tokio::time::timeout(config.shutdown_grace, child.wait()).await;
 }

@@ -38,6 +38,11 @@ impl ApiError {
     }
 }
 
+/// Chooses the one crypto provider of the process for TLS; repeats do nothing.
+pub fn install_crypto() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The HTTP side of a relay.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -53,9 +58,7 @@ impl Api {
     pub fn new(relay: &str) -> Result<Self, ApiError> {
         let failed = |cause: String| ApiError::Network { relay: relay.to_owned(), cause };
         let origin = origin_of(relay).ok_or_else(|| failed("not an http address".to_owned()))?;
-        let provider = rustls::crypto::ring::default_provider();
-        // Somebody else may have installed it; either way one is installed.
-        let _ = provider.install_default();
+        install_crypto();
         let http = reqwest::Client::builder()
             .timeout(CALL_TIMEOUT)
             .no_proxy()

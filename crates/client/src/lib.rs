@@ -13,7 +13,7 @@ mod reader;
 mod socket;
 mod writer;
 
-pub use api::{Api, ApiError};
+pub use api::{Api, ApiError, install_crypto};
 pub use backoff::Backoff;
 pub use client::{Client, ClientError, Event, Message, Options};
 pub use credentials::{Credentials, CredentialStore, FileCredentials, MemoryCredentials};
