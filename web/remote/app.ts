@@ -1,0 +1,388 @@
+// The state of the page and everything that changes it. Views subscribe and read.
+
+import { hex, random } from '../sdk/bytes';
+import { Client, type Link } from '../sdk/client';
+import * as store from '../sdk/store';
+import type {
+  AgentView,
+  Command,
+  CommandOutcome,
+  CommandView,
+  Envelope,
+  Frame,
+  FromHost,
+  Item,
+  RequestView,
+  SnapshotBody,
+  ThreadView,
+} from '../sdk/wire';
+
+/** A command older than this is not sent without asking. */
+const STALE_COMMAND_MS = 60 * 60 * 1000;
+const PAGE = 40;
+const SNAPSHOT_RETRY_MS = 10_000;
+
+/** Where a command stands: on this phone, at the relay, done, refused, or unknown. */
+export type Mark = 'waiting' | 'asking' | 'sent' | 'done' | 'failed' | 'unknown';
+
+export interface Sent {
+  id: string;
+  command: Command;
+  at: number;
+  mark: Mark;
+  text?: string;
+}
+
+export interface Conversation {
+  items: Map<string, Item>;
+  /** Older items are on the desktop. */
+  more: boolean;
+  loaded: boolean;
+  loading: boolean;
+}
+
+export interface State {
+  link: Link;
+  hostConnected: boolean;
+  hostSeenAt: number | undefined;
+  /** When something of the desktop last arrived. */
+  syncedAt: number | undefined;
+  /** A snapshot is awaited. */
+  syncing: boolean;
+  host: string;
+  agents: AgentView[];
+  folders: string[];
+  threads: Map<string, ThreadView>;
+  requests: Map<string, RequestView>;
+  unknown: Map<string, CommandView>;
+  conversations: Map<string, Conversation>;
+  sent: Map<string, Sent>;
+  notice: string | undefined;
+}
+
+type Resolve = (outcome: CommandOutcome) => void;
+
+export class App {
+  state: State;
+  private readonly client: Client;
+  private readonly listeners = new Set<() => void>();
+  private readonly results = new Map<string, Resolve>();
+  private snapshotId: string | undefined;
+  private snapshotTimer: ReturnType<typeof setTimeout> | undefined;
+  private scheduled = false;
+
+  constructor(readonly profile: store.Profile) {
+    this.state = {
+      link: { state: 'connecting' },
+      hostConnected: false,
+      hostSeenAt: undefined,
+      syncedAt: undefined,
+      syncing: true,
+      host: profile.hostName,
+      agents: [],
+      folders: [],
+      threads: new Map(),
+      requests: new Map(),
+      unknown: new Map(),
+      conversations: new Map(),
+      sent: new Map(),
+      notice: undefined,
+    };
+    this.client = new Client(profile, {
+      link: (link) => this.change({ link }),
+      welcome: (welcome) => {
+        this.change({ hostConnected: welcome.hostConnected });
+        if (this.state.syncedAt === undefined || this.snapshotId !== undefined) this.resync('connect');
+      },
+      message: (_, payload) => this.hear(payload),
+      volatile: (_, payload) => this.hear(payload),
+      stored: (payloads) => payloads.forEach((payload) => this.storedAtRelay(payload)),
+      frame: (frame) => this.frame(frame),
+    });
+  }
+
+  async start(): Promise<void> {
+    for (const kept of await store.keptCommands()) this.resume(kept);
+    this.client.start();
+  }
+
+  stop(): void {
+    this.client.stop();
+    clearTimeout(this.snapshotTimer);
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Tries the connection at once. */
+  retry(): void {
+    this.client.probe();
+  }
+
+  /** Asks the desktop for its full state. */
+  resync(reason: string): void {
+    this.snapshotId = hex(random(8));
+    this.change({ syncing: true });
+    this.askSnapshot(reason);
+  }
+
+  private askSnapshot(reason: string): void {
+    clearTimeout(this.snapshotTimer);
+    if (this.snapshotId === undefined) return;
+    this.client.control({ k: 'snapshot', id: this.snapshotId, reason });
+    this.snapshotTimer = setTimeout(() => this.askSnapshot(reason), SNAPSHOT_RETRY_MS);
+  }
+
+  /** Opens a conversation: its last page, and the thread loaded in its agent. */
+  async open(thread: string): Promise<void> {
+    const known = this.state.conversations.get(thread);
+    if (known?.loading) return;
+    this.conversation(thread, (c) => ({ ...c, loading: true }));
+    const outcome = await this.ask({ c: 'itemPage', thread, limit: PAGE });
+    this.takePage(thread, outcome);
+  }
+
+  async older(thread: string): Promise<void> {
+    const known = this.state.conversations.get(thread);
+    if (!known || known.loading || !known.more) return;
+    const first = Math.min(...Array.from(known.items.values(), (i) => i.ord));
+    this.conversation(thread, (c) => ({ ...c, loading: true }));
+    this.takePage(thread, await this.ask({ c: 'itemPage', thread, before: first, limit: PAGE }));
+  }
+
+  private takePage(thread: string, outcome: CommandOutcome): void {
+    const page = outcome.data as { items?: Item[]; more?: boolean } | undefined;
+    this.conversation(thread, (c) => {
+      const items = new Map(c.items);
+      for (const item of page?.items ?? []) put(items, item);
+      return { items, more: page?.more ?? c.more, loaded: c.loaded || outcome.state === 'done', loading: false };
+    });
+  }
+
+  /** Fetches an item whole. */
+  async whole(thread: string, item: string): Promise<Item | undefined> {
+    const outcome = await this.ask({ c: 'itemGet', thread, item });
+    return (outcome.data as { item?: Item } | undefined)?.item;
+  }
+
+  /** Gives a command that changes something; it survives a reload until its result is here. */
+  async give(command: Command): Promise<string> {
+    const request = { id: `c-${hex(random(12))}`, command, at: Date.now() };
+    this.mark({ ...request, mark: 'waiting' });
+    await store.keepCommand({ request });
+    this.push(request);
+    return request.id;
+  }
+
+  /** Gives a command and waits for its result. */
+  async giveAndWait(command: Command): Promise<CommandOutcome> {
+    const id = await this.give(command);
+    return new Promise((resolve) => this.results.set(id, resolve));
+  }
+
+  private ask(command: Command): Promise<CommandOutcome> {
+    const request = { id: `r-${hex(random(12))}`, command, at: Date.now() };
+    return new Promise((resolve) => {
+      this.results.set(request.id, resolve);
+      this.push(request);
+    });
+  }
+
+  private push(request: store.Kept['request']): void {
+    const envelope: Envelope = { v: 1, ke: 0, b: { t: 'command', command: request } };
+    if (!this.client.send(envelope)) this.change({ notice: 'Too much waits on this phone. Let the desktop catch up first.' });
+  }
+
+  private resume(kept: store.Kept): void {
+    const { request } = kept;
+    const asks = !kept.confirmed && Date.now() - request.at > STALE_COMMAND_MS;
+    this.mark({ ...request, mark: asks ? 'asking' : 'waiting' });
+    if (!asks) this.push(request);
+  }
+
+  /** A person decided about a command that is older than an hour. */
+  async sendLate(id: string, yes: boolean): Promise<void> {
+    const sent = this.state.sent.get(id);
+    if (!sent) return;
+    const request = { id, command: sent.command, at: sent.at };
+    if (yes) {
+      await store.keepCommand({ request, confirmed: true });
+      this.mark({ ...sent, mark: 'waiting' });
+      this.push(request);
+    } else {
+      await store.dropCommand(id);
+      this.change({ sent: without(this.state.sent, id) });
+    }
+  }
+
+  private storedAtRelay(payload: unknown): void {
+    const body = (payload as Envelope).b as { command?: { id: string } } | undefined;
+    const sent = this.state.sent.get(body?.command?.id ?? '');
+    if (sent?.mark === 'waiting') this.mark({ ...sent, mark: 'sent' });
+  }
+
+  private frame(frame: Frame): void {
+    switch (frame.k) {
+      case 'presence':
+        if (frame.hostConnected && !this.state.hostConnected && this.snapshotId) this.askSnapshot('host_is_back');
+        this.change({ hostConnected: frame.hostConnected, hostSeenAt: frame.hostSeenAt });
+        return;
+      case 'gap':
+        this.resync(`gap:${frame.reason}`);
+        this.forgetPages();
+        return;
+      case 'epoch':
+        this.resync('desktop_restarted');
+        return;
+      case 'notice':
+        this.change({ notice: frame.text });
+        return;
+      case 'lost':
+        this.change({ notice: 'Some of what you sent will not reach the desktop. Check what is marked as waiting.' });
+        return;
+      default:
+    }
+  }
+
+  /** After a gap, loaded pages may miss items: they are read again when they are opened. */
+  private forgetPages(): void {
+    const open = [...this.state.conversations.entries()].filter(([, c]) => c.loaded).map(([id]) => id);
+    for (const id of open) {
+      this.conversation(id, (c) => ({ ...c, loading: false }));
+      void this.open(id);
+    }
+  }
+
+  private hear(payload: unknown): void {
+    const envelope = payload as Envelope;
+    if (envelope.v !== 1 || envelope.ke !== 0) {
+      return this.change({ notice: 'The desktop runs a newer Belay. Reload this page.' });
+    }
+    const body = envelope.b as FromHost;
+    this.state.syncedAt = Date.now();
+    switch (body.t) {
+      case 'agent':
+        return this.change({ agents: upsert(this.state.agents, body.agent) });
+      case 'thread':
+        return this.change({ threads: newer(this.state.threads, body.thread) });
+      case 'request':
+        return this.change({ requests: newer(this.state.requests, body.request) });
+      case 'item':
+        return this.item(body.thread, body.item);
+      case 'delta':
+        return this.delta(body.thread, body.item, body.offset, body.text);
+      case 'command':
+        return this.commandKnown(body.command);
+      case 'result':
+        return this.result(body.outcome);
+      case 'snapshot':
+        return this.snapshot(body.id, body.body);
+    }
+  }
+
+  private snapshot(id: string, body: SnapshotBody): void {
+    if (id === this.snapshotId) {
+      this.snapshotId = undefined;
+      clearTimeout(this.snapshotTimer);
+    }
+    let threads = this.state.threads;
+    for (const thread of body.threads) threads = newer(threads, thread);
+    let requests = this.state.requests;
+    for (const request of body.requests) requests = newer(requests, request);
+    this.change({
+      host: body.host,
+      agents: body.agents,
+      folders: body.folders,
+      threads,
+      requests,
+      unknown: new Map(body.commands.map((c) => [c.id, c])),
+      syncing: this.snapshotId !== undefined,
+    });
+  }
+
+  private item(thread: string, item: Item): void {
+    if (!this.state.conversations.has(thread)) return this.change({});
+    this.conversation(thread, (c) => {
+      const items = new Map(c.items);
+      put(items, item);
+      return { ...c, items };
+    });
+  }
+
+  private delta(thread: string, id: string, offset: number, text: string): void {
+    const item = this.state.conversations.get(thread)?.items.get(id);
+    const body = item?.body;
+    if (!item || !body || (body.kind !== 'message' && body.kind !== 'reasoning')) return;
+    // One that does not fit is ignored: the next durable upsert brings the whole text.
+    if (body.text.length < offset || body.text.length >= offset + text.length) return;
+    const grown = { ...item, body: { ...body, text: body.text.slice(0, offset) + text } };
+    this.conversation(thread, (c) => ({ ...c, items: new Map(c.items).set(id, grown) }));
+  }
+
+  private commandKnown(view: CommandView): void {
+    const unknown = new Map(this.state.unknown);
+    if (view.unknown) unknown.set(view.id, view);
+    else unknown.delete(view.id);
+    this.change({ unknown });
+  }
+
+  private result(outcome: CommandOutcome): void {
+    const resolve = this.results.get(outcome.id);
+    this.results.delete(outcome.id);
+    resolve?.(outcome);
+    const sent = this.state.sent.get(outcome.id);
+    if (!sent) return;
+    if (outcome.state !== 'unknown') void store.dropCommand(outcome.id);
+    const mark = outcome.state;
+    this.mark(outcome.text === undefined ? { ...sent, mark } : { ...sent, mark, text: outcome.text });
+  }
+
+  private mark(sent: Sent): void {
+    this.change({ sent: new Map(this.state.sent).set(sent.id, sent) });
+  }
+
+  dismiss(): void {
+    this.change({ notice: undefined });
+  }
+
+  private conversation(thread: string, change: (c: Conversation) => Conversation): void {
+    const known = this.state.conversations.get(thread);
+    const now = known ?? { items: new Map(), more: false, loaded: false, loading: false };
+    this.change({ conversations: new Map(this.state.conversations).set(thread, change(now)) });
+  }
+
+  private change(part: Partial<State>): void {
+    this.state = { ...this.state, ...part };
+    if (this.scheduled) return;
+    this.scheduled = true;
+    // One rendering for all that arrives together.
+    queueMicrotask(() => {
+      this.scheduled = false;
+      for (const listener of this.listeners) listener();
+    });
+  }
+}
+
+/** Upserts by id; the higher revision wins. */
+function newer<T extends { id: string; rev: number }>(map: Map<string, T>, value: T): Map<string, T> {
+  const held = map.get(value.id);
+  return held && held.rev >= value.rev ? map : new Map(map).set(value.id, value);
+}
+
+function put(items: Map<string, Item>, item: Item): void {
+  const held = items.get(item.id);
+  if (!held || held.rev <= item.rev) items.set(item.id, item);
+}
+
+function upsert(list: AgentView[], agent: AgentView): AgentView[] {
+  const rest = list.filter((a) => a.id !== agent.id);
+  return [...rest, agent].toSorted((a, b) => a.id.localeCompare(b.id));
+}
+
+function without<T>(map: Map<string, T>, id: string): Map<string, T> {
+  const copy = new Map(map);
+  copy.delete(id);
+  return copy;
+}

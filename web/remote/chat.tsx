@@ -1,0 +1,145 @@
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import type { Item } from '../sdk/wire';
+import type { App, Sent, State } from './app';
+import { Composer } from './composer';
+import { folderName } from './home';
+import { ItemView } from './item';
+import { RequestCard } from './request';
+import { StatusBar } from './status';
+
+interface Props {
+  app: App;
+  state: State;
+  thread: string;
+  onBack: () => void;
+}
+
+/** Prompts of this phone that the desktop has not put into the thread yet. */
+function pendingPrompts(state: State, thread: string, items: Item[]): Sent[] {
+  const shown = new Set(items.map((i) => (i.body.kind === 'user' ? i.body.command : undefined)));
+  return [...state.sent.values()].filter(
+    (s) => s.command.c === 'turnStart' && s.command.thread === thread && !shown.has(s.id) && s.mark !== 'done',
+  );
+}
+
+export function Chat({ app, state, thread, onBack }: Props) {
+  const view = state.threads.get(thread);
+  const conversation = state.conversations.get(thread);
+  const items = [...(conversation?.items.values() ?? [])].toSorted((a, b) => a.ord - b.ord);
+  const requests = [...state.requests.values()].filter((r) => r.thread === thread);
+  const open = requests.filter((r) => r.state === 'open' || r.state === 'answered').toSorted((a, b) => a.askedAt - b.askedAt);
+  const over = requests.filter((r) => r.state === 'void').toSorted((a, b) => b.askedAt - a.askedAt).slice(0, 3);
+  const scroller = useRef<HTMLDivElement>(null);
+  const [atEnd, setAtEnd] = useState(true);
+  const last = items.at(-1);
+  const lastLength = JSON.stringify(last?.body)?.length;
+
+  useEffect(() => void app.open(thread), [app, thread]);
+  // Follow the end while the person is there.
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    if (box && atEnd) box.scrollTop = box.scrollHeight;
+  }, [items.length, last?.rev, lastLength, open.length, atEnd, state.sent.size]);
+
+  const onScroll = () => {
+    const box = scroller.current;
+    if (!box) return;
+    setAtEnd(box.scrollHeight - box.scrollTop - box.clientHeight < 48);
+  };
+  const older = async () => {
+    const box = scroller.current;
+    const before = box ? box.scrollHeight - box.scrollTop : 0;
+    setAtEnd(false);
+    await app.older(thread);
+    requestAnimationFrame(() => box && (box.scrollTop = box.scrollHeight - before));
+  };
+  const working = view?.status === 'running' || view?.status === 'waiting';
+
+  return (
+    <main class="chat">
+      <header class="bar">
+        <button class="back" onClick={onBack} aria-label="Back to the threads">‹</button>
+        <div class="heading">
+          <h2>{view?.title || 'Thread'}</h2>
+          <p class="muted small">{view ? `${view.agent} · ${folderName(view.folder)}` : ''}</p>
+        </div>
+        <ThreadMenu app={app} thread={thread} title={view?.title ?? ''} onArchived={onBack} />
+      </header>
+      <div class="narrow-only"><StatusBar app={app} state={state} /></div>
+      <div class="items" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-label="Conversation" aria-busy={conversation?.loading}>
+        {conversation?.more && <button class="small older" onClick={() => void older()} disabled={conversation.loading}>Older</button>}
+        {!conversation?.loaded && <p class="muted empty">Loading from the desktop…</p>}
+        {items.map((item) => <ItemView key={item.id} app={app} thread={thread} item={item} sent={sentOf(state, item)} />)}
+        {pendingPrompts(state, thread, items).map((sent) => <Waiting key={sent.id} app={app} sent={sent} />)}
+        {unknownOf(state, thread).map((command) => (
+          <section class="card warn" key={command.id}>
+            <p><strong>It is not known whether this was done.</strong> The agent or the desktop ended in between.</p>
+            <p class="quote">{command.command.c === 'turnStart' ? command.command.text : command.command.c}</p>
+            <div class="row">
+              <button onClick={() => void app.give({ c: 'settle', command: command.id, how: 'drop' })}>Drop it</button>
+              <button class="primary" onClick={() => void app.give({ c: 'settle', command: command.id, how: 'sendAgain' })}>Send again</button>
+            </div>
+          </section>
+        ))}
+        {over.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
+        {open.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
+        {view?.status === 'failed' && <p class="error" role="alert">The turn failed: {view.error}</p>}
+        {working && <p class="working" role="status">{view?.status === 'waiting' ? 'Waiting for your answer' : 'Working…'}</p>}
+      </div>
+      {!atEnd && <button class="to-end small" onClick={() => setAtEnd(true)}>↓ Newest</button>}
+      <Composer app={app} thread={thread} working={working} />
+    </main>
+  );
+}
+
+function sentOf(state: State, item: Item): Sent | undefined {
+  return item.body.kind === 'user' && item.body.command ? state.sent.get(item.body.command) : undefined;
+}
+
+function unknownOf(state: State, thread: string) {
+  return [...state.unknown.values()].filter((c) => 'thread' in c.command && c.command.thread === thread);
+}
+
+const MARKS: Record<Sent['mark'], string> = {
+  waiting: '◷ on this phone', asking: '', sent: '✓ at the relay', done: '✓✓ at the desktop', failed: '✕ not done', unknown: '? unknown',
+};
+
+function Waiting({ app, sent }: { app: App; sent: Sent }) {
+  const text = sent.command.c === 'turnStart' ? sent.command.text : '';
+  return (
+    <article class="bubble user">
+      <p class="plain">{text}</p>
+      {sent.mark === 'asking' ? (
+        <div class="row">
+          <span class="small">Written {new Date(sent.at).toLocaleString()}. Send it now?</span>
+          <button class="small" onClick={() => void app.sendLate(sent.id, false)}>Drop</button>
+          <button class="small primary" onClick={() => void app.sendLate(sent.id, true)}>Send</button>
+        </div>
+      ) : (
+        <p class="mark small">{MARKS[sent.mark]}{sent.text ? `: ${sent.text}` : ''}</p>
+      )}
+    </article>
+  );
+}
+
+function ThreadMenu({ app, thread, title, onArchived }: { app: App; thread: string; title: string; onArchived: () => void }) {
+  const rename = () => {
+    const next = prompt('New title', title)?.trim();
+    if (next) void app.give({ c: 'threadRename', thread, title: next });
+  };
+  const archive = () => {
+    if (!confirm('Archive this thread?')) return;
+    void app.give({ c: 'threadArchive', thread });
+    onArchived();
+  };
+  return (
+    <details class="menu">
+      <summary aria-label="More about this thread">⋯</summary>
+      <div>
+        <button onClick={rename}>Rename</button>
+        <button onClick={() => void app.give({ c: 'threadResume', thread })}>Load in the agent</button>
+        <button onClick={archive}>Archive</button>
+      </div>
+    </details>
+  );
+}

@@ -1,0 +1,59 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { App, State } from './app';
+
+interface Props {
+  app: App;
+  state: State;
+  onClose: () => void;
+  onMade: (thread: string) => void;
+}
+
+export function NewThread({ app, state, onClose, onMade }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [agent, setAgent] = useState(state.agents[0]?.id ?? '');
+  const [folder, setFolder] = useState(state.folders[0] ?? '');
+  const [prompt, setPrompt] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<string>();
+  useEffect(() => dialog.current?.showModal(), []);
+
+  const start = async (event: Event) => {
+    event.preventDefault();
+    setBusy(true);
+    setError(undefined);
+    const text = prompt.trim();
+    const outcome = await app.giveAndWait({ c: 'threadStart', agent, folder, ...(text && { prompt: text }) });
+    setBusy(false);
+    const made = (outcome.data as { thread?: string } | undefined)?.thread;
+    if (made) onMade(made);
+    else setError(outcome.text ?? 'The desktop gave no thread.');
+  };
+
+  return (
+    <dialog ref={dialog} onClose={onClose} aria-labelledby="new-title">
+      <form onSubmit={start} class="stack">
+        <h2 id="new-title">New thread</h2>
+        <label>
+          Agent
+          <select value={agent} onChange={(e) => setAgent(e.currentTarget.value)}>
+            {state.agents.map((a) => <option value={a.id}>{a.name}{a.state === 'ready' ? '' : ` (${a.state})`}</option>)}
+          </select>
+        </label>
+        <label>
+          Folder
+          <input value={folder} onInput={(e) => setFolder(e.currentTarget.value)} list="folders" required spellcheck={false} autocapitalize="off" />
+          <datalist id="folders">{state.folders.map((f) => <option value={f} />)}</datalist>
+        </label>
+        <label>
+          What should it do?
+          <textarea rows={4} value={prompt} onInput={(e) => setPrompt(e.currentTarget.value)} />
+        </label>
+        {error && <p class="error" role="alert">{error}</p>}
+        <div class="row">
+          <button type="button" onClick={() => dialog.current?.close()}>Cancel</button>
+          <button class="primary" disabled={busy}>{busy ? 'Starting…' : 'Start'}</button>
+        </div>
+      </form>
+    </dialog>
+  );
+}

@@ -1,0 +1,102 @@
+import { useState } from 'preact/hooks';
+import type { RequestOption, RequestView } from '../sdk/wire';
+import type { App, Sent, State } from './app';
+import { ago, useNow } from './hooks';
+import { Change } from './item';
+
+interface Props {
+  app: App;
+  state: State;
+  request: RequestView;
+}
+
+/** The newest answer of this phone to a request. */
+function answerOf(state: State, request: string): Sent | undefined {
+  return [...state.sent.values()].findLast((s) => s.command.c === 'answer' && s.command.request === request);
+}
+
+/** sent → the desktop has it → the agent resolved it. */
+function progressOf(request: RequestView, mine: Sent | undefined): string | undefined {
+  if (request.state === 'resolved') return `${request.answer?.by ?? 'Somebody'} answered “${request.answer?.label ?? ''}”. The agent has it.`;
+  if (request.state === 'answered') return `${request.answer?.by ?? 'Somebody'} answered “${request.answer?.label ?? ''}”. The desktop has it.`;
+  if (mine?.mark === 'waiting') return 'Your answer waits on this phone.';
+  if (mine?.mark === 'sent') return 'Your answer is at the relay.';
+  return undefined;
+}
+
+export function RequestCard({ app, state, request }: Props) {
+  const now = useNow();
+  const [armed, setArmed] = useState<string>();
+  const [answers, setAnswers] = useState<Record<string, string[]>>({});
+  const mine = answerOf(state, request.id);
+  const progress = progressOf(request, mine);
+  const failed = mine?.mark === 'failed' ? mine.text : undefined;
+  const busy = mine?.mark === 'waiting' || mine?.mark === 'sent';
+
+  if (request.state === 'void') {
+    return (
+      <section class="card quiet void" aria-label="Request that is void">
+        <p><s>{request.command ?? request.title}</s></p>
+        <p class="muted small">Void: {request.note}.</p>
+      </section>
+    );
+  }
+  if (request.state === 'resolved') return null;
+
+  const choose = (option: RequestOption) => {
+    // What reaches further than this once takes a second tap.
+    if (option.reach && armed !== option.id) return setArmed(option.id);
+    void app.give({ c: 'answer', request: request.id, option: option.id, ...(hasAnswers(answers) && { answers }) });
+  };
+  const say = (question: string, answer: string) => setAnswers({ ...answers, [question]: [answer] });
+  const complete = (request.questions ?? []).every((q) => (answers[q.id]?.length ?? 0) > 0);
+
+  return (
+    <section class="card ask" aria-label={request.title}>
+      <p class="head"><strong>{request.title}</strong><span class="muted small">asked {ago(request.askedAt, now)}</span></p>
+      {request.command && <pre class="exact" tabIndex={0}>{request.command}</pre>}
+      {request.cwd && <p class="small">in <code>{request.cwd}</code></p>}
+      {request.reason && <p class="reason">Reason: {request.reason}</p>}
+      {request.changes?.map((change) => <Change change={change} />)}
+      {request.questions?.map((q) => (
+        <fieldset>
+          <legend>{q.text}</legend>
+          {q.choices.map((choice) => (
+            <label class="choice">
+              <input type="radio" name={`${request.id}-${q.id}`} checked={answers[q.id]?.[0] === choice}
+                onChange={() => say(q.id, choice)} />
+              {choice}
+            </label>
+          ))}
+          {q.free && (
+            <label>
+              Other
+              {q.secret ? (
+                <input type="password" autocomplete="off" onInput={(e) => say(q.id, e.currentTarget.value)} />
+              ) : (
+                <input onInput={(e) => say(q.id, e.currentTarget.value)} />
+              )}
+            </label>
+          )}
+        </fieldset>
+      ))}
+      {progress && <p class="small" role="status">{progress}</p>}
+      {failed && <p class="error small" role="alert">{failed}</p>}
+      {request.state === 'open' && !busy && (
+        <div class="options">
+          {request.options.map((option) => (
+            <button class={option.allows ? (option.reach ? 'far' : 'primary') : ''} onClick={() => choose(option)}>
+              {armed === option.id ? `Tap again: ${option.label}` : option.label}
+              {option.reach && <span class="reach small">{option.reach}</span>}
+            </button>
+          ))}
+          {request.options.length === 0 && (
+            <button class="primary" disabled={!complete} onClick={() => void app.give({ c: 'answer', request: request.id, answers })}>Answer</button>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}
+
+const hasAnswers = (answers: Record<string, string[]>) => Object.keys(answers).length > 0;

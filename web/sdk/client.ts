@@ -1,0 +1,266 @@
+// One connection at a time to the relay that the page came from: connect, authenticate, resume,
+// reconnect. What arrives goes to a listener; what is sent waits in the outbox.
+
+import { hex, random, utf8 } from './bytes';
+import { signWith } from './keys';
+import { authTranscript } from './proof';
+import { Reader } from './reader';
+import { type Profile, saveProfile } from './store';
+import { CLOSE_CODES, type Frame, type HelloFrame, type Position, type WelcomeFrame } from './wire';
+import { Writer } from './writer';
+
+const PROTOCOL = 'belay.v1';
+const VERSION = '1.0';
+const WELCOME_TIMEOUT_MS = 15_000;
+/** The relay pings at least every 25 s. */
+const SILENCE_MS = 60_000;
+/** After the page comes back, an answer must come in this time or the socket is dead. */
+const PROBE_MS = 3_000;
+const ACK_DELAY_MS = 200;
+
+export type Link =
+  | { state: 'connecting' }
+  | { state: 'online' }
+  | { state: 'waiting'; until: number; reason: string }
+  | { state: 'stopped'; code: number; text: string };
+
+export interface Listener {
+  link(link: Link): void;
+  welcome(welcome: WelcomeFrame): void;
+  message(channel: string, payload: unknown): void;
+  volatile(channel: string, payload: unknown): void;
+  stored(payloads: unknown[]): void;
+  frame(frame: Frame): void;
+}
+
+export class Client {
+  private socket: WebSocket | undefined;
+  private reader = new Reader();
+  private readonly writer: Writer;
+  private readonly instance = hex(random(8));
+  private attempt = 0;
+  private pause = 250;
+  private retry: ReturnType<typeof setTimeout> | undefined;
+  private watchdog: ReturnType<typeof setTimeout> | undefined;
+  private ackTimer: ReturnType<typeof setTimeout> | undefined;
+  private acks: Record<string, Position> = {};
+  private pausedUntil = 0;
+  private online = false;
+  private stopped = false;
+  private bye: { code: number; retryInMs: number } | undefined;
+
+  constructor(
+    private profile: Profile,
+    private readonly listener: Listener,
+  ) {
+    this.writer = new Writer(`up/${profile.member}`, hex(random(8)), () => hex(random(8)));
+    addEventListener('online', this.probe);
+    addEventListener('pageshow', this.probe);
+    document.addEventListener('visibilitychange', this.onVisible);
+  }
+
+  start(): void {
+    this.connect();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.retry);
+    clearTimeout(this.watchdog);
+    removeEventListener('online', this.probe);
+    removeEventListener('pageshow', this.probe);
+    document.removeEventListener('visibilitychange', this.onVisible);
+    this.socket?.close(1000);
+  }
+
+  /** Sends a durable message now or later; false when the outbox is full. */
+  send(payload: unknown): boolean {
+    const taken = this.writer.push(payload) !== undefined;
+    this.flush();
+    return taken;
+  }
+
+  /** Sends a control frame if there is a connection. */
+  control(frame: Frame): boolean {
+    if (!this.online) return false;
+    this.write(frame);
+    return true;
+  }
+
+  private onVisible = () => {
+    if (document.visibilityState === 'visible') this.probe();
+  };
+
+  /** Finds out at once whether the connection still works, or connects. */
+  probe = () => {
+    if (this.stopped) return;
+    if (this.online) {
+      this.write({ k: 'ping', n: 0, t: Date.now() });
+      this.watch(PROBE_MS);
+    } else {
+      this.connect();
+    }
+  };
+
+  private connect(): void {
+    if (this.stopped || (this.socket && this.socket.readyState === WebSocket.CONNECTING)) return;
+    clearTimeout(this.retry);
+    this.bye = undefined;
+    this.listener.link({ state: 'connecting' });
+    const url = new URL('ws', location.href.replace(/#.*/, ''));
+    url.protocol = url.protocol.replace('http', 'ws');
+    const socket = new WebSocket(url, PROTOCOL);
+    const old = this.socket;
+    this.socket = socket;
+    old?.close();
+    this.watch(WELCOME_TIMEOUT_MS);
+    socket.onmessage = (event) => {
+      if (socket === this.socket && typeof event.data === 'string') void this.receive(socket, event.data);
+    };
+    socket.onclose = (event) => {
+      if (socket === this.socket) this.closed(event.code);
+    };
+  }
+
+  private watch(after: number): void {
+    clearTimeout(this.watchdog);
+    this.watchdog = setTimeout(() => this.dead(), after);
+  }
+
+  /** The socket does not answer: do not wait for its close event, which may take minutes. */
+  private dead(): void {
+    const socket = this.socket;
+    this.socket = undefined;
+    socket?.close();
+    this.closed(1006);
+  }
+
+  private closed(socketCode: number): void {
+    clearTimeout(this.watchdog);
+    this.socket = undefined;
+    if (this.online) this.online = false;
+    else this.writer.unanswered();
+    if (this.stopped) return;
+    const code = this.bye?.code ?? socketCode;
+    if (code >= 4400 && code <= 4499) {
+      this.stopped = true;
+      const text = CLOSE_CODES[code]?.text ?? 'The relay refused this device.';
+      return this.listener.link({ state: 'stopped', code, text });
+    }
+    this.pause = Math.min(15_000, 250 + Math.random() * (this.pause * 3 - 250));
+    const delay = code >= 4500 && code <= 4599 && this.bye ? this.bye.retryInMs : this.pause;
+    const reason = CLOSE_CODES[code]?.text ?? 'The relay cannot be reached.';
+    this.listener.link({ state: 'waiting', until: Date.now() + delay, reason });
+    this.retry = setTimeout(() => this.connect(), delay);
+  }
+
+  private async receive(socket: WebSocket, text: string): Promise<void> {
+    let frame: Frame;
+    try {
+      frame = JSON.parse(text) as Frame;
+    } catch {
+      return this.dead();
+    }
+    if (this.online) this.watch(SILENCE_MS);
+    switch (frame.k) {
+      case 'hello':
+        return this.authenticate(socket, frame);
+      case 'welcome':
+        return this.welcomed(frame);
+      case 'bye':
+        this.bye = frame;
+        return;
+      case 'ping':
+        return this.write({ k: 'pong', n: frame.n, t: frame.t });
+      case 'token.offer':
+        return this.takeToken(frame.token);
+      default:
+        return this.handle(frame);
+    }
+  }
+
+  private async authenticate(socket: WebSocket, hello: HelloFrame): Promise<void> {
+    const { session, member, token, key } = this.profile;
+    const signed = authTranscript(location.origin, session, member, hello.nonce, token);
+    const proof = await signWith(key, signed);
+    this.attempt += 1;
+    const client = { name: 'belay-remote', version: VERSION, instance: this.instance, attempt: this.attempt };
+    const resume = this.reader.resume();
+    const base = { [this.writer.channel]: this.writer.base() };
+    const auth: Frame = { k: 'auth', version: VERSION, token, nonce: hello.nonce, proof, client, resume, base };
+    if (socket === this.socket) socket.send(JSON.stringify(auth));
+  }
+
+  private welcomed(welcome: WelcomeFrame): void {
+    this.online = true;
+    this.pause = 250;
+    this.pausedUntil = 0;
+    this.writer.welcomed(welcome.accepted[this.writer.channel]);
+    this.watch(SILENCE_MS);
+    this.listener.link({ state: 'online' });
+    this.listener.welcome(welcome);
+    if (welcome.nextToken) void this.takeToken(welcome.nextToken);
+    this.flush();
+  }
+
+  /** Keeps an offered token durably before it is used. */
+  private async takeToken(token: string): Promise<void> {
+    const next = { ...this.profile, token };
+    await saveProfile(next);
+    this.profile = next;
+    this.write({ k: 'token.confirm', token });
+  }
+
+  private handle(frame: Frame): void {
+    const verdict = this.reader.judge(frame);
+    if (verdict === 'known') return;
+    if (verdict === 'hole') return this.dead();
+    if (frame.k === 'msg') {
+      this.ack(frame.ch, frame.epoch, frame.seq);
+      return this.listener.message(frame.ch, frame.p);
+    }
+    if (frame.k === 'void') this.ack(frame.ch, frame.epoch, frame.seq);
+    if (frame.k === 'skip' || frame.k === 'gap') this.ack(frame.ch, frame.epoch, frame.to);
+    if (frame.k === 'vol') return this.listener.volatile(frame.ch, frame.p);
+    const own = frame.k === 'ack' || frame.k === 'stable' ? frame.pos[this.writer.channel] : undefined;
+    if (frame.k === 'ack' && own) this.listener.stored(this.writer.acked(own));
+    else if (frame.k === 'stable' && own) this.writer.stable(own);
+    else if (frame.k === 'nack' && frame.ch === this.writer.channel) this.nacked(frame);
+    else this.listener.frame(frame);
+  }
+
+  private nacked(frame: Frame & { k: 'nack' }): void {
+    const pause = this.writer.nacked(frame);
+    if (pause !== undefined) {
+      this.pausedUntil = Date.now() + pause;
+      setTimeout(() => this.flush(), pause);
+    } else {
+      this.flush();
+    }
+  }
+
+  private ack(ch: string, epoch: string, seq: number): void {
+    this.acks[ch] = { epoch, seq };
+    this.ackTimer ??= setTimeout(() => this.flushAcks(), ACK_DELAY_MS);
+  }
+
+  private flushAcks(): void {
+    clearTimeout(this.ackTimer);
+    this.ackTimer = undefined;
+    const pos = this.acks;
+    this.acks = {};
+    if (Object.keys(pos).length > 0) this.write({ k: 'ack', pos });
+  }
+
+  private flush(): void {
+    if (!this.online || Date.now() < this.pausedUntil) return;
+    for (const frame of this.writer.frames()) this.write(frame);
+  }
+
+  private write(frame: Frame): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
+  }
+}
+
+/** Size of a payload on the wire, in bytes. */
+export const payloadBytes = (payload: unknown): number => utf8(JSON.stringify(payload)).length;

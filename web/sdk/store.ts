@@ -1,0 +1,67 @@
+// IndexedDB: what this device must not forget. Writes are done when they are on disk.
+
+import type { DeviceKey } from './keys';
+import type { CommandRequest, PublicKey } from './wire';
+
+/** A paired device. */
+export interface Profile {
+  session: string;
+  member: string;
+  token: string;
+  key: DeviceKey;
+  host: PublicKey;
+  hostName: string;
+  deviceName: string;
+}
+
+/** A command that waits for its result. */
+export interface Kept {
+  request: CommandRequest;
+  /** The person was asked and said yes to sending it late. */
+  confirmed?: boolean;
+}
+
+let opening: Promise<IDBDatabase> | undefined;
+
+function open(): Promise<IDBDatabase> {
+  opening ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open('belay', 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore('device');
+      request.result.createObjectStore('commands');
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error ?? new Error('this browser keeps no data for the page'));
+  });
+  return opening;
+}
+
+async function run<T>(
+  store: 'device' | 'commands',
+  mode: IDBTransactionMode,
+  act: (store: IDBObjectStore) => IDBRequest<T>,
+): Promise<T> {
+  const transaction = (await open()).transaction(store, mode, { durability: 'strict' });
+  return new Promise((resolve, reject) => {
+    const request = act(transaction.objectStore(store));
+    transaction.oncomplete = () => resolve(request.result);
+    const failed = () => reject(transaction.error ?? new Error('not written'));
+    transaction.onabort = failed;
+    transaction.onerror = failed;
+  });
+}
+
+export const loadProfile = () => run<Profile | undefined>('device', 'readonly', (s) => s.get('profile'));
+
+/** Writes durably and reads back. */
+export async function saveProfile(profile: Profile): Promise<void> {
+  await run('device', 'readwrite', (s) => s.put(profile, 'profile'));
+  const kept = await loadProfile();
+  if (kept?.token !== profile.token) throw new Error('the key of this device was not kept');
+}
+
+export const forgetProfile = () => run('device', 'readwrite', (s) => s.delete('profile'));
+export const keepCommand = (kept: Kept) => run('commands', 'readwrite', (s) => s.put(kept, kept.request.id));
+export const dropCommand = (id: string) => run('commands', 'readwrite', (s) => s.delete(id));
+export const keptCommands = () => run<Kept[]>('commands', 'readonly', (s) => s.getAll());
+export const forgetCommands = () => run('commands', 'readwrite', (s) => s.clear());

@@ -1,0 +1,127 @@
+// The writer of one channel: names, outbox, and what to send again. Pure; the Rust client behaves
+// the same.
+
+import type { Frame, NackFrame, Position } from './wire';
+
+export const OUTBOX_MAX = 200;
+
+interface Entry {
+  seq: number;
+  payload: unknown;
+  void?: string;
+}
+
+export class Writer {
+  private next = 1;
+  private outbox: Entry[] = [];
+  private stored = 0;
+  private sent = 0;
+  private fresh = true;
+  private announced = false;
+
+  constructor(
+    readonly channel: string,
+    private epoch: string,
+    private readonly draw: () => string,
+  ) {}
+
+  /** Names a message; undefined when the outbox is full. */
+  push(payload: unknown): number | undefined {
+    if (this.outbox.length >= OUTBOX_MAX) return undefined;
+    const seq = this.next++;
+    this.outbox.push({ seq, payload });
+    return seq;
+  }
+
+  base(): Position {
+    const seq = this.outbox[0]?.seq ?? this.next;
+    return this.fresh ? { epoch: this.epoch, seq, fresh: true } : { epoch: this.epoch, seq };
+  }
+
+  welcomed(accepted: Position | undefined): void {
+    this.announced = accepted !== undefined;
+    this.fresh = false;
+    if (!accepted) this.stored = this.sent = this.base().seq - 1;
+    else if (accepted.epoch === this.epoch && accepted.seq < this.next) this.stored = this.sent = accepted.seq;
+    else this.renew();
+  }
+
+  /** An attempt may have announced a fresh epoch without an answer. */
+  unanswered(): void {
+    if (this.fresh) this.epoch = this.draw();
+  }
+
+  /** Gives the payloads that are stored now. */
+  acked(position: Position): unknown[] {
+    if (position.epoch !== this.epoch) return [];
+    const newly = this.outbox.filter((e) => e.seq > this.stored && e.seq <= position.seq);
+    this.stored = position.seq;
+    return newly.map((e) => e.payload);
+  }
+
+  stable(position: Position): void {
+    if (position.epoch === this.epoch) this.outbox = this.outbox.filter((e) => e.seq > position.seq);
+  }
+
+  /** Gives the pause before the channel goes on, in milliseconds. */
+  nacked(nack: NackFrame): number | undefined {
+    if (nack.epoch !== undefined && nack.epoch !== this.epoch) return undefined;
+    const expect = nack.expect ?? this.sent;
+    switch (nack.reason) {
+      case 'hole':
+      case 'log_lost':
+        this.stored = this.sent = expect - 1;
+        return undefined;
+      case 'rate_limited':
+      case 'full':
+      case 'busy':
+      case 'log_unavailable':
+        this.sent = expect - 1;
+        return nack.retryMs ?? 1000;
+      case 'too_large':
+      case 'not_allowed': {
+        const entry = this.outbox.find((e) => e.seq === expect);
+        if (entry) entry.void = nack.reason;
+        this.sent = expect - 1;
+        return undefined;
+      }
+      case 'epoch_closed':
+      case 'conflict':
+        this.renew();
+        return undefined;
+      case 'host_offline':
+        return undefined;
+    }
+  }
+
+  /** The frames to write now. */
+  frames(): Frame[] {
+    const frames: Frame[] = [];
+    const { channel: ch, epoch } = this;
+    if (!this.announced) {
+      this.announced = true;
+      this.fresh = false;
+      frames.push({ k: 'epoch', ch, new: epoch, base: this.base().seq });
+    }
+    for (const entry of this.outbox) {
+      if (entry.seq <= this.sent) continue;
+      const { seq } = entry;
+      frames.push(
+        entry.void === undefined
+          ? { k: 'msg', ch, epoch, seq, p: entry.payload }
+          : { k: 'void', ch, epoch, seq, reason: entry.void },
+      );
+      this.sent = seq;
+    }
+    return frames;
+  }
+
+  private renew(): void {
+    this.outbox = this.outbox.filter((e) => e.seq > this.stored);
+    this.epoch = this.draw();
+    this.outbox.forEach((entry, at) => (entry.seq = at + 1));
+    this.next = this.outbox.length + 1;
+    this.stored = this.sent = 0;
+    this.announced = false;
+  }
+}
