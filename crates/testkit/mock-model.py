@@ -1,4 +1,6 @@
-# mock.py PORT : OpenAI Responses + Chat Completions + Anthropic Messages + Gemini, loopback only
+# mock-model.py PORT [LOG]: OpenAI Responses, Chat Completions, Anthropic Messages and Gemini, on
+# loopback only. Prompts steer it: `RUN <command>` calls the shell tool, `PATCH` changes a file, `ASK`
+# asks a question, `SLOW` streams 200 words. Each model request adds a line to LOG.
 import json,re,sys,time
 from http.server import BaseHTTPRequestHandler as B,ThreadingHTTPServer as S
 def plan(user,tools,after):                       # -> ("text",str) | ("call",tool,args)
@@ -29,6 +31,7 @@ class H(B):
         except (BrokenPipeError,ConnectionResetError): pass
     def do_GET(s): s.js({"object":"list","data":[{"id":"mock-model","object":"model"}],"models":[]})
     def do_POST(s):
+        if len(sys.argv)>2: open(sys.argv[2],"a").write(s.path+"\n")
         b=json.loads(s.rfile.read(int(s.headers.get("content-length",0))) or b"{}"); H.n+=1; k=H.n; p=s.path.split("?")[0]
         txt=lambda c: c if isinstance(c,str) else "\n".join(x.get("text","") for x in c or [])
         if p.endswith("/responses"):

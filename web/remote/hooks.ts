@@ -10,7 +10,7 @@ export function useApp(app: App): State {
 
 /** The time, moving on every few seconds, for ages on the screen. */
 export function useNow(everyMs = 5_000): number {
-  const [now, setNow] = useState(Date.now());
+  const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), everyMs);
     return () => clearInterval(timer);

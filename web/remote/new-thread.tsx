@@ -42,7 +42,7 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
         <label>
           Folder
           <input value={folder} onInput={(e) => setFolder(e.currentTarget.value)} list="folders" required spellcheck={false} autocapitalize="off" />
-          <datalist id="folders">{state.folders.map((f) => <option value={f} />)}</datalist>
+          <datalist id="folders">{state.folders.map((f) => <option value={f}>{f}</option>)}</datalist>
         </label>
         <label>
           What should it do?

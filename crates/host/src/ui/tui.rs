@@ -114,6 +114,7 @@ fn draw(frame: &mut Frame<'_>, view: &HostView, mode: Mode, selected: usize) {
 
 fn status_line(view: &HostView) -> Line<'static> {
     let relay = match &view.relay_trouble {
+        None if !view.connected => "starting".to_owned().yellow(),
         None => format!("relay {} connected", view.relay).green(),
         Some(why) => format!("relay {}: {why}", view.relay).red(),
     };
