@@ -126,7 +126,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
   assert.ok(!existsSync(join(project, 'declined.txt')), 'what was declined was not run');
   done('decline');
 
-  await page.getByText('Working').waitFor({ state: 'detached' });
+  await page.locator('.working').waitFor({ state: 'detached' });
   await say('RUN touch after-reload.txt');
   await card.waitFor();
   await page.reload();
@@ -137,22 +137,22 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
   done('answer after reload');
 
   await card.waitFor({ state: 'detached' });
-  await page.getByText('Working').waitFor({ state: 'detached' });
+  await page.locator('.working').waitFor({ state: 'detached' });
   await say('SLOW please');
   await page.getByText('word5', { exact: false }).waitFor();
   const relay = processOf(' serve ');
   assert.ok(relay, 'the relay is a child process');
   process.kill(relay, 'SIGKILL');
-  await page.locator('.hops .bad, .hops .trying').first().waitFor();
+  await page.locator('.chat .hops .bad, .chat .hops .trying').first().waitFor();
   await shoot(page, '05-relay-gone');
   await page.getByText('word199', { exact: false }).waitFor({ timeout: 60_000 });
   const streamed = await page.locator('.bubble.agent').last().textContent();
   assert.equal(streamed.trim(), Array.from({ length: 200 }, (_, n) => `word${n}`).join(' '), 'the text is complete');
-  await page.locator('.hops .good').nth(2).waitFor();
+  await page.locator('.chat .hops .good').nth(2).waitFor();
   await shoot(page, '06-recovered');
   done('relay killed');
 
-  await page.getByText('Working').waitFor({ state: 'detached' });
+  await page.locator('.working').waitFor({ state: 'detached' });
   await say('RUN touch never.txt');
   await card.waitFor();
   const agent = processOf('app-server');

@@ -60,7 +60,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
       <header class="bar">
         <button class="back" onClick={onBack} aria-label="Back to the threads">‹</button>
         <div class="heading">
-          <h2>{view?.title || 'Thread'}</h2>
+          <h1>{view?.title || 'Thread'}</h1>
           <p class="muted small">{view ? `${view.agent} · ${folderName(view.folder)}` : ''}</p>
         </div>
         <ThreadMenu app={app} thread={thread} title={view?.title ?? ''} onArchived={onBack} />

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use belay_wire::app::{Item, ItemBody, RequestView, ThreadView};
+use belay_wire::app::{Item, ItemBody, Progress, RequestView, ThreadView};
 use serde::{Deserialize, Serialize};
 
 use crate::{agents::AgentItem, clock::unix_ms};
@@ -208,6 +208,25 @@ impl Transcript {
         }
     }
 
+    /// Ends items that nobody will complete, of one turn or of all; gives their ids.
+    pub(crate) fn close_items(&mut self, thread: &str, turn: Option<&str>) -> Vec<String> {
+        let Some(held) = self.threads.get_mut(thread) else { return Vec::new() };
+        let mut closed = Vec::new();
+        for item in held.items.values_mut() {
+            let theirs = turn.is_none() || item.turn.as_deref() == turn;
+            if theirs && close(&mut item.body) {
+                self.rev += 1;
+                item.rev = self.rev;
+                closed.push(item.id.clone());
+            }
+        }
+        closed.sort();
+        for id in &closed {
+            self.keep_item(thread, id);
+        }
+        closed
+    }
+
     /// Keeps a request with its thread.
     pub(crate) fn keep_request(&self, request: &RequestView) {
         if let Some(held) = self.threads.get(&request.thread) {
@@ -256,6 +275,28 @@ impl Thread {
             self.order.push(item.id.clone());
         }
         self.items.insert(item.id.clone(), item);
+    }
+}
+
+/// Ends an open item; `false` if it was not open.
+fn close(body: &mut ItemBody) -> bool {
+    match body {
+        ItemBody::Message { done, .. } | ItemBody::Reasoning { done, .. } => {
+            !std::mem::replace(done, true)
+        }
+        ItemBody::Command { progress, .. }
+        | ItemBody::FileChange { progress, .. }
+        | ItemBody::Tool { progress, .. } => {
+            let open = *progress == Progress::Running;
+            if open {
+                *progress = Progress::Failed;
+            }
+            open
+        }
+        ItemBody::User { .. }
+        | ItemBody::Plan { .. }
+        | ItemBody::Notice { .. }
+        | ItemBody::Other { .. } => false,
     }
 }
 

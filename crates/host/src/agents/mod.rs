@@ -114,6 +114,8 @@ pub enum AgentEvent {
     /// Text that follows what the item has.
     Delta { thread: NativeId, item: String, text: String },
     Status { thread: NativeId, status: ThreadStatus, error: Option<String> },
+    /// A turn is over: what it left open stays as it is.
+    TurnEnded { thread: NativeId, turn: String },
     Title { thread: NativeId, title: String },
     Ask { thread: NativeId, ask: Box<AgentAsk> },
     /// The agent took an answer, or withdrew the request.

@@ -32,6 +32,10 @@ impl Desk {
                 let thread = self.thread_of(agent, &thread);
                 self.set_status(&thread, status, error);
             }
+            AgentEvent::TurnEnded { thread, turn } => {
+                let thread = self.thread_of(agent, &thread);
+                self.close_items(&thread, Some(&turn));
+            }
             AgentEvent::Title { thread, title } => {
                 let thread = self.thread_of(agent, &thread);
                 self.change_thread(&thread, |view| view.title = title);
@@ -100,7 +104,15 @@ impl Desk {
         let busy: Vec<_> =
             self.parts.transcript.views().into_iter().filter(busy).map(|v| v.id.clone()).collect();
         for thread in busy {
+            self.close_items(&thread, None);
             self.set_status(&thread, ThreadStatus::Stored, None);
+        }
+    }
+
+    /// Ends items that nobody will complete: those of a turn, or all of a thread.
+    fn close_items(&mut self, thread: &str, turn: Option<&str>) {
+        for item in self.parts.transcript.close_items(thread, turn) {
+            self.item_changed(thread, &item);
         }
     }
 

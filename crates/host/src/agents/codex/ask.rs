@@ -59,7 +59,8 @@ pub(super) fn read(
     params: &Value,
     changes: &HashMap<String, Vec<FileChange>>,
 ) -> Option<(Pending, AgentAsk)> {
-    let item = params["itemId"].as_str().map(str::to_owned);
+    let turn = params["turnId"].as_str();
+    let item = params["itemId"].as_str().map(|id| super::item::item_id(turn, id));
     let some = |name: &str| params[name].as_str().map(str::to_owned);
     let mut ask = AgentAsk {
         key: key.to_owned(),

@@ -55,9 +55,14 @@ pub(super) fn contains_client_id(thread: &Value, command: &str) -> bool {
     items.into_iter().any(|item| item["clientId"] == command)
 }
 
+/// Item ids come from the model's provider, which may give them again in another turn.
+pub(super) fn item_id(turn: Option<&str>, id: &str) -> String {
+    turn.map_or_else(|| id.to_owned(), |turn| format!("{turn}/{id}"))
+}
+
 /// Reads an item.
 pub(super) fn read(item: &Value, turn: Option<String>, done: bool) -> Option<AgentItem> {
-    let id = item["id"].as_str()?.to_owned();
+    let id = item_id(turn.as_deref(), item["id"].as_str()?);
     let progress = progress(item["status"].as_str(), done);
     let body = match item["type"].as_str()? {
         "userMessage" => ItemBody::User {

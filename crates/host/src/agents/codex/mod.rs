@@ -232,7 +232,8 @@ impl Run {
             "item/agentMessage/delta"
             | "item/commandExecution/outputDelta"
             | "item/reasoning/summaryTextDelta" => {
-                let (item, text) = (text(&params, "itemId"), text(&params, "delta"));
+                let item = item::item_id(params["turnId"].as_str(), &text(&params, "itemId"));
+                let text = text(&params, "delta");
                 self.tell(AgentEvent::Delta { thread, item, text }).await;
             }
             "turn/plan/updated" => {
@@ -271,6 +272,9 @@ impl Run {
 
     async fn turn_ended(&mut self, thread: String, turn: &Value) {
         self.turns.remove(&thread);
+        // What was open when a turn was interrupted never completes by itself.
+        let turn_id = text(turn, "id");
+        self.tell(AgentEvent::TurnEnded { thread: thread.clone(), turn: turn_id }).await;
         if turn["status"] == "failed" {
             let cause = text(&turn["error"], "message");
             let cause = if cause.is_empty() { "the turn failed".to_owned() } else { cause };
