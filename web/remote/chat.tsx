@@ -72,14 +72,14 @@ export function Chat({ app, state, thread, onBack }: Props) {
         {items.map((item) => <ItemView key={item.id} app={app} thread={thread} item={item} sent={sentOf(state, item)} />)}
         {pendingPrompts(state, thread, items).map((sent) => <Waiting key={sent.id} app={app} sent={sent} />)}
         {unknownOf(state, thread).map((command) => (
-          <section class="card warn" key={command.id}>
+          <article class="card warn" key={command.id}>
             <p><strong>It is not known whether this was done.</strong> The agent or the desktop ended in between.</p>
             <p class="quote">{command.command.c === 'turnStart' ? command.command.text : command.command.c}</p>
             <div class="row">
               <button onClick={() => void app.give({ c: 'settle', command: command.id, how: 'drop' })}>Drop it</button>
               <button class="primary" onClick={() => void app.give({ c: 'settle', command: command.id, how: 'sendAgain' })}>Send again</button>
             </div>
-          </section>
+          </article>
         ))}
         {over.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
         {open.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}

@@ -35,26 +35,26 @@ export function ItemView({ app, thread, item, sent }: Props) {
       return <details class="card quiet"><summary>Reasoning</summary><Markdown text={body.text} /></details>;
     case 'plan':
       return (
-        <section class="card quiet" aria-label="Plan">
+        <article class="card quiet" aria-label="Plan">
           <h3>Plan</h3>
           <ul class="plan">{body.steps.map((s) => <li class={s.status}>{s.text} <span class="muted small">{s.status}</span></li>)}</ul>
-        </section>
+        </article>
       );
     case 'command':
       return <CommandItem app={app} thread={thread} id={item.id} body={body} />;
     case 'fileChange':
       return (
-        <section class="card" aria-label="File change">
+        <article class="card" aria-label="File change">
           <p class="head"><span>Files</span><Tag progress={body.progress} /></p>
           {body.changes.map((c) => <Change change={c} />)}
-        </section>
+        </article>
       );
     case 'tool':
       return (
-        <section class="card" aria-label="Tool">
+        <article class="card" aria-label="Tool">
           <p class="head"><span>{body.title}</span><Tag progress={body.progress} /></p>
           {body.text && <Output text={body.text} total={body.text.length} />}
-        </section>
+        </article>
       );
     case 'notice':
       return <p class="notice small">{body.text}</p>;
@@ -70,7 +70,7 @@ export function ItemView({ app, thread, item, sent }: Props) {
 
 function CommandItem({ app, thread, id, body }: { app: App; thread: string; id: string; body: ItemBody & { kind: 'command' } }) {
   return (
-    <section class="card" aria-label="Command">
+    <article class="card" aria-label="Command">
       <p class="head"><code class="cmd">{body.command}</code><Tag progress={body.progress} code={body.exitCode} /></p>
       {body.output && (
         <Output text={body.output} total={body.outputBytes} whole={async () => {
@@ -78,7 +78,7 @@ function CommandItem({ app, thread, id, body }: { app: App; thread: string; id: 
           return item?.body.kind === 'command' ? item.body.output : undefined;
         }} />
       )}
-    </section>
+    </article>
   );
 }
 

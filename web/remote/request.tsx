@@ -35,10 +35,10 @@ export function RequestCard({ app, state, request }: Props) {
 
   if (request.state === 'void') {
     return (
-      <section class="card quiet void" aria-label="Request that is void">
+      <article class="card quiet void" aria-label="Request that is void">
         <p><s>{request.command ?? request.title}</s></p>
         <p class="muted small">Void: {request.note}.</p>
-      </section>
+      </article>
     );
   }
   if (request.state === 'resolved') return null;
@@ -52,7 +52,7 @@ export function RequestCard({ app, state, request }: Props) {
   const complete = (request.questions ?? []).every((q) => (answers[q.id]?.length ?? 0) > 0);
 
   return (
-    <section class="card ask" aria-label={request.title}>
+    <article class="card ask" aria-label={request.title}>
       <p class="head"><strong>{request.title}</strong><span class="muted small">asked {ago(request.askedAt, now)}</span></p>
       {request.command && <pre class="exact" tabIndex={0}>{request.command}</pre>}
       {request.cwd && <p class="small">in <code>{request.cwd}</code></p>}
@@ -95,7 +95,7 @@ export function RequestCard({ app, state, request }: Props) {
           )}
         </div>
       )}
-    </section>
+    </article>
   );
 }
 
