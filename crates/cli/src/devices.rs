@@ -31,7 +31,13 @@ pub(crate) fn command() -> Command {
             Command::new("revoke")
                 .about("Remove a device; its connection is closed at once")
                 .arg(Arg::new("device").required(true).help("Name or id, as `list` shows it"))
-                .arg(Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask"))
+                .arg(
+                    Arg::new("yes")
+                        .long("yes")
+                        .short('y')
+                        .action(ArgAction::SetTrue)
+                        .help("Do not ask"),
+                )
                 .arg(admin)
                 .arg(settings::data_dir()),
         )
@@ -63,9 +69,8 @@ impl Admin {
     fn open(args: &ArgMatches) -> anyhow::Result<Self> {
         let folder = settings::data_dir_of(args);
         let session = folder.join("host/session.json");
-        let credentials = FileCredentials::new(&session)
-            .load()
-            .with_context(|| session.display().to_string())?;
+        let credentials =
+            FileCredentials::new(&session).load().with_context(|| session.display().to_string())?;
         let Some(credentials) = credentials else {
             bail!("{} is missing: no desktop side ran with this data folder", session.display());
         };
@@ -120,7 +125,8 @@ fn line(device: &DeviceView) -> String {
 }
 
 fn ago(unix_ms: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seconds = now.as_secs().saturating_sub(unix_ms / 1_000);
     match seconds {
         0..=59 => format!("last seen {seconds} s ago"),
@@ -171,6 +177,9 @@ async fn add(args: &ArgMatches) -> anyhow::Result<()> {
         println!("{row}");
     }
     println!("Open on the phone: {}", offer.url);
-    println!("or type {} on the page of the relay. Approve where the desktop side runs.", offer.code);
+    println!(
+        "or type {} on the page of the relay. Approve where the desktop side runs.",
+        offer.code
+    );
     Ok(())
 }

@@ -71,7 +71,10 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
             }));
         }
         None if wants("codex") => {
-            anyhow::bail!("no Codex binary was found; install it with `{}`, or name it with --codex", find::CODEX_INSTALL);
+            anyhow::bail!(
+                "no Codex binary was found; install it with `{}`, or name it with --codex",
+                find::CODEX_INSTALL
+            );
         }
         Some(_) => {}
         None => said.push(format!("agent codex: not installed (`{}`)", find::CODEX_INSTALL)),

@@ -53,10 +53,8 @@ fn up_command() -> Command {
 }
 
 fn serve_command() -> Command {
-    let with_stdin = Arg::new("exit-with-stdin")
-        .long("exit-with-stdin")
-        .action(ArgAction::SetTrue)
-        .hide(true);
+    let with_stdin =
+        Arg::new("exit-with-stdin").long("exit-with-stdin").action(ArgAction::SetTrue).hide(true);
     settings::add(
         Command::new("serve")
             .about("Run the relay")

@@ -80,5 +80,7 @@ pub(crate) fn data_dir() -> Arg {
 
 /// The data folder of such a command.
 pub(crate) fn data_dir_of(args: &ArgMatches) -> PathBuf {
-    args.get_one::<PathBuf>("data-dir").cloned().unwrap_or_else(belay_relay::config::default_data_dir)
+    args.get_one::<PathBuf>("data-dir")
+        .cloned()
+        .unwrap_or_else(belay_relay::config::default_data_dir)
 }

@@ -1,12 +1,6 @@
 //! `belay up`: the relay as a child that is restarted when it dies, and the desktop side here.
 
-use std::{
-    fs::OpenOptions,
-    net::IpAddr,
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{fs::OpenOptions, net::IpAddr, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, bail};
 use belay_relay::{Config, settings};

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{Identity, origin_of};
 
 /// Longer than a phone waits for approval.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +89,7 @@ impl Api {
     ) -> Result<CodeMade, ApiError> {
         let path = format!("/v1/sessions/{session}/code");
         let call = format!("POST {path}");
-        let transcript =
-            http_transcript(&self.relay, session, &call, unix_ms, token.expose());
+        let transcript = http_transcript(&self.relay, session, &call, unix_ms, token.expose());
         let proof = format!("{unix_ms}.{}", identity.sign(&transcript));
         let bearer = format!("Bearer {}", token.expose());
         self.post(&path, &(), &[("authorization", &bearer), ("belay-proof", &proof)]).await
@@ -122,8 +121,7 @@ impl Api {
         body: &impl Serialize,
         headers: &[(&str, &str)],
     ) -> Result<T, ApiError> {
-        let failed =
-            |cause: String| ApiError::Network { relay: self.relay.clone(), cause };
+        let failed = |cause: String| ApiError::Network { relay: self.relay.clone(), cause };
         let mut call = self.http.post(format!("{}{path}", self.relay)).json(body);
         for (name, value) in headers {
             call = call.header(*name, *value);

@@ -33,7 +33,7 @@ const CONTROL_LEN: usize = 256;
 /// Acknowledgements wait this long for company.
 const ACK_DELAY: Duration = Duration::from_millis(200);
 /// Silence after which a connection counts as dead: the relay pings at most every 25 s.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// How to connect.
 #[derive(Debug)]
@@ -117,7 +117,8 @@ fn new_epoch() -> Epoch {
 impl Client {
     /// Starts a client and gives its events.
     pub fn start(options: Options) -> (Self, mpsc::Receiver<Event>) {
-        let shared = Arc::new(Shared { outbox: parking_lot::Mutex::default(), wake: Notify::new() });
+        let shared =
+            Arc::new(Shared { outbox: parking_lot::Mutex::default(), wake: Notify::new() });
         let (events, receiver) = mpsc::channel(EVENTS_LEN);
         let stop = CancellationToken::new();
         let task = Task {
@@ -125,7 +126,7 @@ impl Client {
             shared: shared.clone(),
             events,
             reader: Reader::default(),
-            instance: random::<8>().iter().map(|b| format!("{b:02x}")).collect(),
+            instance: new_epoch().to_string(),
             attempt: 0,
             backoff: Backoff::default(),
         };

@@ -45,10 +45,7 @@ impl Identity {
     fn from_bytes(bytes: &[u8; 64]) -> Self {
         let (sign, agree) = bytes.split_at(32);
         let half = |part: &[u8]| <[u8; 32]>::try_from(part).expect("half of 64 bytes");
-        Self {
-            sign: SigningKey::from_bytes(&half(sign)),
-            agree: StaticSecret::from(half(agree)),
-        }
+        Self { sign: SigningKey::from_bytes(&half(sign)), agree: StaticSecret::from(half(agree)) }
     }
 
     /// Reads the identity of a file, making it at the first start; only its owner can read it.

@@ -16,7 +16,7 @@ mod writer;
 pub use api::{Api, ApiError, install_crypto};
 pub use backoff::Backoff;
 pub use client::{Client, ClientError, Event, Message, Options};
-pub use credentials::{Credentials, CredentialStore, FileCredentials, MemoryCredentials};
+pub use credentials::{CredentialStore, Credentials, FileCredentials, MemoryCredentials};
 pub use identity::{Identity, IdentityError};
 pub use pairing::{PairingLink, Phone};
 pub use reader::{Applied, Reader};

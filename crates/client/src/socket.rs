@@ -138,7 +138,9 @@ pub(crate) async fn receive(socket: &mut Socket) -> Result<Frame, Failed> {
                 let reason = frame.map_or(String::new(), |f| f.reason.to_string());
                 return Err(Failed::Closed { code, reason, retry_in: None });
             }
-            Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(
+                Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_),
+            )) => {}
             Some(Err(e)) => return Err(Failed::Network(describe(&e))),
             None => return Err(Failed::Network("the connection ended".to_owned())),
         }

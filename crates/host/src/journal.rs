@@ -109,7 +109,11 @@ impl Journal {
     }
 
     /// Keeps the intent, synced to disk; only then may the effect begin.
-    pub(crate) fn intend(&mut self, member: MemberId, request: &CommandRequest) -> std::io::Result<()> {
+    pub(crate) fn intend(
+        &mut self,
+        member: MemberId,
+        request: &CommandRequest,
+    ) -> std::io::Result<()> {
         self.append(&Line::Intent { member, request: request.clone() })?;
         self.begun.insert(request.id.clone(), (member, request.clone()));
         Ok(())
@@ -149,8 +153,12 @@ mod tests {
         let (mut journal, _) = Journal::open(&path).expect("opens");
         journal.intend(member, &request("a")).expect("written");
         journal.intend(member, &request("b")).expect("written");
-        let done =
-            CommandOutcome { id: "a".to_owned(), state: CommandState::Done, text: None, data: None };
+        let done = CommandOutcome {
+            id: "a".to_owned(),
+            state: CommandState::Done,
+            text: None,
+            data: None,
+        };
         journal.end(&done).expect("written");
         drop(journal);
 

@@ -62,11 +62,16 @@ impl Pairing {
     }
 
     /// A phone committed to its key: answer with a fresh nonce. A repeat gets the same one.
-    pub(crate) fn committed(&mut self, frame: &PairCommitted, random: [u8; 32]) -> Option<PairNonce> {
+    pub(crate) fn committed(
+        &mut self,
+        frame: &PairCommitted,
+        random: [u8; 32],
+    ) -> Option<PairNonce> {
         let link = self.link.as_ref()?;
         let repeat = self.committed.as_ref().filter(|c| c.id == frame.id);
         let nonce = repeat.map_or(Bytes32(random), |c| c.nonce);
-        let secret = if frame.typed { Vec::new() } else { link.secret.expose().as_bytes().to_vec() };
+        let secret =
+            if frame.typed { Vec::new() } else { link.secret.expose().as_bytes().to_vec() };
         let rendezvous = link.rendezvous;
         let (id, commit, until) = (frame.id, frame.commit, unix_ms() + REVEAL_MS);
         self.committed = Some(Committed { id, commit, nonce, rendezvous, secret, until });

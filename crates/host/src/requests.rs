@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use belay_wire::app::{Answer, RequestState, RequestView};
 
-use crate::{
-    agents::AgentAsk,
-    clock::unix_ms,
-};
+use crate::{agents::AgentAsk, clock::unix_ms};
 
 /// Requests that are over and still listed, newest first.
 const OVER_MAX: usize = 50;
@@ -34,7 +31,13 @@ impl Requests {
     }
 
     /// Adds what an agent asks.
-    pub(crate) fn ask(&mut self, agent: usize, thread: &str, ask: AgentAsk, rev: u64) -> RequestView {
+    pub(crate) fn ask(
+        &mut self,
+        agent: usize,
+        thread: &str,
+        ask: AgentAsk,
+        rev: u64,
+    ) -> RequestView {
         let id = format!("{thread}/{}", ask.key);
         let view = RequestView {
             id: id.clone(),
@@ -137,9 +140,14 @@ impl Requests {
     }
 
     fn forget_old(&mut self) {
-        let is_over = |v: &RequestView| matches!(v.state, RequestState::Resolved | RequestState::Void);
-        let mut over: Vec<_> =
-            self.views.values().filter(|v| is_over(v)).map(|v| (v.asked_at, v.id.clone())).collect();
+        let is_over =
+            |v: &RequestView| matches!(v.state, RequestState::Resolved | RequestState::Void);
+        let mut over: Vec<_> = self
+            .views
+            .values()
+            .filter(|v| is_over(v))
+            .map(|v| (v.asked_at, v.id.clone()))
+            .collect();
         over.sort();
         let excess = over.len().saturating_sub(OVER_MAX);
         for (_, id) in over.into_iter().take(excess) {
@@ -193,7 +201,7 @@ mod tests {
         let (mut requests, id) = table();
 
         assert!(requests.void(Some(1), "other", 2).is_empty());
-        assert_eq!(requests.void(Some(0), "the agent restarted", 3), [id.clone()]);
+        assert_eq!(requests.void(Some(0), "the agent restarted", 3), std::slice::from_ref(&id));
 
         let refused = requests.take(&id, answer("Ana"), 4).expect_err("void");
         assert_eq!(refused, "the agent restarted");

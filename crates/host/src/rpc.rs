@@ -53,10 +53,19 @@ pub(crate) enum RpcError {
 /// What an agent says by itself.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Notification { method: String, params: Value },
-    Request { id: Value, method: String, params: Value },
+    Notification {
+        method: String,
+        params: Value,
+    },
+    Request {
+        id: Value,
+        method: String,
+        params: Value,
+    },
     /// The process ended, or said something that is not this protocol.
-    Ended { reason: String },
+    Ended {
+        reason: String,
+    },
 }
 
 type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, RpcError>>>>>;
@@ -181,12 +190,11 @@ async fn read(
             None => break "its output ended".to_owned(),
         }
     };
-    let status = match tokio::time::timeout(EXIT_TIMEOUT, child.wait()).await {
-        Ok(Ok(status)) => format!("{reason} ({status})"),
-        _ => {
-            let _ = child.kill().await;
-            format!("{reason} (killed)")
-        }
+    let status = if let Ok(Ok(status)) = tokio::time::timeout(EXIT_TIMEOUT, child.wait()).await {
+        format!("{reason} ({status})")
+    } else {
+        let _ = child.kill().await;
+        format!("{reason} (killed)")
     };
     for (_, waiting) in pending.lock().drain() {
         let _ = waiting.send(Err(RpcError::Died));

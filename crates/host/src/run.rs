@@ -9,16 +9,12 @@ use belay_client::{
     Api, ApiError, Client, CredentialStore, Credentials, FileCredentials, Identity, IdentityError,
     Options,
 };
-use belay_wire::{
-    CloseCode,
-    app::CommandRequest,
-    pair::HostInfo,
-};
+use belay_wire::{CloseCode, app::CommandRequest, pair::HostInfo};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    control,
     agents::{Agent, AgentEvent, codex, scripted},
+    control,
     desk::{Desk, Ended, Parts},
     journal::Journal,
     requests::Requests,
@@ -163,21 +159,20 @@ async fn ensure_session(
 ) -> Result<(), HostError> {
     let path = options.folder.join("session.json");
     let file = |cause| HostError::File { path: path.clone(), cause };
-    let credentials = match store.load().map_err(file)? {
-        Some(credentials) => Credentials { relay: options.relay.clone(), ..credentials },
-        None => {
-            let host = HostInfo {
-                name: options.name.clone(),
-                platform: std::env::consts::OS.to_owned(),
-                public_key: identity.public(),
-            };
-            let created = api.create_session(host).await?;
-            Credentials {
-                relay: options.relay.clone(),
-                session: created.session,
-                member: None,
-                token: created.host_token,
-            }
+    let credentials = if let Some(credentials) = store.load().map_err(file)? {
+        Credentials { relay: options.relay.clone(), ..credentials }
+    } else {
+        let host = HostInfo {
+            name: options.name.clone(),
+            platform: std::env::consts::OS.to_owned(),
+            public_key: identity.public(),
+        };
+        let created = api.create_session(host).await?;
+        Credentials {
+            relay: options.relay.clone(),
+            session: created.session,
+            member: None,
+            token: created.host_token,
         }
     };
     store.save(&credentials).map_err(file)

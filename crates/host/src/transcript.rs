@@ -47,8 +47,7 @@ impl Transcript {
     /// Reads all threads and the requests that belong to them.
     pub(crate) fn open(folder: &Path) -> std::io::Result<(Self, Vec<RequestView>)> {
         std::fs::create_dir_all(folder)?;
-        let mut transcript =
-            Self { folder: folder.to_owned(), threads: BTreeMap::new(), rev: 0 };
+        let mut transcript = Self { folder: folder.to_owned(), threads: BTreeMap::new(), rev: 0 };
         let mut requests = BTreeMap::new();
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
@@ -244,14 +243,17 @@ impl Transcript {
 
     /// Tells whether a prompt that a command brought is in the thread.
     pub(crate) fn has_prompt(&self, thread: &str, id: &str) -> bool {
-        let is_it = |item: &Item| {
-            matches!(&item.body, ItemBody::User { command: Some(command), .. } if command == id)
-        };
+        let is_it = |item: &Item| matches!(&item.body, ItemBody::User { command: Some(command), .. } if command == id);
         self.threads.get(thread).is_some_and(|t| t.items.values().any(is_it))
     }
 
     /// The items before place `before`, oldest first, and whether there are older ones.
-    pub(crate) fn page(&self, thread: &str, before: Option<u64>, limit: usize) -> (Vec<&Item>, bool) {
+    pub(crate) fn page(
+        &self,
+        thread: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> (Vec<&Item>, bool) {
         let Some(held) = self.threads.get(thread) else { return (Vec::new(), false) };
         let end = before.map_or(held.order.len(), |ord| {
             usize::try_from(ord.saturating_sub(1)).unwrap_or(usize::MAX).min(held.order.len())

@@ -1,9 +1,6 @@
 //! What the terminal interface shows, and what it asks for.
 
-use belay_wire::{
-    DeviceView, MemberId, RequestId,
-    app::AgentView,
-};
+use belay_wire::{DeviceView, MemberId, RequestId, app::AgentView};
 
 /// A phone that waits for approval.
 #[derive(Debug, Clone, PartialEq, Eq)]

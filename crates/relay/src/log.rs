@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn plain_text_passes_unchanged() {
-        for text in ["", "connected is_host=true", "größer 📱", "2026-11-24T13:00:00.000Z INFO"] {
+        for text in ["", "connected is_host=true", "größer 📱", "2026-11-24T13:00:00.000Z INFO"]
+        {
             assert_eq!(redact(text), text);
         }
     }

@@ -161,7 +161,8 @@ impl Metrics {
             };
             reasons.iter().map(count).collect()
         };
-        let sum = |map: &Map<String, Value>| -> u64 { map.values().filter_map(Value::as_u64).sum() };
+        let sum =
+            |map: &Map<String, Value>| -> u64 { map.values().filter_map(Value::as_u64).sum() };
         let auth = failures(&self.auth_failures, AUTH_FAILURES);
         let joins = failures(&self.pair_join_failures, PAIR_FAILURES);
         let starts = failures(&self.session_start_failures, PAIR_FAILURES);

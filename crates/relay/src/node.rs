@@ -13,8 +13,7 @@ use std::{
 use belay_adapters::{Keys, Stores};
 use belay_core::{
     Effect, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy, Session,
-    ports::StoreError,
-    session::WaiterId,
+    ports::StoreError, session::WaiterId,
 };
 use belay_wire::{CloseCode, NackReason, RequestId, SessionId};
 use parking_lot::Mutex;
@@ -106,7 +105,7 @@ impl Node {
     }
 
     /// Both clocks.
-    pub(crate) fn now(&self) -> Now {
+    pub(crate) fn now() -> Now {
         Now { mono: Instant::now().into_std(), unix_ms: unix_ms() }
     }
 
@@ -114,7 +113,7 @@ impl Node {
     pub(crate) fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut entropy = OsEntropy;
         f(&mut Env {
-            now: self.now(),
+            now: Self::now(),
             entropy: &mut entropy,
             keys: &self.keys.tokens,
             hash_key: &self.keys.hash,
@@ -162,7 +161,9 @@ impl Node {
         match effect {
             Effect::Feed(input) => inputs.push_back(input),
             Effect::Close { connection, code } => handle.close(connection, code),
-            Effect::Answer { waiter, answer } => self.answer(waiter, answer.map_err(CallError::Pair)),
+            Effect::Answer { waiter, answer } => {
+                self.answer(waiter, answer.map_err(CallError::Pair));
+            }
             Effect::Revoke { member } => match self.stores.revocations.add(member).await {
                 Ok(()) => inputs.push_back(Input::RevokeDurable { member }),
                 Err(error) => tracing::error!(%error, "revocation is in one place only"),
@@ -257,11 +258,19 @@ impl Node {
                 if *resumed {
                     m.resumes.inc();
                 }
-                if *is_host { m.hosts_connected.inc() } else { m.members_connected.inc() };
+                if *is_host {
+                    m.hosts_connected.inc()
+                } else {
+                    m.members_connected.inc()
+                };
                 tracing::info!(%connection, is_host, resumed, "connected");
             }
             Event::Detached { connection, is_host } => {
-                if *is_host { m.hosts_connected.dec() } else { m.members_connected.dec() };
+                if *is_host {
+                    m.hosts_connected.dec()
+                } else {
+                    m.members_connected.dec()
+                };
                 tracing::info!(%connection, is_host, "disconnected");
             }
             Event::Refused { code, cause } => {

@@ -28,7 +28,12 @@ pub(crate) fn normalise(text: &str) -> Option<String> {
 impl Origins {
     /// The origins of a listener: its loopback names, the machine's addresses if it listens on
     /// them, and the configured ones.
-    pub(crate) fn of_listener(host: IpAddr, port: u16, machine: &[IpAddr], public: &[String]) -> Self {
+    pub(crate) fn of_listener(
+        host: IpAddr,
+        port: u16,
+        machine: &[IpAddr],
+        public: &[String],
+    ) -> Self {
         let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
         let listens_on = |ip: &IpAddr| host.is_unspecified() || *ip == host;
         hosts.extend(machine.iter().filter(|ip| listens_on(ip)).map(bracketed));
@@ -69,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn own_origins_are_known_and_look_alikes_are_not() {
+    fn own_origins_are_known_and_similar_ones_are_not() {
         let (origins, host) = (origins(), Some("127.0.0.1:8787"));
         for own in ["http://127.0.0.1:8787", "HTTP://LOCALHOST:8787", "https://relay.example.org"] {
             assert!(origins.of_request(Some(own), host).is_some(), "{own}");

@@ -128,12 +128,11 @@ impl Registry {
     pub(crate) fn add(&self, session: Session) -> Arc<Handle> {
         let handle = Arc::new(Handle::new(session));
         let mut shard = self.shard(handle.id).lock();
-        match shard.get(&handle.id).filter(|h| !h.is_poisoned()) {
-            Some(there) => there.clone(),
-            None => {
-                shard.insert(handle.id, handle.clone());
-                handle
-            }
+        if let Some(there) = shard.get(&handle.id).filter(|h| !h.is_poisoned()) {
+            there.clone()
+        } else {
+            shard.insert(handle.id, handle.clone());
+            handle
         }
     }
 

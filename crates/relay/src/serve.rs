@@ -38,12 +38,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub enum ServeError {
     /// The address is not free, or not ours.
     #[error("{what} {address}: {cause}; choose another with {flag}")]
-    Bind {
-        what: &'static str,
-        address: SocketAddr,
-        cause: std::io::Error,
-        flag: &'static str,
-    },
+    Bind { what: &'static str, address: SocketAddr, cause: std::io::Error, flag: &'static str },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] ResolveError),
@@ -75,10 +70,8 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let keys = if ephemeral && config.token_keys.is_none() {
         Keys::ephemeral(&mut entropy::fill)
     } else {
-        std::fs::create_dir_all(&config.data_dir).map_err(|cause| ServeError::AdminToken {
-            path: config.data_dir.clone(),
-            cause,
-        })?;
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|cause| ServeError::AdminToken { path: config.data_dir.clone(), cause })?;
         Keys::open(&config.data_dir, config.token_keys.as_deref(), &mut entropy::fill)?
     };
     let admin_token = match &config.admin_token {
@@ -217,7 +210,7 @@ async fn tick(node: Arc<Node>) {
             _ = interval.tick() => {}
             () = node.stopping.cancelled() => return,
         }
-        let now = node.now().mono;
+        let now = Node::now().mono;
         for handle in node.registry.all() {
             let due = handle.session.lock().next_deadline(&node.policy);
             if due.is_some_and(|at| at <= now) {

@@ -67,8 +67,8 @@ impl BinaryFrame {
         }
         let channel = u32::try_from(take_varint(&mut bytes)?)
             .map_err(|_| DecodeError::Binary("channel id above 2^32"))?;
-        let seq = Seq::new(take_varint(&mut bytes)?)
-            .ok_or(DecodeError::Binary("number above 2^53-1"))?;
+        let seq =
+            Seq::new(take_varint(&mut bytes)?).ok_or(DecodeError::Binary("number above 2^53-1"))?;
         let header = if flags & FLAG_HEADER == 0 { None } else { Some(take_header(&mut bytes)?) };
         Ok(Self { kind, channel, seq, header, payload: bytes })
     }

@@ -117,7 +117,13 @@ mod tests {
 
     #[test]
     fn texts_of_wrong_length_alphabet_or_spare_bits_are_refused() {
-        for text in ["", "abc", "MDEyMzQ1Njc4OWFiY2RlZg==", "*DEyMzQ1Njc4OWFiY2RlZg", "MDEyMzQ1Njc4OWFiY2RlZh"] {
+        for text in [
+            "",
+            "abc",
+            "MDEyMzQ1Njc4OWFiY2RlZg==",
+            "*DEyMzQ1Njc4OWFiY2RlZg",
+            "MDEyMzQ1Njc4OWFiY2RlZh",
+        ] {
             assert_eq!(text.parse::<SessionId>(), Err(IdError), "{text}");
         }
     }

@@ -32,7 +32,8 @@ pub struct HostInfo {
 /// What to do about it, in words.
 pub fn check_name(what: &str, name: &str) -> Result<(), String> {
     let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     if name.trim().is_empty() {
         return Err(format!("{what} is empty; give a name that people will recognise"));

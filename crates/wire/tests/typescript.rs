@@ -58,10 +58,14 @@ fn generate() -> String {
     for declaration in app::typescript(&config) {
         let _ = writeln!(out, "export {declaration}");
     }
-    let codes = belay_wire::CloseCode::ALL.iter().map(|c| {
-        format!("  {}: {{ label: {:?}, text: {:?} }},\n", c.code(), c.label(), c.text())
-    });
-    let _ = writeln!(out, "export const CLOSE_CODES: Record<number, {{ label: string; text: string }}> = {{\n{}}};", codes.collect::<String>());
+    let codes = belay_wire::CloseCode::ALL
+        .iter()
+        .map(|c| format!("  {}: {{ label: {:?}, text: {:?} }},\n", c.code(), c.label(), c.text()));
+    let _ = writeln!(
+        out,
+        "export const CLOSE_CODES: Record<number, {{ label: string; text: string }}> = {{\n{}}};",
+        codes.collect::<String>()
+    );
     let _ = writeln!(out, "export const FINGERPRINT = \"{}\";", frame_fingerprint());
     out
 }
@@ -75,6 +79,7 @@ fn name_of(kind: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads whether it is to write")]
 fn the_typescript_types_are_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web/sdk/wire.ts");
     let generated = generate();

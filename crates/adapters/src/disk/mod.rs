@@ -28,7 +28,9 @@ pub enum DiskError {
     #[error("{path}: {cause}")]
     Sql { path: PathBuf, cause: sqlx::Error },
     /// Made by a newer version.
-    #[error("{path} was written by a newer version of belay (schema {found}, this one knows {known}); use that version")]
+    #[error(
+        "{path} was written by a newer version of belay (schema {found}, this one knows {known}); use that version"
+    )]
     Newer { path: PathBuf, found: i64, known: i64 },
 }
 

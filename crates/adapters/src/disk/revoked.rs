@@ -34,8 +34,7 @@ impl DiskRevocations {
     pub fn open(folder: &Path) -> Result<Self, DiskError> {
         let path = folder.join("revoked");
         let io = |e| DiskError::io(&path, e);
-        let mut file =
-            OpenOptions::new().append(true).create(true).open(&path).map_err(io)?;
+        let mut file = OpenOptions::new().append(true).create(true).open(&path).map_err(io)?;
         let text = std::fs::read(&path).map_err(io)?;
         if text.last().is_some_and(|b| *b != b'\n') {
             file.write_all(b"\n").map_err(io)?;

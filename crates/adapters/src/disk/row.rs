@@ -3,14 +3,10 @@
 use std::str::FromStr;
 
 use belay_core::{
-    DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState,
-    ports::StoreError,
+    DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState, ports::StoreError,
 };
 use belay_wire::{PublicKey, SessionId, pair::DeviceInfo};
-use sqlx::{
-    Row, SqliteConnection,
-    sqlite::SqliteRow,
-};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 /// Schema of version [`SCHEMA_VERSION`].
 pub(super) const SCHEMA: &str = "
@@ -98,10 +94,7 @@ async fn save_devices(
     record: &SessionRecord,
 ) -> Result<(), sqlx::Error> {
     let id = record.id.to_string();
-    sqlx::query("DELETE FROM devices WHERE session=?1")
-        .bind(&id)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query("DELETE FROM devices WHERE session=?1").bind(&id).execute(&mut *connection).await?;
     for (place, device) in record.devices.iter().enumerate() {
         sqlx::query("INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")
             .bind(&id)

@@ -120,9 +120,8 @@ async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
         {
             group.push(job);
         }
-        let writes = group.iter().any(|job| {
-            matches!(job, Job::Save(..) | Job::Remove(..) | Job::Check(..))
-        });
+        let writes =
+            group.iter().any(|job| matches!(job, Job::Save(..) | Job::Remove(..) | Job::Check(..)));
         let begun = if writes { exec(&mut connection, "BEGIN IMMEDIATE").await } else { Ok(()) };
         let mut told = Vec::with_capacity(group.len());
         for job in group {
@@ -140,10 +139,7 @@ async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Job>) {
     let _ = connection.close().await;
 }
 
-async fn exec(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-) -> Result<(), StoreError> {
+async fn exec(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), StoreError> {
     sqlx::raw_sql(sql).execute(connection).await.map(|_| ()).map_err(unavailable)
 }
 
@@ -155,16 +151,10 @@ async fn commit(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     committed
 }
 
-async fn do_job(
-    connection: &mut SqliteConnection,
-    job: Job,
-    failed: Option<&StoreError>,
-) -> Told {
+async fn do_job(connection: &mut SqliteConnection, job: Job, failed: Option<&StoreError>) -> Told {
     if failed.is_some() {
         return match job {
-            Job::Save(_, reply) | Job::Remove(_, reply) | Job::Check(reply) => {
-                told(reply, Ok(()))
-            }
+            Job::Save(_, reply) | Job::Remove(_, reply) | Job::Check(reply) => told(reply, Ok(())),
             Job::Load(_, reply) => told(reply, Ok(None)),
             Job::FindLease(_, reply) | Job::List(_, _, reply) => told(reply, Ok(Vec::new())),
         };
@@ -189,10 +179,7 @@ fn told<T: Send + 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> To
 }
 
 /// One save inside the group; its own savepoint, so that an error leaves no half of it.
-async fn save(
-    connection: &mut SqliteConnection,
-    record: &SessionRecord,
-) -> Result<(), StoreError> {
+async fn save(connection: &mut SqliteConnection, record: &SessionRecord) -> Result<(), StoreError> {
     exec(connection, "SAVEPOINT one").await?;
     let saved = row::save(connection, record).await;
     if saved.is_err() {
@@ -242,7 +229,9 @@ async fn list(
     ids(rows)
 }
 
-fn ids(rows: Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error>) -> Result<Vec<SessionId>, StoreError> {
+fn ids(
+    rows: Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error>,
+) -> Result<Vec<SessionId>, StoreError> {
     let rows = rows.map_err(unavailable)?;
     rows.iter()
         .map(|row| {

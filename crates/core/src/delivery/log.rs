@@ -52,9 +52,7 @@ impl Record {
                 let end = self.bytes.len() - 1;
                 &self.bytes[end - payload_len..end]
             }
-            RecordKind::Binary { .. } | RecordKind::Note | RecordKind::Epoch { .. } => {
-                &self.bytes
-            },
+            RecordKind::Binary { .. } | RecordKind::Note | RecordKind::Epoch { .. } => &self.bytes,
         }
     }
 
@@ -160,12 +158,16 @@ impl Log {
     /// The number at which an epoch ended, or stands.
     pub fn last_of(&self, epoch: Epoch) -> Option<Seq> {
         let open = self.head.filter(|head| head.epoch == epoch);
-        open.or_else(|| self.closed.iter().rev().find(|p| p.epoch == epoch).copied())
-            .map(|p| p.seq)
+        open.or_else(|| self.closed.iter().rev().find(|p| p.epoch == epoch).copied()).map(|p| p.seq)
     }
 
     /// A writer announces the lowest number that it can still send. Returns the head after it.
-    pub fn announce(&mut self, channel: belay_wire::Channel, base: Position, now: Instant) -> Position {
+    pub fn announce(
+        &mut self,
+        channel: belay_wire::Channel,
+        base: Position,
+        now: Instant,
+    ) -> Position {
         let before = Position::new(base.epoch, base.seq.previous());
         match self.head {
             None => {
@@ -238,7 +240,13 @@ impl Log {
     }
 
     /// Appends a message with a binary payload.
-    pub fn append_binary(&mut self, position: Position, header: String, payload: Bytes, now: Instant) {
+    pub fn append_binary(
+        &mut self,
+        position: Position,
+        header: String,
+        payload: Bytes,
+        now: Instant,
+    ) {
         let kind = RecordKind::Binary { header };
         self.push(Record { position, kind, bytes: payload, stored_at: now });
     }
@@ -262,7 +270,13 @@ impl Log {
         });
     }
 
-    fn open_epoch(&mut self, ch: belay_wire::Channel, head: Position, base: Position, now: Instant) {
+    fn open_epoch(
+        &mut self,
+        ch: belay_wire::Channel,
+        head: Position,
+        base: Position,
+        now: Instant,
+    ) {
         self.closed.push_back(head);
         if self.closed.len() > CHAIN_MAX {
             self.closed.pop_front();
@@ -326,7 +340,8 @@ impl Log {
     pub fn applied(&mut self, position: Position) {
         while self.records.front().is_some_and(|r| {
             r.position.epoch == position.epoch && r.position.seq <= position.seq
-                || r.position.epoch != position.epoch && self.is_closed(r.position.epoch)
+                || r.position.epoch != position.epoch
+                    && self.is_closed(r.position.epoch)
                     && self.head.is_some_and(|h| h.epoch == position.epoch)
         }) {
             self.evict();

@@ -80,12 +80,7 @@ impl Cursor {
         Some(gap(channel, oldest, from, if log.has_evicted() { "evicted" } else { "log_lost" }))
     }
 
-    fn start_without_cursor(
-        &mut self,
-        channel: Channel,
-        log: &Log,
-        head: Position,
-    ) -> Option<Gap> {
+    fn start_without_cursor(&mut self, channel: Channel, log: &Log, head: Position) -> Option<Gap> {
         if channel == Channel::Down {
             self.next = log.end();
             self.at = Some(head);

@@ -87,7 +87,7 @@ async fn refuses_other_versions(store: &dyn SessionStore) {
     let stored = store.load(record.id).await.expect("readable").expect("present");
     assert_eq!(stored.version, 1);
     record.version = 2;
-    record.host.name = "renamed".to_owned();
+    "renamed".clone_into(&mut record.host.name);
     store.save(record.clone()).await.expect("the next version");
     let stored = store.load(record.id).await.expect("readable").expect("present");
     assert_eq!(stored.host.name, "renamed");

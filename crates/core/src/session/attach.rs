@@ -178,9 +178,11 @@ impl Session {
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let principal = connection.principal;
-        let claims = env.keys.verify(token).ok().filter(|c| {
-            c.session == self.record.id && c.principal == principal
-        });
+        let claims = env
+            .keys
+            .verify(token)
+            .ok()
+            .filter(|c| c.session == self.record.id && c.principal == principal);
         let Some(claims) = claims else {
             return self.close(id, CloseCode::NotAuthenticated, effects);
         };
@@ -369,11 +371,7 @@ fn reader(channel: Channel, resume: Option<Position>) -> Reader {
     Reader { channel, cursor: Cursor::new(resume), stamp: 0, deficit: 0 }
 }
 
-fn new_connection(
-    attach: &Attach,
-    replaces: Option<ConnectionId>,
-    env: &Env<'_>,
-) -> Connection {
+fn new_connection(attach: &Attach, replaces: Option<ConnectionId>, env: &Env<'_>) -> Connection {
     let (rate, burst) = match attach.claims.principal {
         Principal::Host => env.policy.host_rate,
         Principal::Member(_) => env.policy.member_rate,
@@ -415,12 +413,7 @@ fn limits_view(principal: Principal, policy: &Policy) -> LimitsView {
     }
 }
 
-fn refuse(
-    connection: ConnectionId,
-    code: CloseCode,
-    cause: &'static str,
-    effects: &mut Effects,
-) {
+fn refuse(connection: ConnectionId, code: CloseCode, cause: &'static str, effects: &mut Effects) {
     effects.events.push(Event::Refused { code, cause });
     effects.then.push(Effect::Close { connection, code });
 }

@@ -1,8 +1,8 @@
 //! Frames of a connection: messages to append, acknowledgements, and everything else.
 
 use belay_wire::{
-    Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Position,
-    Positions, Pong, Seq, Skip, Snapshot, Stable, Void, Vol,
+    Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Pong, Position,
+    Positions, Seq, Skip, Snapshot, Stable, Void, Vol,
     binary::{BinaryFrame, BinaryKind},
 };
 
@@ -48,7 +48,9 @@ impl Session {
             Frame::PairDecision(decision) if is_host => self.pair_decision(&decision, env, effects),
             Frame::DeviceList(_) if is_host => self.mark_devices(effects),
             Frame::DeviceRevoke(revoke) if is_host => self.revoke(revoke.member, env, effects),
-            other => self.protocol_error(id, &format!("{} is not yours to send", other.kind()), effects),
+            other => {
+                self.protocol_error(id, &format!("{} is not yours to send", other.kind()), effects);
+            }
         }
     }
 
@@ -101,7 +103,11 @@ impl Session {
     ) {
         let Some(connection) = self.connections.get(&id).filter(|c| c.is_serving()) else { return };
         let Some((ch, epoch)) = connection.opened.get(&frame.channel).copied() else {
-            return self.protocol_error(id, "binary frame of a channel that was not opened", effects);
+            return self.protocol_error(
+                id,
+                "binary frame of a channel that was not opened",
+                effects,
+            );
         };
         if frame.kind == BinaryKind::Vol {
             return self.protocol_error(id, "volatile messages are text in this version", effects);
@@ -301,7 +307,8 @@ impl Session {
 
     fn handle_open(&mut self, id: ConnectionId, open: &belay_wire::Open, effects: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.writes(open.ch) || connection.opened.len() >= belay_wire::BINARY_CHANNELS_MAX {
+        if !connection.writes(open.ch) || connection.opened.len() >= belay_wire::BINARY_CHANNELS_MAX
+        {
             return self.protocol_error(id, "open of a channel that is not yours", effects);
         }
         connection.opened.insert(open.id, (open.ch, open.epoch));
@@ -309,13 +316,12 @@ impl Session {
 
     fn handle_snapshot(&mut self, id: ConnectionId, mut snapshot: Snapshot, effects: &mut Effects) {
         snapshot.from = self.connections.get(&id).and_then(super::Connection::member);
-        match self.connection_of(Principal::Host).map(|c| c.id) {
-            Some(host) => self.control(host, snapshot, effects),
-            None => {
-                let (ch, reason) = (Channel::Down, NackReason::HostOffline);
-                let nack = Nack { ch, epoch: None, expect: None, reason, retry_ms: None };
-                self.control(id, nack, effects);
-            }
+        if let Some(host) = self.connection_of(Principal::Host).map(|c| c.id) {
+            self.control(host, snapshot, effects);
+        } else {
+            let (ch, reason) = (Channel::Down, NackReason::HostOffline);
+            let nack = Nack { ch, epoch: None, expect: None, reason, retry_ms: None };
+            self.control(id, nack, effects);
         }
     }
 }

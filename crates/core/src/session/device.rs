@@ -6,10 +6,7 @@ use belay_wire::{
 };
 
 use super::{Effect, Effects, Event, Session};
-use crate::{
-    Env,
-    token::Principal,
-};
+use crate::{Env, token::Principal};
 
 /// Tombstones of revoked devices that a record keeps; older ones answer "unknown" instead of
 /// "revoked", and the second place still refuses them.
@@ -64,8 +61,12 @@ impl Session {
     }
 
     fn forget_old_tombstones(&mut self) {
-        let mut revoked: Vec<_> =
-            self.record.devices.iter().filter_map(|d| d.revoked_at.map(|at| (at, d.member))).collect();
+        let mut revoked: Vec<_> = self
+            .record
+            .devices
+            .iter()
+            .filter_map(|d| d.revoked_at.map(|at| (at, d.member)))
+            .collect();
         revoked.sort_unstable();
         let excess = revoked.len().saturating_sub(TOMBSTONES_MAX);
         let gone: Vec<_> = revoked.into_iter().take(excess).map(|(_, member)| member).collect();
@@ -135,4 +136,3 @@ impl Session {
         effects.then.push(Effect::Close { connection: id, code });
     }
 }
-

@@ -92,9 +92,13 @@ pub enum PairError {
     HostOffline,
     #[error("{used} of {allowed} devices are paired; remove one on the desktop first")]
     DeviceLimit { used: usize, allowed: usize },
-    #[error("two devices used this link at the same time, so both were denied; if it was not you twice, somebody saw your code")]
+    #[error(
+        "two devices used this link at the same time, so both were denied; if it was not you twice, somebody saw your code"
+    )]
     Conflict,
-    #[error("the key does not match what the phone announced; somebody may sit in between, so nothing was paired")]
+    #[error(
+        "the key does not match what the phone announced; somebody may sit in between, so nothing was paired"
+    )]
     Mismatch,
     #[error("the desktop declined")]
     Rejected,

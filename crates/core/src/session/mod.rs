@@ -12,10 +12,7 @@ mod effect;
 mod pairing;
 mod pull;
 
-use std::{
-    collections::BTreeMap,
-    time::Instant,
-};
+use std::{collections::BTreeMap, time::Instant};
 
 use belay_wire::{
     Channel, ConnectionId, MemberId, SessionId,
@@ -160,7 +157,7 @@ impl Session {
             .values()
             .filter_map(|c| c.window.full_since())
             .map(|since| since + policy.slow_consumer_after);
-        let pairing = self.pairing.as_ref().map(|p| p.deadline());
+        let pairing = self.pairing.as_ref().map(pairing::PairRequest::deadline);
         let outcomes = self.outcomes.iter().map(|o| o.until);
         logs.chain(windows).chain(pairing).chain(outcomes).min()
     }
@@ -203,10 +200,7 @@ impl Session {
 
     /// The readers of a channel that are connected.
     fn readers_of(&self, channel: Channel) -> impl Iterator<Item = ConnectionId> + '_ {
-        self.connections
-            .values()
-            .filter(move |c| c.is_serving() && c.reads(channel))
-            .map(|c| c.id)
+        self.connections.values().filter(move |c| c.is_serving() && c.reads(channel)).map(|c| c.id)
     }
 
     fn channel(&mut self, channel: Channel, policy: &Policy) -> &mut ChannelState {

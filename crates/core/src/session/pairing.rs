@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use belay_wire::{
-    Bytes32, CODE_CHARS, MemberId, Notice, PairCommitted, PairDecision, PairEnded,
-    PairNonce, PairRequested, PairWaiting, PublicKey, RendezvousId, RequestId, Secret,
+    Bytes32, CODE_CHARS, MemberId, Notice, PairCommitted, PairDecision, PairEnded, PairNonce,
+    PairRequested, PairWaiting, PublicKey, RendezvousId, RequestId, Secret,
     pair::{CodeMade, DeviceInfo, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
     proof::{commitment, decision_transcript, key_hash},
 };
@@ -123,12 +123,7 @@ impl Session {
         CodeMade { rendezvous, code: Secret::new(code), expires_at }
     }
 
-    pub(super) fn new_code(
-        &mut self,
-        waiter: WaiterId,
-        env: &mut Env<'_>,
-        effects: &mut Effects,
-    ) {
+    pub(super) fn new_code(&mut self, waiter: WaiterId, env: &mut Env<'_>, effects: &mut Effects) {
         let made = self.make_lease(env);
         effects.save = Some(self.next_version());
         effects.events.push(Event::CodeMade);
@@ -360,12 +355,8 @@ impl Session {
         let Stage::Waiting { key, .. } = request.stage else {
             return self.tell_host_unknown_pairing(decision.id, effects);
         };
-        let transcript = decision_transcript(
-            decision.id,
-            decision.approved,
-            &decision.key,
-            decision.expires_at,
-        );
+        let transcript =
+            decision_transcript(decision.id, decision.approved, &decision.key, decision.expires_at);
         let signed = decision.key == key_hash(&key)
             && decision.expires_at == request.expires_at
             && verify_signature(&self.record.host.key.sign, &transcript, &decision.signature);
@@ -398,12 +389,7 @@ impl Session {
         }
     }
 
-    fn add_device(
-        &mut self,
-        key: PublicKey,
-        decision: &PairDecision,
-        env: &mut Env<'_>,
-    ) -> Paired {
+    fn add_device(&mut self, key: PublicKey, decision: &PairDecision, env: &mut Env<'_>) -> Paired {
         let member = MemberId::from_bytes(draw(env.entropy));
         let nonce = draw(env.entropy);
         let claims = Claims {
@@ -498,7 +484,8 @@ impl Session {
 
     /// Tells whether a pairing is pending or remembered here.
     pub fn knows_pairing(&self, id: RequestId) -> bool {
-        self.pairing.as_ref().is_some_and(|r| r.id == id) || self.outcomes.iter().any(|o| o.id == id)
+        self.pairing.as_ref().is_some_and(|r| r.id == id)
+            || self.outcomes.iter().any(|o| o.id == id)
     }
 
     /// How many HTTP calls wait for this session's pairing.

@@ -66,7 +66,8 @@ mod tests {
         }
         std::fs::write(package.join("bin/codex.js"), "#!/usr/bin/env node").expect("written");
         std::fs::write(vendor.join("codex"), b"\x7fELF....").expect("written");
-        std::os::unix::fs::symlink(package.join("bin/codex.js"), bin.join("codex")).expect("linked");
+        std::os::unix::fs::symlink(package.join("bin/codex.js"), bin.join("codex"))
+            .expect("linked");
 
         let found = codex(None, Some(bin.as_os_str()));
 

@@ -36,18 +36,40 @@ pub enum AgentRequest {
     /// The threads that the agent knows, newest first.
     List,
     /// A new thread in a folder.
-    Start { folder: String },
+    Start {
+        folder: String,
+    },
     /// Loads a thread.
-    Resume { thread: NativeId },
-    Rename { thread: NativeId, title: String },
-    Archive { thread: NativeId },
+    Resume {
+        thread: NativeId,
+    },
+    Rename {
+        thread: NativeId,
+        title: String,
+    },
+    Archive {
+        thread: NativeId,
+    },
     /// A prompt; `command` marks it, so that it can be found again.
-    Turn { thread: NativeId, text: String, command: String },
-    Interrupt { thread: NativeId },
+    Turn {
+        thread: NativeId,
+        text: String,
+        command: String,
+    },
+    Interrupt {
+        thread: NativeId,
+    },
     /// Tells whether a marked prompt is in the thread.
-    Find { thread: NativeId, command: String },
+    Find {
+        thread: NativeId,
+        command: String,
+    },
     /// Answers a request by option, or by answers to its questions.
-    Answer { key: String, option: Option<String>, answers: Vec<(String, Vec<String>)> },
+    Answer {
+        key: String,
+        option: Option<String>,
+        answers: Vec<(String, Vec<String>)>,
+    },
 }
 
 /// What an agent answers.
@@ -107,19 +129,46 @@ pub struct AgentAsk {
 #[derive(Debug)]
 pub enum AgentEvent {
     /// Its process; `text` is the cause when it is not well.
-    State { state: AgentState, version: String, pid: Option<u32>, text: Option<String> },
+    State {
+        state: AgentState,
+        version: String,
+        pid: Option<u32>,
+        text: Option<String>,
+    },
     /// The process is new: requests of the former one are void.
     Restarted,
-    Item { thread: NativeId, item: AgentItem },
+    Item {
+        thread: NativeId,
+        item: AgentItem,
+    },
     /// Text that follows what the item has.
-    Delta { thread: NativeId, item: String, text: String },
-    Status { thread: NativeId, status: ThreadStatus, error: Option<String> },
+    Delta {
+        thread: NativeId,
+        item: String,
+        text: String,
+    },
+    Status {
+        thread: NativeId,
+        status: ThreadStatus,
+        error: Option<String>,
+    },
     /// A turn is over: what it left open stays as it is.
-    TurnEnded { thread: NativeId, turn: String },
-    Title { thread: NativeId, title: String },
-    Ask { thread: NativeId, ask: Box<AgentAsk> },
+    TurnEnded {
+        thread: NativeId,
+        turn: String,
+    },
+    Title {
+        thread: NativeId,
+        title: String,
+    },
+    Ask {
+        thread: NativeId,
+        ask: Box<AgentAsk>,
+    },
     /// The agent took an answer, or withdrew the request.
-    Resolved { key: String },
+    Resolved {
+        key: String,
+    },
 }
 
 /// The handle to a running agent.

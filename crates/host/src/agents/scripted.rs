@@ -183,7 +183,8 @@ impl Demo {
         let id = self.id("item");
         let said = match plan {
             Plan::Run(command) => {
-                let output = if accepted { format!("(pretended) {command}\n") } else { String::new() };
+                let output =
+                    if accepted { format!("(pretended) {command}\n") } else { String::new() };
                 let body = ItemBody::Command {
                     command,
                     cwd: "/demo".to_owned(),

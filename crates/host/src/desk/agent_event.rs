@@ -44,7 +44,10 @@ impl Desk {
                 let thread = self.thread_of(agent, &thread);
                 let rev = self.parts.transcript.next_rev();
                 let view = self.parts.requests.ask(agent, &thread, *ask, rev);
-                self.note(format!("waiting for an answer: {}", view.command.as_ref().unwrap_or(&view.title)));
+                self.note(format!(
+                    "waiting for an answer: {}",
+                    view.command.as_ref().unwrap_or(&view.title)
+                ));
                 self.request_changed(&view.id);
             }
             AgentEvent::Resolved { key } => {
@@ -93,13 +96,21 @@ impl Desk {
             self.request_changed(&id);
             let thread = self.parts.requests.view(&id).map(|v| v.thread.clone());
             if let Some(thread) = thread {
-                self.add_notice(&thread, &id, "The agent was restarted. What it asked before is void.");
+                self.add_notice(
+                    &thread,
+                    &id,
+                    "The agent was restarted. What it asked before is void.",
+                );
             }
         }
         let Some(slot) = self.slots.get(agent) else { return };
         let id = slot.agent.id;
         let busy = |v: &&ThreadView| {
-            v.agent == id && matches!(v.status, ThreadStatus::Running | ThreadStatus::Waiting | ThreadStatus::Idle)
+            v.agent == id
+                && matches!(
+                    v.status,
+                    ThreadStatus::Running | ThreadStatus::Waiting | ThreadStatus::Idle
+                )
         };
         let busy: Vec<_> =
             self.parts.transcript.views().into_iter().filter(busy).map(|v| v.id.clone()).collect();
@@ -161,7 +172,12 @@ impl Desk {
     }
 
     /// Adds a thread, or completes what is known of it.
-    pub(super) fn put_thread(&mut self, agent: usize, info: &ThreadInfo, status: ThreadStatus) -> String {
+    pub(super) fn put_thread(
+        &mut self,
+        agent: usize,
+        info: &ThreadInfo,
+        status: ThreadStatus,
+    ) -> String {
         let id = self.thread_id(agent, &info.id);
         let now = unix_ms();
         let held = self.parts.transcript.view(&id).cloned();
@@ -189,7 +205,11 @@ impl Desk {
     }
 
     pub(super) fn set_status(&mut self, thread: &str, status: ThreadStatus, error: Option<String>) {
-        let same = self.parts.transcript.view(thread).is_none_or(|v| v.status == status && v.error == error);
+        let same = self
+            .parts
+            .transcript
+            .view(thread)
+            .is_none_or(|v| v.status == status && v.error == error);
         // A failed turn is followed by "idle", which must not hide the failure.
         let hides = status == ThreadStatus::Idle
             && self.parts.transcript.view(thread).is_some_and(|v| v.status == ThreadStatus::Failed);
@@ -216,7 +236,9 @@ impl Desk {
     fn title_from_prompt(&mut self, thread: &str, item: &str) {
         let untitled = self.parts.transcript.view(thread).is_some_and(|v| v.title.is_empty());
         let prompt = match self.parts.transcript.item(thread, item).map(|i| &i.body) {
-            Some(ItemBody::User { text, .. }) if untitled => text.lines().next().unwrap_or_default(),
+            Some(ItemBody::User { text, .. }) if untitled => {
+                text.lines().next().unwrap_or_default()
+            }
             _ => return,
         };
         let title: String = prompt.chars().take(80).collect();

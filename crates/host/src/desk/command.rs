@@ -44,13 +44,13 @@ enum Effect {
 
 impl Desk {
     /// Takes a command; its result follows on the member's own channel.
-    pub(super) fn command(&mut self, member: MemberId, request: CommandRequest) {
+    pub(super) fn command(&mut self, member: MemberId, request: &CommandRequest) {
         let id = &request.id;
         if id.is_empty() || id.len() > 128 {
             return self.note("a command without a usable id was dropped".to_owned());
         }
         if request.command.is_read() {
-            let outcome = self.read(&request);
+            let outcome = self.read(request);
             return self.tell_result(member, &outcome);
         }
         match self.parts.journal.known(id) {
@@ -63,12 +63,12 @@ impl Desk {
             }
             None => {}
         }
-        if let Err(error) = self.parts.journal.intend(member, &request) {
+        if let Err(error) = self.parts.journal.intend(member, request) {
             let text = format!("the desktop cannot write its journal ({error}); nothing was done");
             let outcome = failed(id.clone(), text);
             return self.tell_result(member, &outcome);
         }
-        self.begin(member, &request);
+        self.begin(member, request);
     }
 
     fn begin(&mut self, member: MemberId, request: &CommandRequest) {
@@ -82,8 +82,8 @@ impl Desk {
                     let _ = finished.send(Work::Command(Finished { id, agent, result })).await;
                 });
             }
-            Ok(Plan::Done(data)) => self.end(&id, done(id.clone(), data)),
-            Err(text) => self.end(&id, failed(id.clone(), text)),
+            Ok(Plan::Done(data)) => self.end(&id, &done(id.clone(), data)),
+            Err(text) => self.end(&id, &failed(id.clone(), text)),
         }
     }
 
@@ -114,7 +114,10 @@ impl Desk {
             }
             Command::TurnStart { thread, text } => {
                 let (at, native) = self.thread_in_agent(&thread)?;
-                Ok(Plan::Ask(at, Steps::One(AgentRequest::Turn { thread: native, text, command: id })))
+                Ok(Plan::Ask(
+                    at,
+                    Steps::One(AgentRequest::Turn { thread: native, text, command: id }),
+                ))
             }
             Command::TurnInterrupt { thread } => {
                 let (at, native) = self.thread_in_agent(&thread)?;
@@ -123,7 +126,9 @@ impl Desk {
             Command::Answer { request, option, answers } => {
                 self.answer(member, &id, &request, option, answers.into_iter().collect())
             }
-            Command::Settle { command, how } => self.settle(&command, how).map(|()| Plan::Done(None)),
+            Command::Settle { command, how } => {
+                self.settle(&command, how).map(|()| Plan::Done(None))
+            }
             Command::ThreadList { .. } | Command::ItemPage { .. } | Command::ItemGet { .. } => {
                 Ok(Plan::Done(None))
             }
@@ -146,7 +151,9 @@ impl Desk {
                 option.ok_or("the agent does not offer that answer")?.label.clone()
             }
             None if view.questions.is_empty() => return Err("choose one of the options".to_owned()),
-            None => answers.iter().flat_map(|(_, a)| a.iter().cloned()).collect::<Vec<_>>().join(", "),
+            None => {
+                answers.iter().flat_map(|(_, a)| a.iter().cloned()).collect::<Vec<_>>().join(", ")
+            }
         };
         let by = self.device_name(member);
         let answer = Answer { by, label, at: unix_ms(), command: command.to_owned() };
@@ -177,7 +184,7 @@ impl Desk {
                     text: Some(text),
                     data: None,
                 };
-                self.end(id, outcome);
+                self.end(id, &outcome);
             }
         }
         Ok(())
@@ -215,7 +222,7 @@ impl Desk {
                 failed(id.clone(), error.to_string())
             }
         };
-        self.end(&id, outcome);
+        self.end(&id, &outcome);
     }
 
     fn take_effect(&mut self, agent: usize, id: &str, effect: Effect) -> CommandOutcome {
@@ -243,7 +250,12 @@ impl Desk {
                         }
                     }
                 }
-                if self.parts.transcript.view(&thread).is_some_and(|v| v.status == ThreadStatus::Stored) {
+                if self
+                    .parts
+                    .transcript
+                    .view(&thread)
+                    .is_some_and(|v| v.status == ThreadStatus::Stored)
+                {
                     self.set_status(&thread, ThreadStatus::Idle, None);
                 }
                 done(id, Some(json!({ "thread": thread })))
@@ -317,17 +329,17 @@ impl Desk {
         if let Some((_, request)) = self.unknown.remove(id) {
             let (command, at) = (request.command, request.at);
             self.publisher.settle(CommandView { id: id.to_owned(), command, at, unknown: false });
-            self.end(id, done(id.to_owned(), None));
+            self.end(id, &done(id.to_owned(), None));
         }
     }
 
-    fn end(&mut self, id: &str, outcome: CommandOutcome) {
+    fn end(&mut self, id: &str, outcome: &CommandOutcome) {
         let member = self.parts.journal.begun(id).map(|(member, _)| *member);
-        if let Err(error) = self.parts.journal.end(&outcome) {
+        if let Err(error) = self.parts.journal.end(outcome) {
             self.note(format!("a result was not written down: {error}"));
         }
         if let Some(member) = member {
-            self.tell_result(member, &outcome);
+            self.tell_result(member, outcome);
         }
     }
 
@@ -345,7 +357,10 @@ impl Desk {
         match &request.command {
             Command::ThreadList { before, limit } => {
                 let limit = usize::try_from(*limit).unwrap_or(THREADS_MAX).clamp(1, THREADS_MAX);
-                let older = transcript.views().into_iter().filter(|v| before.is_none_or(|b| v.updated_at < b));
+                let older = transcript
+                    .views()
+                    .into_iter()
+                    .filter(|v| before.is_none_or(|b| v.updated_at < b));
                 let threads: Vec<_> = older.take(limit).collect();
                 done(id, Some(json!({ "more": threads.len() == limit, "threads": threads })))
             }

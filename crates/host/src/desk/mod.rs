@@ -251,9 +251,8 @@ impl Desk {
 
     /// Tells the terminal what changed.
     fn show(&self) {
-        let open = |r: &&belay_wire::app::RequestView| {
-            r.state == belay_wire::app::RequestState::Open
-        };
+        let open =
+            |r: &&belay_wire::app::RequestView| r.state == belay_wire::app::RequestState::Open;
         let view = HostView {
             relay: self.parts.link.clone(),
             connected: self.relay_trouble.is_none(),
@@ -275,7 +274,6 @@ impl Desk {
             changed
         });
     }
-
 }
 
 fn slot(agent: Agent) -> AgentSlot {

@@ -151,9 +151,8 @@ impl Desk {
     }
 
     fn mark_long_running(&mut self) {
-        let due = |r: &Running| {
-            r.text.len() >= DURABLE_BYTES || r.durable_at.elapsed() >= DURABLE_EVERY
-        };
+        let due =
+            |r: &Running| r.text.len() >= DURABLE_BYTES || r.durable_at.elapsed() >= DURABLE_EVERY;
         let running = self.publisher.running.iter();
         let due: Vec<_> = running.filter(|(_, r)| due(r)).map(|(key, _)| key.clone()).collect();
         for (thread, item) in due {
@@ -174,7 +173,8 @@ impl Desk {
             }
             Changed::Item(thread, item) => {
                 let held = self.parts.transcript.item(thread, item);
-                let body = held.map(|i| FromHost::Item { thread: thread.clone(), item: shortened(i) });
+                let body =
+                    held.map(|i| FromHost::Item { thread: thread.clone(), item: shortened(i) });
                 (body, Some(volatile_key(thread, item)))
             }
             Changed::Request(id) => {

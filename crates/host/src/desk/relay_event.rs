@@ -23,16 +23,16 @@ impl Desk {
                 }
                 self.relay_trouble = Some(reason);
             }
-            Event::Message(message) => self.message(message),
+            Event::Message(message) => self.message(&message),
             Event::Frame(frame) => self.frame(*frame),
             Event::Volatile { .. } | Event::Stopped { .. } => {}
         }
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, message: &Message) {
         let Channel::Up(member) = message.channel else { return };
         match open::<FromMember>(&message.payload) {
-            Ok(FromMember::Command { command }) => self.command(member, command),
+            Ok(FromMember::Command { command }) => self.command(member, &command),
             Err(error) => self.note(format!("a message of {}: {error}", self.device_name(member))),
         }
         self.parts.client.applied(message.channel, message.position);
@@ -76,7 +76,9 @@ impl Desk {
                 }
             }
             Frame::Notice(notice) => self.note(notice.text),
-            Frame::Gap(gap) => self.note(format!("{} {}..{} is gone: {}", gap.ch, gap.from, gap.to, gap.reason)),
+            Frame::Gap(gap) => {
+                self.note(format!("{} {}..{} is gone: {}", gap.ch, gap.from, gap.to, gap.reason));
+            }
             _ => {}
         }
     }

@@ -89,7 +89,9 @@ fn differences(old: &HostView, new: &HostView) -> Vec<String> {
         lines.push(format!("Open on the phone: {}", offer.url));
         lines.push(format!("or open {} there and type {}", new.relay, offer.code));
     }
-    if let Some(phone) = new.phone.as_ref().filter(|p| old.phone.as_ref().map(|o| o.id) != Some(p.id)) {
+    if let Some(phone) =
+        new.phone.as_ref().filter(|p| old.phone.as_ref().map(|o| o.id) != Some(p.id))
+    {
         lines.push(format!(
             "Phone \"{}\" ({}) at {} wants to pair. Its screen must show {}. Approve? y/n",
             phone.name, phone.platform, phone.address, phone.code

@@ -63,7 +63,12 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
     ratatui::restore();
 }
 
-fn press(key: KeyEvent, view: &HostView, mode: &mut Mode, selected: &mut usize) -> Option<UiCommand> {
+fn press(
+    key: KeyEvent,
+    view: &HostView,
+    mode: &mut Mode,
+    selected: &mut usize,
+) -> Option<UiCommand> {
     if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
         return Some(UiCommand::Quit);
     }
@@ -180,9 +185,18 @@ fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
     let lines = vec![
         Line::from(format!("{} ({}) at {}{here}", phone.name, phone.platform, phone.address)),
         Line::from(""),
-        Line::from(vec!["Its screen must show  ".into(), format!(" {first} {second} ").bold().reversed()]),
+        Line::from(vec![
+            "Its screen must show  ".into(),
+            format!(" {first} {second} ").bold().reversed(),
+        ]),
         Line::from(""),
-        Line::from(vec!["y".bold(), " approve   ".into(), "n".bold(), " decline   ".into(), format!("{left} s left").dim()]),
+        Line::from(vec![
+            "y".bold(),
+            " approve   ".into(),
+            "n".bold(),
+            " decline   ".into(),
+            format!("{left} s left").dim(),
+        ]),
     ];
     let block = Block::bordered().title(" a phone wants to pair ").yellow();
     frame.render_widget(Paragraph::new(lines).block(block), area);

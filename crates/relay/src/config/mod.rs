@@ -89,9 +89,9 @@ impl Default for Config {
 /// `~/.local/share/belay`, or `$XDG_DATA_HOME/belay`.
 #[expect(clippy::disallowed_methods, reason = "the configuration reads the environment")]
 pub fn default_data_dir() -> PathBuf {
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"))
-    });
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")));
     base.unwrap_or_else(|| PathBuf::from(".")).join("belay")
 }
 
@@ -188,7 +188,8 @@ impl Config {
         }
         if !self.admin_listen.ip().is_loopback() && self.admin_token.is_none() {
             faults.push(
-                "admin-listen: reachable from other machines, so ADMIN_TOKEN must be set".to_owned(),
+                "admin-listen: reachable from other machines, so ADMIN_TOKEN must be set"
+                    .to_owned(),
             );
         }
         for url in &self.public_urls {
@@ -259,7 +260,8 @@ mod tests {
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let bad = values(&[("port", "x"), ("prot", "1"), ("host", "0.0.0.0"), ("log-format", "xml")]);
+        let bad =
+            values(&[("port", "x"), ("prot", "1"), ("host", "0.0.0.0"), ("log-format", "xml")]);
 
         let text = Config::from_sources(&[("flag", bad)]).expect_err("faulty").to_string();
 
@@ -275,7 +277,8 @@ mod tests {
             let shown = (setting.show)(&config);
             let mut again = Config::default();
             if !shown.is_empty() && !setting.secret {
-                (setting.set)(&mut again, &shown).unwrap_or_else(|e| panic!("{}: {e}", setting.name));
+                (setting.set)(&mut again, &shown)
+                    .unwrap_or_else(|e| panic!("{}: {e}", setting.name));
                 assert_eq!((setting.show)(&again), shown, "{}", setting.name);
             }
         }

@@ -79,7 +79,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
-    if millis % 1_000 == 0 { format!("{}s", millis / 1_000) } else { format!("{millis}ms") }
+    if millis.is_multiple_of(1_000) {
+        format!("{}s", millis / 1_000)
+    } else {
+        format!("{millis}ms")
+    }
 }
 
 macro_rules! setting {
@@ -160,7 +164,7 @@ mod tests {
     #[test]
     fn times_are_read_with_their_unit() {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "0s", "-1s", "1d", "s", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");

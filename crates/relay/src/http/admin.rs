@@ -94,7 +94,8 @@ async fn revoke(
         return Err(unknown());
     }
     node.drive(&handle, Input::Revoke { member }).await;
-    let stored = handle.session.lock().record().device(member).is_some_and(|d| d.revoked_at.is_some());
+    let stored =
+        handle.session.lock().record().device(member).is_some_and(|d| d.revoked_at.is_some());
     if handle.is_poisoned() || !stored {
         return Err(ApiError::store_unavailable());
     }

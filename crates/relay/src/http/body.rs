@@ -31,16 +31,18 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             .await
             .map_err(|_| ApiError::too_slow())?
             .map_err(|_| ApiError::too_large(BODY_BYTES_MAX))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| ApiError::invalid("the body is not UTF-8"))?;
         if text.trim().is_empty() {
             return Err(ApiError::invalid("the body is empty; send a JSON object"));
         }
         if depth_exceeds(text, BODY_DEPTH_MAX) {
             return Err(ApiError::invalid("the body nests too deeply"));
         }
-        let value = serde_json::from_str(text)
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = serde_path_to_error::deserialize(&mut json)
             .map_err(|e| ApiError::invalid(format!("the body is not as expected: {e}")))?;
+        json.end().map_err(|e| ApiError::invalid(format!("the body goes on too long: {e}")))?;
         Ok(Self(value))
     }
 }

@@ -91,7 +91,11 @@ impl ApiError {
     /// A fault of ours; the cause is logged, not told.
     pub(crate) fn internal(cause: &str) -> Self {
         tracing::error!(cause, "internal error");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the relay has a fault; see its log")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the relay has a fault; see its log",
+        )
     }
 }
 
@@ -99,14 +103,18 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Store => Self::store_unavailable(),
-            CallError::Pair(error) => Self::new(pair_status(error), error.label(), error.to_string()),
+            CallError::Pair(error) => {
+                Self::new(pair_status(error), error.label(), error.to_string())
+            }
         }
     }
 }
 
 fn pair_status(error: PairError) -> StatusCode {
     match error {
-        PairError::CodeExpired | PairError::CodeBurnt | PairError::RequestUnknown => StatusCode::GONE,
+        PairError::CodeExpired | PairError::CodeBurnt | PairError::RequestUnknown => {
+            StatusCode::GONE
+        }
         PairError::CodeWrong | PairError::Rejected | PairError::Mismatch => StatusCode::FORBIDDEN,
         PairError::CodeUsed
         | PairError::HostOffline

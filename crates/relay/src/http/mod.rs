@@ -21,11 +21,7 @@ use axum::{
 
 pub(crate) use error::ApiError;
 
-use crate::{
-    metrics::Request as RequestLabels,
-    node::Node,
-    ws,
-};
+use crate::{metrics::Request as RequestLabels, node::Node, ws};
 
 /// The peer's address, put into each request by the accept loop.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +70,7 @@ pub(crate) fn admin(node: &Arc<Node>) -> Router {
 }
 
 fn finish(router: Router<Arc<Node>>, node: &Arc<Node>) -> Router {
-    router
-        .layer(middleware::from_fn_with_state(node.clone(), account))
-        .with_state(node.clone())
+    router.layer(middleware::from_fn_with_state(node.clone(), account)).with_state(node.clone())
 }
 
 /// Counts each request and adds the headers that every answer carries.
@@ -125,4 +119,3 @@ pub(crate) fn request_origin(node: &Node, headers: &HeaderMap) -> Result<String,
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
-

@@ -6,10 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use belay_core::{
-    Input, PairAnswer,
-    session::LeaseKey,
-};
+use belay_core::{Input, PairAnswer, session::LeaseKey};
 use belay_wire::{
     RequestId,
     pair::{PairStarted, Paired, RevealPair, StartPair, check_name},

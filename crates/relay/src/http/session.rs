@@ -7,11 +7,7 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
-use belay_core::{
-    Input, PairAnswer, Session,
-    token::Principal,
-    verify_signature,
-};
+use belay_core::{Input, PairAnswer, Session, token::Principal, verify_signature};
 use belay_wire::{
     Bytes64, Secret, SessionId,
     pair::{CodeMade, CreateSession, SessionCreated, check_name},

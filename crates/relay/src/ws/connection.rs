@@ -2,13 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use belay_core::{
-    Input,
-    session::OutFrame,
-};
-use belay_wire::{
-    Bye, CloseCode, ConnectionId, Drain, Frame, Ping, Verdict, binary::BinaryFrame,
-};
+use belay_core::{Input, session::OutFrame};
+use belay_wire::{Bye, CloseCode, ConnectionId, Drain, Frame, Ping, Verdict, binary::BinaryFrame};
 use tokio::time::Instant;
 
 use super::{

@@ -13,11 +13,7 @@ use belay_wire::{
 };
 
 use super::socket::{Incoming, Socket};
-use crate::{
-    entropy,
-    node::Node,
-    registry::Handle,
-};
+use crate::{entropy, node::Node, registry::Handle};
 
 /// Why a socket was not let in.
 pub(super) struct Refusal {
@@ -47,7 +43,7 @@ pub(super) async fn handshake(
 }
 
 async fn hello(node: &Node, socket: &mut Socket) -> Result<String, Refusal> {
-    let now = node.now();
+    let now = Node::now();
     let nonce = node.keys.tokens.hello_nonce(&mut entropy::OsEntropy, now.unix_ms);
     let hello = Frame::from(Hello {
         nonce: nonce.clone(),

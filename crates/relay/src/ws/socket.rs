@@ -60,7 +60,8 @@ impl Socket {
             .max_write_buffer_size(4 * largest)
             .max_message_size(Some(largest))
             .max_frame_size(Some(largest));
-        let metered = Metered { inner: TokioIo::new(upgraded), left: Some(UNAUTHENTICATED_READ_BYTES) };
+        let metered =
+            Metered { inner: TokioIo::new(upgraded), left: Some(UNAUTHENTICATED_READ_BYTES) };
         let stream = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
         Self { stream }
     }
@@ -77,16 +78,10 @@ impl Socket {
                 Some(Ok(Message::Text(text))) => return Incoming::Text(text),
                 Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(_))) | None => return Incoming::Gone,
-                Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => {
-                    return Incoming::TooLarge;
-                }
-                Some(Err(WsError::Io(e))) if e.kind() == io::ErrorKind::FileTooLarge => {
-                    return Incoming::TooLarge;
-                }
+                Some(Err(error)) if is_too_large(&error) => return Incoming::TooLarge,
                 Some(Err(WsError::Protocol(e))) => return Incoming::Malformed(e.to_string()),
                 Some(Err(WsError::Utf8(e))) => return Incoming::Malformed(e),
-                Some(Err(_)) => return Incoming::Gone,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Incoming::Gone,
             }
         }
     }
@@ -135,6 +130,15 @@ impl Socket {
             }
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), farewell).await;
+    }
+}
+
+/// The peer sent more than it may: in one message, or before it authenticated.
+fn is_too_large(error: &WsError) -> bool {
+    match error {
+        WsError::Capacity(CapacityError::MessageTooLong { .. }) => true,
+        WsError::Io(e) => e.kind() == io::ErrorKind::FileTooLarge,
+        _ => false,
     }
 }
 

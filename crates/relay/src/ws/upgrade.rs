@@ -85,7 +85,8 @@ fn check_headers(headers: &HeaderMap) -> Result<String, ApiError> {
     if one(header::SEC_WEBSOCKET_VERSION)? != "13" {
         return Err(ApiError::invalid("expected Sec-WebSocket-Version 13"));
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::CONTENT_LENGTH)
+    if headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.contains_key(header::CONTENT_LENGTH)
     {
         return Err(ApiError::invalid("an upgrade request has no body"));
     }

@@ -1,9 +1,6 @@
 //! A relay, a desktop that answers pairings, and phones.
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use belay_client::{
     Api, Client, Credentials, Event, Identity, MemoryCredentials, Options, PairingLink, Phone,
@@ -30,15 +27,28 @@ pub(crate) fn config() -> Config {
 
 /// A relay that stops when the test ends.
 pub(crate) struct Relay {
-    pub(crate) server: Server,
+    server: Server,
     pub(crate) url: String,
 }
 
 impl Relay {
     pub(crate) async fn start(config: Config) -> Self {
+        belay_client::install_crypto();
         let server = serve(config).await.expect("the relay starts");
         let url = format!("http://{}", server.public);
         Self { server, url }
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.server.public
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.server.public.port()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.server.stop().await;
     }
 
     pub(crate) fn api(&self) -> Api {
@@ -129,7 +139,8 @@ impl Desk {
 
     /// Waits for a pair request, decides, and gives the code that the person would compare.
     pub(crate) async fn decide(&mut self, approved: bool, secret: &[u8]) -> String {
-        let is_request = |e: &Event| matches!(e, Event::Frame(f) if matches!(**f, Frame::PairRequested(_)));
+        let is_request =
+            |e: &Event| matches!(e, Event::Frame(f) if matches!(**f, Frame::PairRequested(_)));
         let Event::Frame(frame) = self.until(is_request).await else { unreachable!() };
         let Frame::PairRequested(request) = *frame else { unreachable!() };
         let key = key_hash(&request.key);

@@ -17,12 +17,7 @@ pub struct CommandRequest {
 
 /// The commands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(
-    tag = "c",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase",
-    deny_unknown_fields
-)]
+#[serde(tag = "c", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 #[ts(optional_fields)]
 pub enum Command {
     /// Older threads than `before` (Unix milliseconds of their last change), newest first.
@@ -39,13 +34,25 @@ pub enum Command {
         prompt: Option<String>,
     },
     /// Loads a thread in its agent.
-    ThreadResume { thread: String },
-    ThreadRename { thread: String, title: String },
-    ThreadArchive { thread: String },
+    ThreadResume {
+        thread: String,
+    },
+    ThreadRename {
+        thread: String,
+        title: String,
+    },
+    ThreadArchive {
+        thread: String,
+    },
     /// A prompt.
-    TurnStart { thread: String, text: String },
+    TurnStart {
+        thread: String,
+        text: String,
+    },
     /// Stops the running turn.
-    TurnInterrupt { thread: String },
+    TurnInterrupt {
+        thread: String,
+    },
     /// Answers a pending request by one of its options, or its questions.
     Answer {
         request: String,
@@ -64,9 +71,15 @@ pub enum Command {
         limit: u32,
     },
     /// One item whole: its full output, or what a lost delta left out.
-    ItemGet { thread: String, item: String },
+    ItemGet {
+        thread: String,
+        item: String,
+    },
     /// Decides about a command whose effect is unknown.
-    Settle { command: String, how: Settle },
+    Settle {
+        command: String,
+        how: Settle,
+    },
 }
 
 impl Command {

@@ -7,9 +7,7 @@ mod codec;
 mod parts;
 
 pub use codec::{DecodeError, depth_exceeds};
-pub use parts::{
-    ClientInfo, DeviceView, From, LimitsView, NackReason, PresenceMember, Resumed,
-};
+pub use parts::{ClientInfo, DeviceView, From, LimitsView, NackReason, PresenceMember, Resumed};
 
 use std::collections::BTreeMap;
 
@@ -17,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::{
-    Bytes32, Bytes64, Channel, ConnectionId, Epoch, KeyHash, MemberId, Positions,
-    PublicKey, RawJson, RendezvousId, RequestId, Secret, Seq, SessionId, pair::DeviceInfo,
+    Bytes32, Bytes64, Channel, ConnectionId, Epoch, KeyHash, MemberId, Positions, PublicKey,
+    RawJson, RendezvousId, RequestId, Secret, Seq, SessionId, pair::DeviceInfo,
 };
 
 macro_rules! frames {

@@ -80,7 +80,8 @@ pub(super) fn read(
             ask.kind = RequestKind::FileChange;
             "Change files".clone_into(&mut ask.title);
             ask.cwd = some("grantRoot");
-            ask.changes = ask.item.as_ref().and_then(|i| changes.get(i)).cloned().unwrap_or_default();
+            ask.changes =
+                ask.item.as_ref().and_then(|i| changes.get(i)).cloned().unwrap_or_default();
             Shape::Decision
         }
         "item/tool/requestUserInput" => {

@@ -26,7 +26,8 @@ pub(super) fn status(value: &Value) -> Option<ThreadStatus> {
         "idle" => Some(ThreadStatus::Idle),
         "active" => {
             let flags = value["activeFlags"].as_array()?;
-            let waits = flags.iter().any(|f| f.as_str().is_some_and(|f| f.starts_with("waitingOn")));
+            let waits =
+                flags.iter().any(|f| f.as_str().is_some_and(|f| f.starts_with("waitingOn")));
             Some(if waits { ThreadStatus::Waiting } else { ThreadStatus::Running })
         }
         "notLoaded" => Some(ThreadStatus::Stored),

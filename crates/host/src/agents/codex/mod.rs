@@ -102,7 +102,7 @@ struct Run {
     /// File changes by item, because their approvals carry no diff.
     changes: HashMap<String, Vec<belay_wire::app::FileChange>>,
     /// Distinguishes requests of this process from those of others.
-    run_id: u64,
+    generation: u64,
 }
 
 type Answered = (tokio::sync::oneshot::Sender<Result<AgentReply, AgentError>>, Done);
@@ -123,7 +123,7 @@ impl Run {
             turns: HashMap::new(),
             asks: HashMap::new(),
             changes: HashMap::new(),
-            run_id: crate::clock::unix_ms(),
+            generation: crate::clock::unix_ms(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Run {
     }
 
     async fn asked(&mut self, id: Value, method: &str, params: Value) {
-        let key = format!("{}-{id}", self.run_id);
+        let key = format!("{}-{id}", self.generation);
         let Some((pending, ask)) = ask::read(&key, &id, method, &params, &self.changes) else {
             let _ = self.rpc.refuse(id, -32601, "not supported by this client").await;
             return;
@@ -258,7 +258,7 @@ impl Run {
                 }
             }
             "serverRequest/resolved" => {
-                let key = format!("{}-{}", self.run_id, params["requestId"]);
+                let key = format!("{}-{}", self.generation, params["requestId"]);
                 self.asks.remove(&key);
                 self.tell(AgentEvent::Resolved { key }).await;
             }
@@ -306,7 +306,8 @@ impl From<RpcError> for AgentError {
 
 async fn execute(rpc: &Rpc, request: AgentRequest, is_loaded: bool, turn: Option<String>) -> Done {
     let mut done = Done { result: Ok(AgentReply::Done), loaded: None, turn: None };
-    done.result = execute_inner(rpc, request, is_loaded, turn, &mut done.loaded, &mut done.turn).await;
+    done.result =
+        execute_inner(rpc, request, is_loaded, turn, &mut done.loaded, &mut done.turn).await;
     done
 }
 
@@ -371,7 +372,9 @@ async fn execute_inner(
             let result = rpc.call("thread/read", params).await?;
             Ok(AgentReply::Found(item::contains_client_id(&result["thread"], &command)))
         }
-        AgentRequest::Answer { .. } => Err(AgentError::Refused("answers take another way".to_owned())),
+        AgentRequest::Answer { .. } => {
+            Err(AgentError::Refused("answers take another way".to_owned()))
+        }
     }
 }
 

@@ -1,0 +1,66 @@
+# The only door. `make` lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CARGO_INCREMENTAL := 0
+CACHE := $(or $(BELAY_CACHE),$(HOME)/.cache/belay)
+export PATH := $(PATH):$(CACHE)/venv/bin
+export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+ARGS ?=
+
+.PHONY: help up build web types bootstrap test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: build ## Run relay and desktop side here; ARGS="--lan" lets phones on the network in
+	@exec target/debug/belay up $(ARGS)
+
+build: web ## Build the binary with its page
+	@cargo build --locked -p belay
+
+web: web/dist/index.html
+
+web/dist/index.html: $(shell find web/sdk web/remote web/public web/index.html web/vite.config.ts web/package-lock.json -type f)
+	@scripts/bootstrap build
+	@cd web && npm run --silent build
+
+types: ## Write the TypeScript types of the wire anew
+	@BELAY_BLESS=1 cargo test -q --locked -p belay-wire --test typescript the_typescript
+
+bootstrap: ## Install what is missing for the tests
+	@scripts/bootstrap test
+
+test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser journeys
+	@$(MAKE) --no-print-directory check test-rust test-web e2e
+
+test-all: test ## Everything an issue must show before it closes
+	@$(MAKE) --no-print-directory docs
+
+check: check-rust check-web ## Format, lints, spelling, dependencies
+
+check-rust: web
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets --all-features --quiet -- -D warnings
+	@scripts/check-deps
+	@typos --config typos.toml
+
+check-web:
+	@cd web && npm run --silent check && npm run --silent lint
+
+test-rust: build
+	@cargo nextest run --locked --workspace --all-features --no-fail-fast --status-level fail --final-status-level fail
+
+test-web:
+	@cd web && npm run --silent test
+
+e2e: build
+	@rm -f target/reports/journey.json
+	@cd web && node --test --test-concurrency=1 --test-timeout=300000 e2e/*.test.mjs
+
+docs: bootstrap ## Build the documentation, strictly
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site
+
+clean: ## Remove what was built
+	@rm -rf target web/dist web/node_modules

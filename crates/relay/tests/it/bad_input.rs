@@ -1,0 +1,211 @@
+//! Bad input: each a typed error, and nothing lost for others.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+
+use belay_relay::Config;
+
+use crate::support::{Desk, Relay, config};
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
+
+async fn connect(relay: &Relay, origin: Option<&str>) -> Result<Socket, u16> {
+    let url = format!("{}/ws", relay.url.replacen("http", "ws", 1));
+    let mut request = url.into_client_request().expect("an address");
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", "belay.v1".parse().expect("a header"));
+    if let Some(origin) = origin {
+        headers.insert("origin", origin.parse().expect("a header"));
+    }
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(tokio_tungstenite::tungstenite::Error::Http(r)) => Err(r.status().as_u16()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// The close code that ends a socket.
+async fn close_code(socket: &mut Socket) -> Option<u16> {
+    let closing = async {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(frame) = message {
+                return frame.map(|f| f.code.into());
+            }
+        }
+        None
+    };
+    tokio::time::timeout(crate::support::SOON, closing).await.expect("closed in time")
+}
+
+#[tokio::test]
+async fn whatever_is_not_auth_ends_with_a_code_and_a_reason() {
+    let relay = Relay::start(config()).await;
+    let deep = format!("{{\"k\":\"auth\",\"x\":{}1{}}}", "[".repeat(100), "]".repeat(100));
+    let frames = [
+        Message::text("not json"),
+        Message::text(""),
+        Message::text("{\"k\":\"msg\"}"),
+        Message::text("{\"k\":\"nonsense\"}"),
+        Message::text("{\"k\":\"auth\",\"k\":\"auth\"}"),
+        Message::text("{\"k\":\"auth\",\"token\":5}"),
+        Message::text(deep),
+        Message::text("x".repeat(5_000)),
+        Message::binary(vec![1, 2, 3]),
+    ];
+    for frame in frames {
+        let mut socket = connect(&relay, None).await.expect("upgraded");
+        socket.send(frame.clone()).await.expect("sent");
+
+        assert_eq!(close_code(&mut socket).await, Some(4400), "{frame:?}");
+    }
+    relay.until_number("unauthenticatedWebSockets", 0).await;
+    let numbers = relay.numbers().await;
+    assert_eq!(numbers["wsAuthFailureReasons"]["protocol_error"], 9);
+    assert_eq!(numbers["wsAuthAttempts"], 9);
+}
+
+#[tokio::test]
+async fn a_flood_before_authentication_is_cut_off() {
+    let relay = Relay::start(config()).await;
+    let mut socket = connect(&relay, None).await.expect("upgraded");
+
+    let _ = socket.send(Message::text("x".repeat(1_000_000))).await;
+
+    let code = close_code(&mut socket).await;
+    assert!(matches!(code, Some(4400) | None), "{code:?}");
+    relay.until_number("unauthenticatedWebSockets", 0).await;
+}
+
+#[tokio::test]
+async fn a_silent_socket_is_closed_in_time() {
+    let relay = Relay::start(Config { auth_timeout: Duration::from_millis(200), ..config() }).await;
+    let mut socket = connect(&relay, None).await.expect("upgraded");
+
+    assert_eq!(close_code(&mut socket).await, Some(4401));
+
+    assert_eq!(relay.numbers().await["wsAuthFailureReasons"]["auth_timeout"], 1);
+}
+
+#[tokio::test]
+async fn foreign_pages_and_host_names_are_refused() {
+    let relay = Relay::start(config()).await;
+    for origin in ["http://evil.example", "null", "http://127.0.0.1"] {
+        assert_eq!(connect(&relay, Some(origin)).await.err(), Some(403), "{origin}");
+    }
+    let own = relay.url.clone();
+    assert!(connect(&relay, Some(&own)).await.is_ok());
+}
+
+#[tokio::test]
+async fn sockets_that_do_not_authenticate_are_capped_per_address() {
+    let config = Config { unauthenticated_per_address_max: 3, ..config() };
+    let relay = Relay::start(config).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(connect(&relay, None).await.expect("upgraded"));
+    }
+
+    assert_eq!(connect(&relay, None).await.err(), Some(503));
+
+    drop(held);
+    relay.until_number("unauthenticatedWebSockets", 0).await;
+    assert!(connect(&relay, None).await.is_ok());
+}
+
+async fn raw(relay: &Relay, request: &str) -> String {
+    let mut stream = TcpStream::connect(relay.address()).await.expect("connects");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    let quiet = Duration::from_millis(500);
+    // The relay keeps the connection open, so the answer ends with silence.
+    while let Ok(Ok(1..)) = tokio::time::timeout(quiet, stream.read_buf(&mut answer)).await {}
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn handshakes_that_are_not_ours_are_refused() {
+    let relay = Relay::start(config()).await;
+    let host = relay.address();
+    let good = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: belay.v1\r\n";
+    let cases = [
+        ("GET /ws?token=secret HTTP/1.1", good.to_owned()),
+        ("GET /ws HTTP/1.1", good.replace("13", "8")),
+        ("GET /ws HTTP/1.1", good.replace("belay.v1", "other")),
+        ("GET /ws HTTP/1.1", format!("{good}Sec-WebSocket-Key: twice\r\n")),
+        ("GET /ws HTTP/1.1", format!("{good}Transfer-Encoding: chunked\r\n")),
+        ("GET /ws HTTP/1.1", String::new()),
+    ];
+    for (line, headers) in cases {
+        let answer = raw(&relay, &format!("{line}\r\nHost: {host}\r\n{headers}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{line} {headers}: {answer}");
+        assert!(!answer.contains("secret"), "nothing of the query is echoed");
+    }
+    let many = "X-Filler: y\r\n".repeat(200);
+    let answer = raw(&relay, &format!("GET /livez HTTP/1.1\r\nHost: {host}\r\n{many}\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn bodies_that_are_wrong_are_named() {
+    let relay = Relay::start(config()).await;
+    let host = relay.address();
+    let post = |body: &str| {
+        let length = body.len();
+        format!(
+            "POST /v1/pair HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\
+             Connection: close\r\n\r\n{body}"
+        )
+    };
+    let cases = [
+        ("", "empty"),
+        ("{", "EOF"),
+        ("[]", "as expected"),
+        ("{\"code\":5}", "code"),
+        ("{\"unknown\":1}", "unknown field"),
+        ("{\"commit\":\"x\"}", "32 bytes"),
+    ];
+    for (body, word) in cases {
+        let answer = raw(&relay, &post(body)).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{body}: {answer}");
+        assert!(answer.contains(word), "{word} in {answer}");
+    }
+    let large = "x".repeat(20_000);
+    assert!(raw(&relay, &post(&large)).await.starts_with("HTTP/1.1 413"));
+}
+
+#[tokio::test]
+async fn an_attacker_does_not_disturb_who_is_connected() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    for _ in 0..50 {
+        let mut socket = connect(&relay, None).await.expect("upgraded");
+        let _ = socket.send(Message::text("garbage")).await;
+    }
+
+    let payload = belay_wire::RawJson::of(&7).expect("JSON");
+    desk.client.send(belay_wire::Channel::Down, payload, None).expect("room");
+
+    phone.until(|e| matches!(e, belay_client::Event::Message(_))).await;
+}
+
+#[tokio::test]
+async fn a_hundred_reconnects_leak_no_socket() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    for _ in 0..100 {
+        phone.client.reconnect();
+        phone.until(|e| matches!(e, belay_client::Event::Connected(_))).await;
+    }
+
+    relay.until_number("activeWebSockets", 2).await;
+    relay.until_number("unauthenticatedWebSockets", 0).await;
+}
