@@ -26,7 +26,7 @@ pub(crate) fn add(command: Command) -> Command {
                 .long("agent")
                 .value_name("AGENT")
                 .action(ArgAction::Append)
-                .value_parser(["codex", "scripted"])
+                .value_parser(["codex", "acp", "scripted"])
                 .help("Agent to run, also more than once [default: what is installed]"),
         )
         .arg(
@@ -36,6 +36,13 @@ pub(crate) fn add(command: Command) -> Command {
                 .env("BELAY_CODEX")
                 .value_parser(value_parser!(PathBuf))
                 .help("The Codex binary [default: `codex` on the search path]"),
+        )
+        .arg(
+            Arg::new("acp")
+                .long("acp")
+                .value_name("COMMAND")
+                .env("BELAY_ACP")
+                .help("Command line of an agent that speaks ACP, for example \"opencode acp\""),
         )
         .arg(
             Arg::new("name")
@@ -79,11 +86,27 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
         Some(_) => {}
         None => said.push(format!("agent codex: not installed (`{}`)", find::CODEX_INSTALL)),
     }
+    match args.get_one::<String>("acp") {
+        Some(line) if asked.is_empty() || wants("acp") => {
+            said.push(format!("agent acp: {line}"));
+            chosen.push(AgentChoice::Acp(acp_launch(line)?));
+        }
+        None if wants("acp") => {
+            anyhow::bail!("--agent acp needs its command line: --acp \"opencode acp\"");
+        }
+        Some(_) | None => {}
+    }
     if wants("scripted") || (asked.is_empty() && chosen.is_empty()) {
         said.push("agent scripted: a built-in demo without a model".to_owned());
         chosen.push(AgentChoice::Scripted);
     }
     Ok((chosen, said))
+}
+
+fn acp_launch(line: &str) -> anyhow::Result<Launch> {
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let program = words.next().context("--acp is empty")?.into();
+    Ok(Launch { program, args: words.collect(), env: Vec::new(), with_version: true })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]

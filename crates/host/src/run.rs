@@ -13,7 +13,7 @@ use belay_wire::{CloseCode, app::CommandRequest, pair::HostInfo};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    agents::{Agent, AgentEvent, codex, scripted},
+    agents::{Agent, AgentEvent, acp, codex, scripted},
     control,
     desk::{Desk, Ended, Parts},
     journal::Journal,
@@ -31,6 +31,8 @@ const EVENTS_LEN: usize = 1_024;
 pub enum AgentChoice {
     /// Codex by its native app-server.
     Codex(Launch),
+    /// Any agent that speaks ACP.
+    Acp(Launch),
     /// The built-in demo.
     Scripted,
 }
@@ -203,6 +205,7 @@ fn start_agents(choices: &[AgentChoice]) -> (Vec<Agent>, mpsc::Receiver<(usize, 
     for (at, choice) in choices.iter().enumerate() {
         let (agent, mut told) = match choice {
             AgentChoice::Codex(launch) => codex::start(launch.clone()),
+            AgentChoice::Acp(launch) => acp::start(launch.clone()),
             AgentChoice::Scripted => scripted::start(),
         };
         agents.push(agent);

@@ -1,8 +1,10 @@
 //! Agents: each runs in its own task, takes [`AgentCall`]s and tells [`AgentEvent`]s.
 
+pub mod acp;
 pub mod codex;
 pub mod find;
 pub mod scripted;
+mod supervise;
 
 use belay_wire::app::{
     AgentState, FileChange, ItemBody, Question, RequestKind, RequestOption, ThreadStatus,
@@ -39,9 +41,10 @@ pub enum AgentRequest {
     Start {
         folder: String,
     },
-    /// Loads a thread.
+    /// Loads a thread that works in this folder.
     Resume {
         thread: NativeId,
+        folder: String,
     },
     Rename {
         thread: NativeId,
@@ -53,6 +56,7 @@ pub enum AgentRequest {
     /// A prompt; `command` marks it, so that it can be found again.
     Turn {
         thread: NativeId,
+        folder: String,
         text: String,
         command: String,
     },
@@ -161,6 +165,8 @@ pub enum AgentEvent {
         thread: NativeId,
         title: String,
     },
+    /// The agent told its own name.
+    Named(String),
     Ask {
         thread: NativeId,
         ask: Box<AgentAsk>,
@@ -196,6 +202,11 @@ impl Agent {
         self.calls.send(AgentCall { request, reply }).await.map_err(|_| down())?;
         answer.await.unwrap_or(Err(AgentError::Unknown))
     }
+}
+
+/// A member that is a list, or nothing.
+pub(crate) fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// A text member of a JSON object, or nothing.

@@ -73,12 +73,12 @@ impl Demo {
                 let info = ThreadInfo { id, title, folder, created_at: now, updated_at: now };
                 Ok(AgentReply::Thread(info))
             }
-            AgentRequest::Resume { thread } => {
+            AgentRequest::Resume { thread, .. } => {
                 let info = ThreadInfo { id: thread, ..ThreadInfo::default() };
                 Ok(AgentReply::Loaded(info, Vec::new()))
             }
             AgentRequest::Rename { .. } | AgentRequest::Archive { .. } => Ok(AgentReply::Done),
-            AgentRequest::Turn { thread, text, command } => {
+            AgentRequest::Turn { thread, text, command, .. } => {
                 self.turn(thread, text, command).await;
                 Ok(AgentReply::Done)
             }

@@ -36,6 +36,12 @@ impl Desk {
                 let thread = self.thread_of(agent, &thread);
                 self.close_items(&thread, Some(&turn));
             }
+            AgentEvent::Named(name) => {
+                if let Some(slot) = self.slots.get_mut(agent) {
+                    slot.view.name = name;
+                    self.publisher.mark(Changed::Agent(agent));
+                }
+            }
             AgentEvent::Title { thread, title } => {
                 let thread = self.thread_of(agent, &thread);
                 self.change_thread(&thread, |view| view.title = title);

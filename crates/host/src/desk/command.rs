@@ -102,7 +102,8 @@ impl Desk {
             }
             Command::ThreadResume { thread } => {
                 let (at, native) = self.thread_in_agent(&thread)?;
-                Ok(Plan::Ask(at, Steps::One(AgentRequest::Resume { thread: native })))
+                let folder = self.folder_of(&thread);
+                Ok(Plan::Ask(at, Steps::One(AgentRequest::Resume { thread: native, folder })))
             }
             Command::ThreadRename { thread, title } => {
                 let (at, native) = self.thread_in_agent(&thread)?;
@@ -114,9 +115,10 @@ impl Desk {
             }
             Command::TurnStart { thread, text } => {
                 let (at, native) = self.thread_in_agent(&thread)?;
+                let folder = self.folder_of(&thread);
                 Ok(Plan::Ask(
                     at,
-                    Steps::One(AgentRequest::Turn { thread: native, text, command: id }),
+                    Steps::One(AgentRequest::Turn { thread: native, folder, text, command: id }),
                 ))
             }
             Command::TurnInterrupt { thread } => {
@@ -203,6 +205,10 @@ impl Desk {
         }
         let native = self.parts.transcript.native(thread).ok_or_else(unknown)?;
         Ok((self.agent_named(&view.agent)?, native.to_owned()))
+    }
+
+    fn folder_of(&self, thread: &str) -> String {
+        self.parts.transcript.view(thread).map_or(String::new(), |v| v.folder.clone())
     }
 
     /// A folder is allowed if it is one of the configured ones or below, links resolved.
@@ -407,12 +413,13 @@ enum Steps {
 async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
     match steps {
         Steps::Start { folder, prompt } => {
-            let AgentReply::Thread(info) = agent.ask(AgentRequest::Start { folder }).await? else {
+            let start = AgentRequest::Start { folder: folder.clone() };
+            let AgentReply::Thread(info) = agent.ask(start).await? else {
                 return Err(AgentError::Refused("the agent gave no thread".to_owned()));
             };
             let mut trouble = None;
             if let Some((text, command)) = prompt {
-                let turn = AgentRequest::Turn { thread: info.id.clone(), text, command };
+                let turn = AgentRequest::Turn { thread: info.id.clone(), folder, text, command };
                 trouble = agent.ask(turn).await.err();
             }
             Ok(Effect::Started(info, trouble))

@@ -4,10 +4,7 @@
 mod ask;
 mod item;
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
 
 use belay_wire::app::{AgentState, ThreadStatus};
 use serde_json::{Value, json};
@@ -15,7 +12,9 @@ use tokio::sync::mpsc;
 
 use super::{
     Agent, AgentCall, AgentError, AgentEvent, AgentItem, AgentReply, AgentRequest, QUEUE_LEN,
-    ThreadInfo, text,
+    ThreadInfo,
+    supervise::{Process, supervise},
+    text,
 };
 use crate::rpc::{Incoming, Launch, Rpc, RpcError};
 
@@ -32,8 +31,6 @@ pub const METHODS: &[&str] = &[
     "turn/interrupt",
 ];
 
-/// Pause before a process that ended is started again, growing to the second value.
-const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Threads that one listing asks for.
 const LIST_LIMIT: u32 = 50;
 
@@ -41,52 +38,8 @@ const LIST_LIMIT: u32 = 50;
 pub fn start(launch: Launch) -> (Agent, mpsc::Receiver<AgentEvent>) {
     let (calls, queue) = mpsc::channel(QUEUE_LEN);
     let (events, told) = mpsc::channel(QUEUE_LEN);
-    tokio::spawn(supervise(launch, queue, events));
+    tokio::spawn(supervise(launch, queue, events, Run::new));
     (Agent::new("codex", "Codex".to_owned(), calls), told)
-}
-
-async fn supervise(
-    launch: Launch,
-    mut queue: mpsc::Receiver<AgentCall>,
-    events: mpsc::Sender<AgentEvent>,
-) {
-    let mut pause = RESTART_PAUSE.0;
-    loop {
-        let reason = match Rpc::start(&launch) {
-            Ok((rpc, incoming)) => {
-                let mut run = Run::new(rpc, events.clone());
-                let started = tokio::time::Instant::now();
-                let reason = run.serve(incoming, &mut queue).await;
-                if started.elapsed() > RESTART_PAUSE.1 {
-                    pause = RESTART_PAUSE.0;
-                }
-                reason
-            }
-            Err(error) => Some(format!("{}: {error}", launch.program.display())),
-        };
-        let Some(reason) = reason else { return };
-        let event = AgentEvent::State {
-            state: AgentState::Restarting,
-            version: String::new(),
-            pid: None,
-            text: Some(reason.clone()),
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-        let wake = tokio::time::sleep(pause);
-        tokio::pin!(wake);
-        loop {
-            tokio::select! {
-                () = &mut wake => break,
-                call = queue.recv() => match call {
-                    Some(call) => { let _ = call.reply.send(Err(AgentError::Down(reason.clone()))); }
-                    None => return,
-                },
-            }
-        }
-        pause = (pause * 2).min(RESTART_PAUSE.1);
-    }
 }
 
 /// One process.
@@ -103,6 +56,16 @@ struct Run {
     changes: HashMap<String, Vec<belay_wire::app::FileChange>>,
     /// Distinguishes requests of this process from those of others.
     generation: u64,
+}
+
+impl Process for Run {
+    async fn serve(
+        mut self,
+        incoming: mpsc::Receiver<Incoming>,
+        queue: &mut mpsc::Receiver<AgentCall>,
+    ) -> Option<String> {
+        self.serve_all(incoming, queue).await
+    }
 }
 
 type Answered = (tokio::sync::oneshot::Sender<Result<AgentReply, AgentError>>, Done);
@@ -127,8 +90,7 @@ impl Run {
         }
     }
 
-    /// Serves until the process ends (the reason) or is no longer needed (`None`).
-    async fn serve(
+    async fn serve_all(
         &mut self,
         mut incoming: mpsc::Receiver<Incoming>,
         queue: &mut mpsc::Receiver<AgentCall>,
@@ -179,7 +141,7 @@ impl Run {
         }
         let rpc = self.rpc.clone();
         let thread = match &call.request {
-            AgentRequest::Turn { thread, .. } | AgentRequest::Resume { thread } => Some(thread),
+            AgentRequest::Turn { thread, .. } | AgentRequest::Resume { thread, .. } => Some(thread),
             _ => None,
         };
         let is_loaded = thread.is_some_and(|t| self.loaded.contains(t));
@@ -333,7 +295,7 @@ async fn execute_inner(
             *loaded = Some(info.id.clone());
             Ok(AgentReply::Thread(info))
         }
-        AgentRequest::Resume { thread } => {
+        AgentRequest::Resume { thread, .. } => {
             let (info, items) = resume(rpc, &thread).await?;
             *loaded = Some(thread);
             Ok(AgentReply::Loaded(info, items))
@@ -346,7 +308,7 @@ async fn execute_inner(
             rpc.call("thread/archive", json!({ "threadId": thread })).await?;
             Ok(AgentReply::Done)
         }
-        AgentRequest::Turn { thread, text: prompt, command } => {
+        AgentRequest::Turn { thread, text: prompt, command, .. } => {
             if !is_loaded {
                 resume(rpc, &thread).await.map_err(not_begun)?;
                 *loaded = Some(thread.clone());

@@ -1,0 +1,167 @@
+// A desktop in a pty with a real agent and the mock model, and a phone that pairs with it.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Pty, ROOT, freePort, mockModel, phone, scratch, until } from './lib.mjs';
+
+export const BELAY = join(ROOT, 'target/debug/belay');
+const CACHE = process.env.BELAY_CACHE ?? join(homedir(), '.cache/belay');
+const PINS = readFileSync(join(ROOT, 'scripts/pins.env'), 'utf8');
+const pinned = (name) => new RegExp(`^${name}=(.*)$`, 'm').exec(PINS)[1];
+export const CODEX = join(CACHE, `codex-${pinned('CODEX_VERSION')}/codex`);
+export const OPENCODE = join(CACHE, `opencode-${pinned('OPENCODE_VERSION')}/opencode`);
+
+/** A home of its own for an agent, with the mock as its only model. */
+export function home(model) {
+  const folder = scratch('home');
+  mkdirSync(join(folder, '.codex'));
+  writeFileSync(join(folder, '.codex/config.toml'), `
+model = "mock-model"
+model_provider = "mock"
+approval_policy = "on-request"
+sandbox_mode = "workspace-write"
+[model_providers.mock]
+name = "Local mock"
+base_url = "http://127.0.0.1:${model.port}/v1"
+wire_api = "responses"
+request_max_retries = 0
+stream_max_retries = 0
+[analytics]
+enabled = false
+`);
+  mkdirSync(join(folder, '.config/opencode'), { recursive: true });
+  const provider = {
+    npm: '@ai-sdk/openai-compatible', name: 'Local mock',
+    options: { baseURL: `http://127.0.0.1:${model.port}/v1`, apiKey: 'x' },
+    models: { 'mock-model': { name: 'Mock', tool_call: true, limit: { context: 100000, output: 4000 } } },
+  };
+  writeFileSync(join(folder, '.config/opencode/opencode.json'), JSON.stringify({
+    autoupdate: false, share: 'disabled', model: 'mock/mock-model', small_model: 'mock/mock-model',
+    enabled_providers: ['mock'], permission: { bash: 'ask', edit: 'ask' }, provider: { mock: provider },
+  }));
+  return folder;
+}
+
+function parents() {
+  const entries = readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+    try {
+      const [, rest] = readFileSync(`/proc/${name}/stat`, 'utf8').split(') ');
+      return rest.startsWith('Z') ? [] : [[Number(name), Number(rest.split(' ')[1])]];
+    } catch {
+      return [];
+    }
+  });
+  return new Map(entries);
+}
+
+export function commandOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** `belay up` with an agent, restarted at will. */
+export class Desktop {
+  static async start(agent) {
+    const desktop = new Desktop();
+    desktop.model = await mockModel();
+    const place = home(desktop.model);
+    desktop.project = scratch('project');
+    desktop.data = scratch('data');
+    desktop.admin = `127.0.0.1:${await freePort()}`;
+    desktop.env = {
+      PATH: process.env.PATH, HOME: place, CODEX_HOME: join(place, '.codex'), LANG: 'C.UTF-8', SHELL: '/bin/bash',
+      TERM: 'xterm-256color', OPENCODE_DISABLE_MODELS_FETCH: '1', OPENCODE_DISABLE_AUTOUPDATE: '1',
+      // It would install a plugin from the network.
+      npm_config_registry: 'http://127.0.0.1:9',
+    };
+    desktop.args = ['up', '--data-dir', desktop.data, '--port', String(await freePort()), '--admin-listen', desktop.admin,
+      '--folder', desktop.project, '--name', 'Workbench', ...agent];
+    desktop.up();
+    await until('the terminal shows a link', () => desktop.pty.text().includes('scan with the phone'));
+    return desktop;
+  }
+
+  up() {
+    this.pty = new Pty([BELAY, ...this.args], this.env, this.project);
+  }
+
+  /** A process below the terminal, by a part of its command line. */
+  find(part) {
+    const all = parents();
+    const below = (pid) => pid === this.pty.process.pid || (all.has(pid) && below(all.get(pid)));
+    return [...all.keys()].find((pid) => commandOf(pid).includes(part) && below(pid));
+  }
+
+  async kill(agentPart) {
+    const agent = this.find(agentPart);
+    assert.ok(agent, 'the agent runs');
+    this.pty.kill();
+    await until('everything of the desktop has ended', () => !commandOf(agent).includes(agentPart));
+  }
+
+  belay(...args) {
+    return execFileSync(BELAY, [...args, '--data-dir', this.data], { encoding: 'utf8' });
+  }
+
+  /** A link for a phone; the terminal wraps the one that it shows. */
+  link() {
+    return /Open on the phone: (\S+)/.exec(this.belay('devices', 'add'))[1];
+  }
+
+  made(file) {
+    return existsSync(join(this.project, file));
+  }
+}
+
+/** What a person does on the page. */
+export class Hand {
+  constructor(page) {
+    this.page = page;
+    this.card = page.locator('.card.ask');
+  }
+
+  async pair(desktop, name, between = async () => {}) {
+    await this.page.goto(desktop.link());
+    await this.page.getByLabel('Name of this device').fill(name);
+    await between('01-pair');
+    await this.page.getByRole('button', { name: 'Pair' }).click();
+    const digits = (await this.page.locator('.digits').textContent()).replaceAll(' ', '');
+    const shown = `${digits.slice(0, 3)} ${digits.slice(3)}`;
+    await until('the terminal shows the same digits', () => desktop.pty.text().includes(shown));
+    await between('02-compare');
+    desktop.pty.type('y');
+    await this.page.getByRole('heading', { name: 'Workbench' }).waitFor();
+  }
+
+  async newThread(prompt, between = async () => {}) {
+    await this.page.getByRole('button', { name: 'New thread' }).click();
+    await this.page.getByLabel('What should it do?').fill(prompt);
+    await between('03-new-thread');
+    await this.page.getByRole('button', { name: 'Start' }).click();
+  }
+
+  async say(text) {
+    await this.page.getByLabel('Message the agent').fill(text);
+    await this.page.getByRole('button', { name: 'Send' }).click();
+  }
+
+  async answer(label) {
+    await this.card.getByRole('button', { name: label, exact: true }).click();
+  }
+
+  async idle() {
+    await this.page.locator('.working').waitFor({ state: 'detached' });
+  }
+}
+
+export const version = (binary) => execFileSync(binary, ['--version'], { encoding: 'utf8' }).trim();
+
+export const commit = () => execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', cwd: ROOT }).trim();
+
+export { phone };
