@@ -26,8 +26,9 @@ web/dist/index.html: $(shell find web/sdk web/remote web/public web/index.html w
 	@scripts/bootstrap build
 	@cd web && npm run --silent build
 
-types: ## Write the TypeScript types of the wire anew
+types: ## Write what is made from the code: TypeScript types, the configuration page
 	@BELAY_BLESS=1 cargo test -q --locked -p belay-wire --test typescript the_typescript
+	@BELAY_BLESS=1 cargo test -q --locked -p belay --test documents the_configuration
 
 bootstrap: ## Install what is missing for the tests
 	@scripts/bootstrap test

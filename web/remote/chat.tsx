@@ -1,3 +1,4 @@
+import { Fragment } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Item } from '../sdk/wire';
 import type { App, Sent, State } from './app';
@@ -28,7 +29,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
   const items = [...(conversation?.items.values() ?? [])].toSorted((a, b) => a.ord - b.ord);
   const requests = [...state.requests.values()].filter((r) => r.thread === thread);
   const open = requests.filter((r) => r.state === 'open' || r.state === 'answered').toSorted((a, b) => a.askedAt - b.askedAt);
-  const over = requests.filter((r) => r.state === 'void').toSorted((a, b) => b.askedAt - a.askedAt).slice(0, 3);
+  const over = requests.filter((r) => r.state === 'void');
   const scroller = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
   const last = items.at(-1);
@@ -69,7 +70,12 @@ export function Chat({ app, state, thread, onBack }: Props) {
       <div class="items" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-label="Conversation" aria-busy={conversation?.loading}>
         {conversation?.more && <button class="small older" onClick={() => void older()} disabled={conversation.loading}>Older</button>}
         {!conversation?.loaded && <p class="muted empty">Loading from the desktop…</p>}
-        {items.map((item) => <ItemView key={item.id} app={app} thread={thread} item={item} sent={sentOf(state, item)} />)}
+        {items.map((item) => (
+          <Fragment key={item.id}>
+            <ItemView app={app} thread={thread} item={item} sent={sentOf(state, item)} />
+            {over.filter((r) => r.item === item.id).map((r) => <RequestCard key={r.id} app={app} state={state} request={r} />)}
+          </Fragment>
+        ))}
         {pendingPrompts(state, thread, items).map((sent) => <Waiting key={sent.id} app={app} sent={sent} />)}
         {unknownOf(state, thread).map((command) => (
           <article class="card warn" key={command.id}>
@@ -81,7 +87,6 @@ export function Chat({ app, state, thread, onBack }: Props) {
             </div>
           </article>
         ))}
-        {over.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
         {open.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
         {view?.status === 'failed' && <p class="error" role="alert">The turn failed: {view.error}</p>}
         {working && <p class="working" role="status">{view?.status === 'waiting' ? 'Waiting for your answer' : 'Working…'}</p>}

@@ -16,7 +16,7 @@ const NEXT: Record<string, string> = {
   code_burnt: 'The desktop makes a new code by itself. Type that one.',
   rejected: 'Somebody pressed decline on the desktop. Scan the link again and approve there.',
   approval_expired: 'Keep the desktop in sight, scan again, and approve there.',
-  host_offline: 'Start the desktop side with `belay up` or `belay host`.',
+  host_offline: 'Start the desktop side: belay up, or belay host.',
 };
 
 function platform(): string {

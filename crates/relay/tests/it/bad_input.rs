@@ -209,3 +209,49 @@ async fn a_hundred_reconnects_leak_no_socket() {
     relay.until_number("activeWebSockets", 2).await;
     relay.until_number("unauthenticatedWebSockets", 0).await;
 }
+
+#[tokio::test]
+async fn the_admin_listener_wants_its_bearer() {
+    let relay = Relay::start(config()).await;
+    let http = reqwest::Client::new();
+    for path in ["/metrics", "/admin/sessions", "/admin/sessions/x/devices"] {
+        let url = format!("http://{}{path}", relay.admin());
+        let without = http.get(&url).send().await.expect("answers").status();
+        let wrong = http.get(&url).bearer_auth("wrong").send().await.expect("answers").status();
+        let right = http.get(&url).bearer_auth(relay.admin_token()).send().await;
+        assert_eq!((without.as_u16(), wrong.as_u16()), (401, 401), "{path}");
+        assert_ne!(right.expect("answers").status().as_u16(), 401, "{path}");
+        let public = http.get(format!("{}{path}", relay.url)).send().await.expect("answers");
+        assert_eq!(public.status().as_u16(), 404, "{path} is not on the public listener");
+    }
+}
+
+#[tokio::test]
+async fn the_renderings_of_the_numbers_agree() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let _phone = desk.pair(&relay).await;
+    relay.until_number("activeWebSockets", 2).await;
+
+    let numbers = relay.numbers().await;
+    let url = format!("http://{}/metrics", relay.admin());
+    let text = reqwest::Client::new().get(url).bearer_auth(relay.admin_token()).send().await;
+    let text = text.expect("answers").text().await.expect("a body");
+
+    let gauge = |name: &str| -> i64 {
+        let line = text.lines().find(|l| l.starts_with(&format!("{name}{{")));
+        let value = line.and_then(|l| l.rsplit(' ').next()).and_then(|v| v.parse().ok());
+        value.unwrap_or_else(|| panic!("{name} in {text}"))
+    };
+    assert_eq!(gauge("hosts_connected") + gauge("members_connected"), 2);
+    for (json, prometheus) in [
+        ("wsAuthAttempts", "ws_auth_attempts_total"),
+        ("wsAuthSuccesses", "ws_auth_successes_total"),
+        ("pairJoinRequests", "pair_join_requests_total"),
+        ("pairJoinSuccesses", "pair_join_successes_total"),
+        ("pairStartSuccesses", "pair_start_successes_total"),
+    ] {
+        assert_eq!(numbers[json].as_i64(), Some(gauge(prometheus)), "{json}");
+    }
+    assert!(text.contains("instance=\"belay\",region=\"local\""), "every line is labelled");
+}

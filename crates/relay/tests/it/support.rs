@@ -43,6 +43,14 @@ impl Relay {
         self.server.public
     }
 
+    pub(crate) fn admin(&self) -> std::net::SocketAddr {
+        self.server.admin
+    }
+
+    pub(crate) fn admin_token(&self) -> &str {
+        self.server.admin_token()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.server.public.port()
     }

@@ -1,0 +1,125 @@
+//! Documents that are made from the program, and commands that the documents name.
+
+use std::{fmt::Write as _, process::Command};
+
+use belay_relay::{Config, settings};
+
+const BELAY: &str = env!("CARGO_BIN_EXE_belay");
+
+fn docs(name: &str) -> String {
+    format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn configuration() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nEach setting is a flag of `belay serve` and `belay up`, a variable of \
+         the environment, and a line of the file that `--config` names. Flags win over the \
+         environment, which wins over the file. All faults are told at once, before a port is \
+         bound. `belay config` prints the effective values.\n\n\
+         | flag | environment | default | what it does |\n| --- | --- | --- | --- |\n",
+    );
+    let standard = Config::default();
+    for setting in settings().iter().filter(|s| !s.hidden) {
+        let names =
+            [setting.env()].into_iter().chain(setting.old_env.iter().map(ToString::to_string));
+        let names = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let shown = (setting.show)(&standard);
+        let default = match setting.name {
+            "data-dir" => "`~/.local/share/belay`".to_owned(),
+            _ if shown.is_empty() => String::new(),
+            _ => format!("`{shown}`"),
+        };
+        let (name, help) = (setting.name, setting.help.replace('|', "\\|"));
+        let _ =
+            writeln!(page, "| `--{name}` | {names} | {default} | {} |", help.replace('<', "\\<"));
+    }
+    page
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads whether it is to write")]
+fn the_configuration_page_is_current() {
+    let path = docs("configuration.md");
+    if std::env::var_os("BELAY_BLESS").is_some() {
+        std::fs::write(&path, configuration()).expect("writable");
+    }
+    let kept = std::fs::read_to_string(&path).expect("docs/configuration.md exists");
+    assert!(kept == configuration(), "docs/configuration.md is not current: run `make types`");
+}
+
+/// The lines of shell blocks in the documents that call `belay`.
+fn commands() -> Vec<String> {
+    let mut found = Vec::new();
+    for name in ["index.md", "protocol.md", "security.md", "performance.md"] {
+        let text = std::fs::read_to_string(docs(name)).expect("the page exists");
+        let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines = blocks.flat_map(str::lines).map(|l| l.split('#').next().unwrap_or(l).trim());
+        found.extend(lines.filter(|l| l.starts_with("belay ")).map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn every_belay_command_in_the_documents_is_understood() {
+    let commands = commands();
+    assert!(commands.len() >= 5, "{commands:?}");
+    for command in commands {
+        // The command line is parsed in full before `--help` prints and ends it.
+        let words = command.split_whitespace().skip(1).map(|w| w.trim_matches('"'));
+        let joined: Vec<&str> = words.filter(|w| *w != "phone").collect();
+        let output = Command::new(BELAY).args(&joined).arg("--help").output().expect("it runs");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn every_subcommand_teaches() {
+    let help = |args: &[&str]| {
+        let output = Command::new(BELAY).args(args).output().expect("it runs");
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    for name in ["up", "serve", "host", "devices", "config"] {
+        assert!(help(&["--help"]).contains(name), "{name} is listed");
+        assert!(help(&[name, "--help"]).len() > 200, "{name} explains itself");
+    }
+}
+
+#[test]
+fn the_printed_configuration_is_a_file_that_is_read_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let file = folder.path().join("belay.toml");
+    let print = |args: &[&str]| {
+        let output = Command::new(BELAY)
+            .env_clear()
+            .env("HOME", "/nowhere")
+            .arg("config")
+            .args(args)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let first = print(&["--port", "1234", "--admin-token", "planted-secret-value"]);
+    assert!(first.contains("port = \"1234\""));
+    assert!(!first.contains("planted-secret-value"), "secrets are not printed");
+    std::fs::write(&file, &first).expect("written");
+
+    let second = print(&["--config", file.to_str().expect("UTF-8")]);
+
+    assert!(second.contains("port = \"1234\""));
+}
+
+#[test]
+fn faults_of_the_configuration_are_told_together_and_nothing_starts() {
+    let output = Command::new(BELAY)
+        .args(["serve", "--port", "x", "--host", "0.0.0.0", "--log-format", "xml"])
+        .output()
+        .expect("it runs");
+
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for part in ["port (flag)", "--insecure-lan", "log-format"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}

@@ -1,0 +1,96 @@
+import { describe, expect, it } from 'vitest';
+import vectors from '../../crates/wire/vectors/frames.json';
+import { Reader } from '../sdk/reader';
+import type { Frame } from '../sdk/wire';
+import { OUTBOX_MAX, Writer } from '../sdk/writer';
+
+const EPOCH = '0000000000000001';
+const NEXT = '0000000000000002';
+
+function writerWith(count: number): Writer {
+  const writer = new Writer('up/x', EPOCH, () => NEXT);
+  for (let n = 0; n < count; n++) writer.push(n);
+  return writer;
+}
+
+const seqs = (frames: Frame[]) => frames.flatMap((f) => (f.k === 'msg' ? [f.seq] : []));
+
+describe('the writer', () => {
+  it('sends again after a reconnect what was not stored', () => {
+    const writer = writerWith(5);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    expect(seqs(writer.frames())).toEqual([1, 2, 3, 4, 5]);
+    expect(writer.acked({ epoch: EPOCH, seq: 2 })).toEqual([0, 1]);
+
+    writer.welcomed({ epoch: EPOCH, seq: 3 });
+
+    expect(seqs(writer.frames())).toEqual([4, 5]);
+  });
+
+  it('opens a new epoch when the log holds what it never sent', () => {
+    const writer = writerWith(2);
+
+    writer.welcomed({ epoch: EPOCH, seq: 9 });
+
+    const frames = writer.frames();
+    expect(frames[0]).toMatchObject({ k: 'epoch', new: NEXT });
+    expect(seqs(frames)).toEqual([1, 2]);
+  });
+
+  it('gives up what was refused and goes on', () => {
+    const writer = writerWith(3);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.frames();
+
+    writer.nacked({ k: 'nack', ch: 'up/x', epoch: EPOCH, expect: 2, reason: 'too_large' });
+
+    const frames = writer.frames();
+    expect(frames[0]).toMatchObject({ k: 'void', seq: 2 });
+    expect(seqs(frames)).toEqual([3]);
+  });
+
+  it('is bounded, and forgets what the desktop has', () => {
+    const writer = writerWith(OUTBOX_MAX);
+    expect(writer.push('one more')).toBeUndefined();
+
+    writer.stable({ epoch: EPOCH, seq: 10 });
+
+    expect(writer.push('now')).toBe(OUTBOX_MAX + 1);
+  });
+});
+
+describe('the reader', () => {
+  const msg = (seq: number, epoch = EPOCH): Frame => ({ k: 'msg', ch: 'down', epoch, seq, p: null });
+
+  it('drops what it has, and reconnects when one is missing', () => {
+    const reader = new Reader();
+    expect(reader.judge(msg(4))).toBe('next');
+    expect(reader.judge(msg(4))).toBe('known');
+    expect(reader.judge(msg(6))).toBe('hole');
+    expect(reader.resume()).toEqual({ down: { epoch: EPOCH, seq: 4 } });
+  });
+
+  it('follows gaps and new epochs', () => {
+    const reader = new Reader();
+    reader.judge(msg(1));
+    expect(reader.judge({ k: 'gap', ch: 'down', epoch: EPOCH, from: 2, to: 8, reason: 'evicted' })).toBe('next');
+    expect(reader.judge(msg(9))).toBe('next');
+    expect(reader.judge({ k: 'epoch', ch: 'down', new: NEXT, base: 1 })).toBe('next');
+    expect(reader.judge(msg(1, NEXT))).toBe('next');
+  });
+
+  it('takes a volatile message only in its place and only once', () => {
+    const reader = new Reader();
+    reader.judge(msg(3));
+    const vol = (after: number, vseq: number): Frame => ({ k: 'vol', ch: 'down', epoch: EPOCH, after, vseq, key: 'k', p: 0 });
+    expect(reader.judge(vol(4, 1))).toBe('known');
+    expect(reader.judge(vol(3, 1))).toBe('next');
+    expect(reader.judge(vol(3, 1))).toBe('known');
+    expect(reader.judge(vol(2, 2))).toBe('next');
+  });
+});
+
+it('frames of the vectors are frames of the types', () => {
+  const kinds = new Set(vectors.valid.map((text) => (JSON.parse(text) as Frame).k));
+  expect(kinds.size).toBeGreaterThan(30);
+});
