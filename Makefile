@@ -9,7 +9,7 @@ export PATH := $(PATH):$(CACHE)/venv/bin
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build web types bootstrap test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build web types bootstrap bench test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ test-web:
 e2e: build
 	@rm -f target/reports/journey.json
 	@cd web && node --test --test-concurrency=1 --test-timeout=300000 e2e/*.test.mjs
+
+bench: web ## Measure memory per socket and round trips, optimised build
+	@cargo build --locked --release -p belay
+	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay
 
 docs: bootstrap ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site

@@ -126,16 +126,13 @@ pub(crate) async fn run(
     link: String,
     folder: PathBuf,
 ) -> anyhow::Result<()> {
-    let (agents, said) = agents(args)?;
-    for line in said {
-        eprintln!("belay: {line}");
-    }
+    let (agents, notes) = agents(args)?;
     let folders = match args.get_many::<PathBuf>("folder") {
         Some(folders) => folders.cloned().collect(),
         None => vec![std::env::current_dir().context("this folder is gone")?],
     };
     let name = args.get_one::<String>("name").cloned().unwrap_or_else(machine_name);
-    let options = HostOptions { relay, link, folder, name, folders, agents };
+    let options = HostOptions { relay, link, folder, name, folders, agents, notes };
     let (view, shown) = watch::channel(HostView::default());
     let (commands, asked) = mpsc::channel(COMMANDS_LEN);
     let full_screen = !args.get_flag("plain")

@@ -51,6 +51,8 @@ pub struct HostOptions {
     /// Folders in which threads may be started.
     pub folders: Vec<PathBuf>,
     pub agents: Vec<AgentChoice>,
+    /// What a person should read first, for example how to install an agent.
+    pub notes: Vec<String>,
 }
 
 /// Why a host ended.
@@ -127,6 +129,7 @@ pub async fn run(
             unknown: settle_reads(unknown),
             folders: folders.clone(),
             agents,
+            notes: options.notes.clone(),
             view: view.clone(),
         };
         match Desk::run(parts, relay, events, &mut ui).await {

@@ -60,6 +60,7 @@ pub(crate) struct Parts {
     pub(crate) unknown: Vec<(MemberId, CommandRequest)>,
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) agents: Vec<Agent>,
+    pub(crate) notes: Vec<String>,
     pub(crate) view: watch::Sender<HostView>,
 }
 
@@ -111,6 +112,7 @@ impl Desk {
     ) -> Ended {
         let (finished, mut work) = mpsc::channel(FINISHED_LEN);
         let unknown = std::mem::take(&mut parts.unknown);
+        let notes = std::mem::take(&mut parts.notes);
         let slots = std::mem::take(&mut parts.agents).into_iter().map(slot).collect();
         let mut desk = Self {
             parts,
@@ -119,7 +121,7 @@ impl Desk {
             devices: Vec::new(),
             devices_allowed: 0,
             relay_trouble: Some("connecting".to_owned()),
-            activity: Vec::new(),
+            activity: notes,
             publisher: Publisher::default(),
             adding: false,
             making_code: false,

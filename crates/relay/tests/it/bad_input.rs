@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
 use belay_relay::Config;
 
-use crate::support::{Desk, Relay, config};
+use belay_testkit::{Desk, Relay, config};
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
@@ -40,7 +40,7 @@ async fn close_code(socket: &mut Socket) -> Option<u16> {
         }
         None
     };
-    tokio::time::timeout(crate::support::SOON, closing).await.expect("closed in time")
+    tokio::time::timeout(belay_testkit::SOON, closing).await.expect("closed in time")
 }
 
 #[tokio::test]

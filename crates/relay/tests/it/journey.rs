@@ -3,7 +3,7 @@
 use belay_client::Event;
 use belay_wire::{Channel, CloseCode, DeviceRevoke, RawJson};
 
-use crate::support::{Desk, Relay, config};
+use belay_testkit::{Desk, Relay, config};
 
 fn text(event: &Event) -> Option<&str> {
     match event {
@@ -70,10 +70,10 @@ async fn commands_wait_for_a_desktop_that_is_away() {
     for n in 0..10 {
         phone.client.send(Channel::Up(phone.id), payload(n), None).expect("room");
     }
-    let (_client, mut events) = crate::support::start_client(&identity, credentials);
+    let (_client, mut events) = belay_testkit::start_client(&identity, credentials);
 
     for n in 0..10 {
-        let event = crate::support::until(&mut events, |e| matches!(e, Event::Message(_))).await;
+        let event = belay_testkit::until(&mut events, |e| matches!(e, Event::Message(_))).await;
         assert_eq!(text(&event), Some(n.to_string().as_str()));
     }
 }
@@ -89,8 +89,8 @@ async fn a_revoked_phone_is_closed_at_once_and_stays_out() {
 
     assert_eq!(phone.until_stopped().await, CloseCode::Revoked);
     assert!(started.elapsed().as_millis() < 1_000, "{:?}", started.elapsed());
-    let (_client, mut events) = crate::support::start_client(&phone.identity, phone.credentials);
-    let again = crate::support::until(&mut events, |e| matches!(e, Event::Stopped { .. })).await;
+    let (_client, mut events) = belay_testkit::start_client(&phone.identity, phone.credentials);
+    let again = belay_testkit::until(&mut events, |e| matches!(e, Event::Stopped { .. })).await;
     assert!(matches!(again, Event::Stopped { code: 4403, .. }), "{again:?}");
     relay.until_number("activeWebSockets", 1).await;
 }

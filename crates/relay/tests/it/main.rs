@@ -3,4 +3,3 @@
 mod bad_input;
 mod journey;
 mod pairing;
-mod support;

@@ -10,7 +10,7 @@ use belay_wire::{
     proof::commitment,
 };
 
-use crate::support::{Desk, Relay, config, unix_ms};
+use belay_testkit::{Desk, Relay, config, unix_ms};
 
 #[tokio::test]
 async fn a_hundred_redemptions_with_different_keys_pair_at_most_one() {
@@ -214,11 +214,11 @@ async fn sessions_devices_and_tokens_survive_a_restart_of_the_relay() {
 
     let relay = Relay::start(Config { port, ..disk() }).await;
 
-    let (_host, mut events) = crate::support::start_client(&desk.identity, desk.credentials);
+    let (_host, mut events) = belay_testkit::start_client(&desk.identity, desk.credentials);
     let connected = |e: &belay_client::Event| matches!(e, belay_client::Event::Connected(_));
-    crate::support::until(&mut events, connected).await;
-    let (_phone, mut events) = crate::support::start_client(&phone.identity, phone.credentials);
-    crate::support::until(&mut events, connected).await;
+    belay_testkit::until(&mut events, connected).await;
+    let (_phone, mut events) = belay_testkit::start_client(&phone.identity, phone.credentials);
+    belay_testkit::until(&mut events, connected).await;
     relay.until_number("activeWebSockets", 2).await;
     let text = std::fs::read(folder.path().join("belay.db")).expect("readable");
     let wal = std::fs::read(folder.path().join("belay.db-wal")).unwrap_or_default();
