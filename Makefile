@@ -64,6 +64,11 @@ bench: web ## Measure memory per socket and round trips, optimised build
 	@cargo build --locked --release -p belay
 	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay
 
+FUZZ_SECONDS ?= 60
+fuzz: ## Fuzz each decoder for FUZZ_SECONDS; findings stay in fuzz/artifacts
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@cd fuzz && for target in frame binary payload token; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
+
 docs: bootstrap ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site
 

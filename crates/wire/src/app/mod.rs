@@ -57,6 +57,14 @@ pub fn seal<T: Serialize>(body: &T) -> Result<RawJson, serde_json::Error> {
     RawJson::of(&Envelope { v: APP_VERSION, ke: 0, b: RawJson::of(body)? })
 }
 
+/// Reads a payload's text as JSON, without looking into it.
+///
+/// # Errors
+/// When it is not JSON.
+pub fn read(text: &str) -> Result<RawJson, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 /// Reads the body of an unencrypted envelope.
 ///
 /// # Errors

@@ -1,0 +1,48 @@
+//! Replays the corpus of the fuzz targets: what once broke a decoder stays mended.
+
+use std::path::PathBuf;
+
+use belay_core::token::TokenKeys;
+use belay_wire::{
+    Secret,
+    app::{FromHost, FromMember, open, read},
+    binary::BinaryFrame,
+    decode,
+};
+use bytes::Bytes;
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(folder).expect("the corpus is there");
+    let inputs: Vec<_> =
+        files.map(|f| std::fs::read(f.expect("readable").path()).expect("readable")).collect();
+    assert!(!inputs.is_empty(), "no input for {target}");
+    inputs
+}
+
+#[test]
+fn no_input_of_the_corpus_breaks_a_decoder() {
+    let keys = TokenKeys::new([(1, [1; 32])]).expect("there is a key");
+    for input in corpus("frame") {
+        let text = String::from_utf8_lossy(&input);
+        if let Ok(frame) = decode(&text) {
+            let again = decode(&frame.encode()).expect("what was encoded is readable");
+            assert_eq!(again.encode(), frame.encode());
+        }
+    }
+    for input in corpus("binary") {
+        if let Ok(frame) = BinaryFrame::decode(Bytes::from(input)) {
+            assert_eq!(BinaryFrame::decode(frame.encode()), Ok(frame));
+        }
+    }
+    for input in corpus("payload") {
+        if let Ok(raw) = read(&String::from_utf8_lossy(&input)) {
+            let _ = open::<FromHost>(&raw);
+            let _ = open::<FromMember>(&raw);
+        }
+    }
+    for input in corpus("token") {
+        let token = Secret::new(String::from_utf8_lossy(&input));
+        assert!(keys.verify(&token).is_err(), "nothing of the corpus was signed");
+    }
+}
