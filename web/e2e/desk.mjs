@@ -69,6 +69,7 @@ export function commandOf(pid) {
 export class Desktop {
   static async start(agent) {
     const desktop = new Desktop();
+    desktop.links = [];
     desktop.model = await mockModel();
     const place = home(desktop.model);
     desktop.project = scratch('project');
@@ -111,7 +112,26 @@ export class Desktop {
 
   /** A link for a phone; the terminal wraps the one that it shows. */
   link() {
-    return /Open on the phone: (\S+)/.exec(this.belay('devices', 'add'))[1];
+    const link = /Open on the phone: (\S+)/.exec(this.belay('devices', 'add'))[1];
+    this.links.push(link);
+    return link;
+  }
+
+  /** Which planted secrets stand in a log. */
+  secretsInLogs() {
+    const read = (file) => readFileSync(join(this.data, file), 'utf8');
+    const logs = read('relay.log') + read('host.log');
+    assert.ok(logs.includes('relay is up') && logs.includes('paired'), 'the logs hold the journey');
+    const secrets = {
+      'host token': JSON.parse(read('host/session.json')).token,
+      'admin token': read('admin-token').trim(),
+      'token key': read('token-keys').trim().split(':')[1],
+      'store key': read('store-key').trim().split(':')[1],
+      identity: read('host/identity').trim(),
+      prompt: 'Hello there',
+      ...Object.fromEntries(this.links.map((link, n) => [`link ${n}`, link.split('.').at(-1)])),
+    };
+    return Object.entries(secrets).filter(([, secret]) => logs.includes(secret)).map(([name]) => name);
   }
 
   made(file) {

@@ -100,6 +100,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
   });
 
   assert.deepEqual(device.faults, []);
+  assert.deepEqual(desktop.secretsInLogs(), [], 'no log holds a secret');
   assert.ok(desktop.model.requests() > 0, 'the mock model was asked');
   report('journey.json', {
     agent: 'codex', version: version(CODEX), pid, model_requests: desktop.model.requests(), steps, failed: [],

@@ -239,3 +239,66 @@ fn describe(error: &Value) -> String {
     let message = error["message"].as_str().unwrap_or("the agent gave no reason");
     message.chars().take(500).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Launch {
+        Launch {
+            program: "/bin/sh".into(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            env: Vec::new(),
+            with_version: false,
+        }
+    }
+
+    async fn end(incoming: &mut mpsc::Receiver<Incoming>) -> String {
+        let waiting = async {
+            loop {
+                match incoming.recv().await {
+                    Some(Incoming::Ended { reason }) => return reason,
+                    Some(_) => {}
+                    None => panic!("an end is always told"),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("in time")
+    }
+
+    #[tokio::test]
+    async fn a_call_to_an_agent_that_dies_is_unknown_not_failed() {
+        let (rpc, mut incoming) = Rpc::start(&shell("read line; exit 3")).expect("started");
+
+        let result = rpc.call("turn/start", json!({})).await;
+
+        assert!(matches!(result, Err(RpcError::Died)), "{result:?}");
+        assert!(end(&mut incoming).await.contains("exit status: 3"));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_babbles_is_stopped() {
+        let script = "head -c 20000000 /dev/zero | tr '\\0' x; sleep 60";
+        let (_rpc, mut incoming) = Rpc::start(&shell(script)).expect("started");
+
+        let reason = end(&mut incoming).await;
+
+        assert!(reason.contains("not its protocol"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn noise_between_the_lines_is_skipped_and_id_zero_is_an_id() {
+        let script = "echo noise; echo '[1]'; echo '{\"id\":0,\"method\":\"ask\",\"params\":{}}'; \
+                      read line; echo \"{\\\"method\\\":\\\"heard\\\",\\\"params\\\":$line}\"";
+        let (rpc, mut incoming) = Rpc::start(&shell(script)).expect("started");
+
+        let Some(Incoming::Request { id, .. }) = incoming.recv().await else { panic!("a request") };
+        assert_eq!(id, json!(0));
+        rpc.answer(id, json!("yes")).await.expect("sent");
+
+        let Some(Incoming::Notification { params, .. }) = incoming.recv().await else {
+            panic!("what it heard")
+        };
+        assert_eq!(params, json!({ "id": 0, "result": "yes" }));
+    }
+}
