@@ -148,7 +148,7 @@ pub(crate) async fn run(
     });
     let result = tokio::select! {
         result = belay_host::run(options, view, for_host, asked) => result.map_err(anyhow::Error::from),
-        stopped = crate::stop_signal() => stopped,
+        () = crate::stop_signal()? => Ok(()),
     };
     // The terminal ends by itself when the view is gone, and restores the screen.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), terminal).await;

@@ -144,13 +144,15 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
+        // Heard from before the relay says that it is ready.
+        let stopped = stop_signal()?;
         let server = belay_relay::serve(config).await?;
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
         if with_stdin {
             tell_parent(server.public.port())?;
         }
         tokio::select! {
-            stopped = stop_signal() => stopped?,
+            () = stopped => {}
             () = stdin_end(), if with_stdin => {}
         }
         tracing::info!("stopping");
@@ -169,18 +171,19 @@ fn tell_parent(port: u16) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Waits for SIGTERM, SIGINT or SIGHUP.
-async fn stop_signal() -> anyhow::Result<()> {
+/// Listens for SIGTERM, SIGINT and SIGHUP from now on; the future waits for one.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
 
 async fn stdin_end() {

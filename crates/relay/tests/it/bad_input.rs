@@ -255,3 +255,24 @@ async fn the_renderings_of_the_numbers_agree() {
     }
     assert!(text.contains("instance=\"belay\",region=\"local\""), "every line is labelled");
 }
+
+#[tokio::test]
+async fn slow_headers_and_slow_bodies_are_cut_off() {
+    let relay = Relay::start(config()).await;
+    let host = relay.address();
+    let starts = [
+        "GET /livez HTTP/1.1\r\nHost: ".to_owned(),
+        format!("POST /v1/pair HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50\r\n\r\n{{"),
+    ];
+    for start in starts {
+        let mut stream = TcpStream::connect(host).await.expect("connects");
+        stream.write_all(start.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+
+        let ended = tokio::time::timeout(Duration::from_secs(25), reading).await;
+
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(ended.is_ok() || text.contains("408"), "{start}: still open after 25 s: {text}");
+    }
+}

@@ -94,3 +94,54 @@ async fn a_revoked_phone_is_closed_at_once_and_stays_out() {
     assert!(matches!(again, Event::Stopped { code: 4403, .. }), "{again:?}");
     relay.until_number("activeWebSockets", 1).await;
 }
+
+#[tokio::test]
+async fn a_relay_that_stops_tells_every_client_and_they_come_back() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let disk = |port| belay_relay::Config {
+        port,
+        store: "disk:".to_owned(),
+        data_dir: folder.path().to_owned(),
+        ..config()
+    };
+    let relay = Relay::start(disk(0)).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    let port = relay.port();
+
+    relay.stop().await;
+
+    let told =
+        |e: &Event| matches!(e, Event::Disconnected { reason, .. } if reason == "unavailable");
+    phone.until(told).await;
+    desk.until(told).await;
+    let relay = Relay::start(disk(port)).await;
+    phone.until(|e| matches!(e, Event::Connected(_))).await;
+    desk.until(|e| matches!(e, Event::Connected(_))).await;
+    relay.until_number("activeWebSockets", 2).await;
+}
+
+#[tokio::test]
+async fn a_restarted_relay_is_healed_by_what_the_desktop_still_holds() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let disk = |port| belay_relay::Config {
+        port,
+        store: "disk:".to_owned(),
+        data_dir: folder.path().to_owned(),
+        ..config()
+    };
+    let relay = Relay::start(disk(0)).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    desk.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.until(|e| text(e) == Some("1")).await;
+    let port = relay.port();
+    relay.stop().await;
+
+    desk.client.send(Channel::Down, payload(2), None).expect("room");
+    phone.client.send(Channel::Up(phone.id), payload(3), None).expect("room");
+    let _relay = Relay::start(disk(port)).await;
+
+    phone.until(|e| text(e) == Some("2")).await;
+    desk.until(|e| text(e) == Some("3")).await;
+}
