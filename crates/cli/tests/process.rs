@@ -60,7 +60,7 @@ async fn kill_9_loses_no_session_that_was_answered() {
     for round in 0..5 {
         let mut relay = start(folder.path());
         let mut calls = tokio::task::JoinSet::new();
-        for _ in 0..20 {
+        for _ in 0..6 {
             let api = Api::new(&relay.url).expect("an address");
             calls.spawn(async move {
                 let identity = Identity::generate();

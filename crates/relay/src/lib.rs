@@ -9,6 +9,7 @@ mod node;
 mod origin;
 mod registry;
 mod serve;
+mod sweep;
 mod ws;
 
 pub use config::{Config, ConfigError, Setting, settings};

@@ -21,6 +21,7 @@ use crate::{
     http::{self, Peer},
     node::{Node, Parts},
     origin::Origins,
+    sweep,
 };
 
 /// How long a request's headers may take.
@@ -92,6 +93,7 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     node.tasks.spawn(accept(node.clone(), public, http::public(&node)));
     node.tasks.spawn(accept(node.clone(), admin, http::admin(&node)));
     node.tasks.spawn(tick(node.clone()));
+    node.tasks.spawn(sweep::run(node.clone()));
     Ok(Server { node, public: public_at, admin: admin_at })
 }
 

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error as WsError, Message, Utf8Bytes,
-        error::CapacityError,
+        error::{CapacityError, ProtocolError},
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode as WsCloseCode},
     },
 };
@@ -79,6 +79,10 @@ impl Socket {
                 Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) if is_too_large(&error) => return Incoming::TooLarge,
+                // A phone that lost its network says no goodbye.
+                Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
+                    return Incoming::Gone;
+                }
                 Some(Err(WsError::Protocol(e))) => return Incoming::Malformed(e.to_string()),
                 Some(Err(WsError::Utf8(e))) => return Incoming::Malformed(e),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Incoming::Gone,

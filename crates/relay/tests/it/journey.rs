@@ -145,3 +145,37 @@ async fn a_restarted_relay_is_healed_by_what_the_desktop_still_holds() {
     phone.until(|e| text(e) == Some("2")).await;
     desk.until(|e| text(e) == Some("3")).await;
 }
+
+#[tokio::test]
+async fn what_nobody_uses_is_swept_and_what_is_in_use_stays() {
+    use std::time::Duration;
+    let short = belay_relay::Config {
+        session_retention: Duration::from_millis(400),
+        device_idle: Duration::from_millis(400),
+        sweep_every: Duration::from_millis(100),
+        ..config()
+    };
+    let relay = Relay::start(short).await;
+    let abandoned = Desk::start(&relay).await;
+    let mut used = Desk::start(&relay).await;
+    let mut phone = used.pair(&relay).await;
+    let (identity, credentials) = (abandoned.identity.clone(), abandoned.credentials.clone());
+    drop(abandoned);
+
+    let unknown = async {
+        loop {
+            let (client, mut events) = belay_testkit::start_client(&identity, credentials.clone());
+            let ended = |e: &Event| matches!(e, Event::Stopped { .. } | Event::Connected(_));
+            if let Event::Stopped { code, .. } = belay_testkit::until(&mut events, ended).await {
+                return code;
+            }
+            drop((client, events));
+            tokio::time::sleep(Duration::from_millis(900)).await;
+        }
+    };
+    let code = tokio::time::timeout(belay_testkit::SOON, unknown).await.expect("swept in time");
+
+    assert_eq!(code, CloseCode::UnknownDevice.code());
+    used.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.until(|e| text(e) == Some("1")).await;
+}
