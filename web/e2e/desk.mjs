@@ -67,7 +67,7 @@ export function commandOf(pid) {
 
 /** `belay up` with an agent, restarted at will. */
 export class Desktop {
-  static async start(agent) {
+  static async start(agent, port) {
     const desktop = new Desktop();
     desktop.links = [];
     desktop.model = await mockModel();
@@ -81,7 +81,7 @@ export class Desktop {
       // It would install a plugin from the network.
       npm_config_registry: 'http://127.0.0.1:9',
     };
-    desktop.args = ['up', '--data-dir', desktop.data, '--port', String(await freePort()), '--admin-listen', desktop.admin,
+    desktop.args = ['up', '--data-dir', desktop.data, '--port', String(port ?? (await freePort())), '--admin-listen', desktop.admin,
       '--folder', desktop.project, '--name', 'Workbench', ...agent];
     desktop.up();
     await until('the terminal shows a link', () => desktop.pty.text().includes('scan with the phone'));

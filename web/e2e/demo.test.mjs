@@ -1,0 +1,130 @@
+// What needs no model: two phones, questions, second taps, typed codes, plain http, a lost network.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { Desktop, Hand, phone } from './desk.mjs';
+import { axe, cleanUp, freePort, shoot, until, watched } from './lib.mjs';
+
+after(cleanUp);
+
+test('two phones: the first answer wins and the other phone is told who gave it', { timeout: 120_000 }, async () => {
+  const desktop = await Desktop.start(['--agent', 'scripted']);
+  const [first, second] = [await phone(), await phone({ colorScheme: 'dark' })];
+  const [ana, ben] = [new Hand(first.page), new Hand(second.page)];
+
+  await watched(first, 'two-phones', async () => {
+    await ana.pair(desktop, 'Ana');
+    await ben.pair(desktop, 'Ben');
+    await ana.newThread('run make me a sandwich');
+    await ana.card.waitFor();
+    await second.page.getByRole('button', { name: /make me a sandwich/ }).click();
+    await ben.card.waitFor();
+
+    await ben.answer('Accept');
+    await ana.card.waitFor({ state: 'detached' });
+    await first.page.getByText('Done.').waitFor();
+
+    await ana.idle();
+    await ana.say('run something far');
+    await ana.card.getByRole('button', { name: /Always accept/ }).click();
+    await ana.card.getByRole('button', { name: /Tap again: Always accept/ }).waitFor();
+    assert.equal(await ana.card.count(), 1, 'one tap does not answer what reaches far');
+    await ana.card.getByRole('button', { name: /Tap again: Always accept/ }).click();
+    await ana.card.waitFor({ state: 'detached' });
+
+    await ana.idle();
+    await ana.say('ask me');
+    await ana.card.getByLabel('Blue').check();
+    await shoot(first.page, '11-question');
+    assert.deepEqual(await axe(first.page), []);
+    await ana.card.getByRole('button', { name: 'Answer' }).click();
+    await first.page.getByText('You chose Blue.').waitFor();
+
+    await ana.idle();
+    await ana.say('edit');
+    await ana.card.getByText('/demo/hello.txt').waitFor();
+    await shoot(first.page, '12-diff');
+    await ana.answer('Decline');
+    await first.page.getByText('Then I leave the file as it is.').waitFor();
+  });
+
+  assert.deepEqual([...first.faults, ...second.faults], []);
+});
+
+test('plain http on another name: keys, comparison code and reconnect work without the key store', { timeout: 120_000 }, async () => {
+  const port = await freePort();
+  const desktop = await Desktop.start(['--agent', 'scripted', '--public-url', `http://relay.test:${port}`], port);
+  const device = await phone({ args: ['--host-resolver-rules=MAP relay.test 127.0.0.1'] });
+  const { page } = device;
+  const hand = new Hand(page);
+
+  await watched(device, 'plain-http', async () => {
+    await hand.pair(desktop, 'Insecure', async (name) => {
+      if (name !== '01-pair') return;
+      assert.equal(await page.evaluate(() => isSecureContext), false);
+      await page.getByText('This page came over plain http').waitFor();
+      await shoot(page, '13-plain-http');
+    });
+    await hand.newThread('hello');
+    await page.getByText('You said: hello').waitFor();
+    await page.reload();
+    await page.getByText('You said: hello').waitFor();
+  });
+
+  assert.deepEqual(device.faults, []);
+});
+
+test('a prompt given without network is kept over a reload and delivered after it', { timeout: 120_000 }, async () => {
+  const desktop = await Desktop.start(['--agent', 'scripted']);
+  const device = await phone();
+  const { page, context } = device;
+  const hand = new Hand(page);
+
+  await watched(device, 'offline', async () => {
+    await hand.pair(desktop, 'Ana');
+    await hand.newThread('hello');
+    await page.getByText('You said: hello').waitFor();
+    process.kill(desktop.find(' serve '), 'SIGSTOP');
+    await hand.say('written in a tunnel');
+    await page.getByText('on this phone', { exact: false }).waitFor();
+    await shoot(page, '14-outbox');
+    process.kill(desktop.find(' serve '), 'SIGCONT');
+    await page.getByText('You said: written in a tunnel').waitFor();
+    assert.equal(await page.getByText('You said: written in a tunnel').count(), 1);
+
+    await context.setOffline(true);
+    await page.evaluate(() => dispatchEvent(new Event('pageshow')));
+    await page.locator('.chat .hops .bad').first().waitFor();
+    await hand.say('written offline');
+    await page.getByText('on this phone', { exact: false }).waitFor();
+    await context.setOffline(false);
+    await page.reload();
+    await page.getByText('You said: written offline').waitFor();
+    await until('it is there once', async () => (await page.getByText('You said: written offline').count()) === 1);
+  });
+});
+
+test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }, async () => {
+  const desktop = await Desktop.start(['--agent', 'scripted']);
+  const device = await phone();
+  const { page } = device;
+  const shown = desktop.belay('devices', 'add');
+  const code = /or type (\S+) on/.exec(shown)[1];
+  const address = /Open on the phone: ([^#]+)#/.exec(shown)[1];
+
+  await watched(device, 'typed-code', async () => {
+    await page.goto(address);
+    await page.getByLabel('Code').fill('0000-0000');
+    await page.getByRole('button', { name: 'Pair' }).click();
+    await page.getByRole('heading', { name: 'Not paired' }).waitFor();
+    await shoot(page, '15-wrong-code');
+    assert.deepEqual(await axe(page), []);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByLabel('Code').fill(code.toLowerCase());
+    await page.getByRole('button', { name: 'Pair' }).click();
+    const digits = (await page.locator('.digits').textContent()).replaceAll(' ', '');
+    await until('both screens agree', () => desktop.pty.text().includes(`${digits.slice(0, 3)} ${digits.slice(3)}`));
+    desktop.pty.type('n');
+    await page.getByText('The desktop declined.').waitFor();
+  });
+});
