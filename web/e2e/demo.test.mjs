@@ -117,6 +117,7 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     await page.getByLabel('Code').fill('0000-0000');
     await page.getByRole('button', { name: 'Pair' }).click();
     await page.getByRole('heading', { name: 'Not paired' }).waitFor();
+    await page.getByText('This code is wrong', { exact: false }).waitFor();
     await shoot(page, '15-wrong-code');
     assert.deepEqual(await axe(page), []);
     await page.getByRole('button', { name: 'Try again' }).click();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{agents::AgentItem, clock::unix_ms};
 
 /// Bytes of one item's text or output that are kept; beyond it the end is cut and said so.
-const ITEM_TEXT_MAX: usize = 512 * 1024;
+const ITEM_TEXT_MAX: usize = 256 * 1024;
 /// Items of a page.
 const PAGE_MAX: usize = 100;
 
@@ -55,6 +55,8 @@ impl Transcript {
                 transcript.read(&path, &mut requests)?;
             }
         }
+        // Text that grew since it was last written has told higher revisions than the files know.
+        transcript.rev = transcript.rev.max(unix_ms());
         Ok((transcript, requests.into_values().collect()))
     }
 

@@ -82,7 +82,7 @@ pub enum PairAnswer {
 pub enum PairError {
     #[error("this pairing link or code has expired; show a new one on the desktop")]
     CodeExpired,
-    #[error("this code is wrong; compare it with the one on the desktop")]
+    #[error("this code is wrong, or not the newest one; compare it with the desktop")]
     CodeWrong,
     #[error("this pairing link was used before; show a new one on the desktop")]
     CodeUsed,

@@ -2,7 +2,10 @@
 
 use belay_wire::app::{AgentState, ItemBody, ThreadStatus, ThreadView};
 
-use super::{Desk, publish::Changed};
+use super::{
+    Desk,
+    publish::{Changed, shorten_changes},
+};
 use crate::{
     agents::{AgentEvent, AgentItem, AgentReply, AgentRequest, ThreadInfo},
     clock::unix_ms,
@@ -46,8 +49,9 @@ impl Desk {
                 let thread = self.thread_of(agent, &thread);
                 self.change_thread(&thread, |view| view.title = title);
             }
-            AgentEvent::Ask { thread, ask } => {
+            AgentEvent::Ask { thread, mut ask } => {
                 let thread = self.thread_of(agent, &thread);
+                shorten_changes(&mut ask.changes);
                 let rev = self.parts.transcript.next_rev();
                 let view = self.parts.requests.ask(agent, &thread, *ask, rev);
                 self.note(format!(

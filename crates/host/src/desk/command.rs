@@ -350,10 +350,15 @@ impl Desk {
     }
 
     fn tell_result(&mut self, member: MemberId, outcome: &CommandOutcome) {
-        if let Ok(payload) = seal(&FromHost::Result { outcome: outcome.clone() }) {
-            self.publisher.result(member, payload);
-            self.flush();
+        let Ok(mut payload) = seal(&FromHost::Result { outcome: outcome.clone() }) else { return };
+        if payload.text().len() > belay_wire::HOST_MESSAGE_BYTES_MAX {
+            let text = "this is too large to send to the phone; look at it on the desktop";
+            let short = failed(outcome.id.clone(), text.to_owned());
+            let Ok(sealed) = seal(&FromHost::Result { outcome: short }) else { return };
+            payload = sealed;
         }
+        self.publisher.result(member, payload);
+        self.flush();
     }
 
     /// Commands that change nothing.

@@ -11,7 +11,10 @@ use std::{
 
 use belay_wire::{
     Channel, MemberId, RawJson,
-    app::{CommandView, FromHost, Item, ItemBody, SnapshotBody, seal},
+    app::{
+        CommandView, FileChange, FromHost, Item, ItemBody, RequestState, RequestView, SnapshotBody,
+        seal,
+    },
 };
 use tokio::time::Instant;
 
@@ -26,6 +29,10 @@ const OUTPUT_EVERY: Duration = Duration::from_millis(400);
 /// Bytes of output and of each diff that an upsert carries; the rest is had by `itemGet`.
 const OUTPUT_TAIL: usize = 4 * 1024;
 const DIFF_MAX: usize = 64 * 1024;
+/// Bytes of all diffs of one item or request.
+const DIFFS_MAX: usize = 256 * 1024;
+/// Bytes of the requests in a snapshot.
+const SNAPSHOT_REQUEST_BYTES: usize = 512 * 1024;
 /// Threads of a snapshot.
 const SNAPSHOT_THREADS: usize = 50;
 
@@ -220,6 +227,21 @@ impl Desk {
         }
     }
 
+    /// All requests that wait, and as many of the newest that are over as fit.
+    fn snapshot_requests(&self) -> Vec<RequestView> {
+        let mut bytes = 0;
+        let mut chosen: Vec<_> = self.parts.requests.list();
+        chosen.sort_by_key(|r| {
+            let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
+            (!waits, std::cmp::Reverse(r.asked_at))
+        });
+        chosen.retain(|r| {
+            bytes += serde_json::to_string(r).map_or(0, |text| text.len());
+            bytes <= SNAPSHOT_REQUEST_BYTES
+        });
+        chosen
+    }
+
     /// Answers a snapshot request on the member's own channel.
     pub(super) fn send_snapshot(&mut self, id: String, member: MemberId) {
         let Some(position) = self.parts.client.head(Channel::Down) else {
@@ -238,7 +260,7 @@ impl Desk {
             agents: self.slots.iter().map(|s| s.view.clone()).collect(),
             folders: self.parts.folders.iter().map(|f| f.display().to_string()).collect(),
             threads: shown.cloned().collect(),
-            requests: self.parts.requests.list(),
+            requests: self.snapshot_requests(),
             commands: self.unknown.keys().filter_map(|id| self.command_view(id)).collect(),
             more: BTreeMap::new(),
         };
@@ -266,14 +288,20 @@ fn shortened(item: &Item) -> Item {
         ItemBody::Command { output, .. } if output.len() > OUTPUT_TAIL => {
             *output = output[output.ceil_char_boundary(output.len() - OUTPUT_TAIL)..].to_owned();
         }
-        ItemBody::FileChange { changes, .. } => {
-            for change in changes.iter_mut().filter(|c| c.diff.len() > DIFF_MAX) {
-                let end = change.diff.floor_char_boundary(DIFF_MAX);
-                change.diff.truncate(end);
-                change.diff.push_str("\n[cut here; ask for the whole item]");
-            }
+        ItemBody::FileChange { changes, .. } => shorten_changes(changes),
+        ItemBody::Other { value, .. } if value.to_string().len() > DIFF_MAX => {
+            *value = serde_json::json!({ "cut": "too large to show" });
         }
         _ => {}
     }
     item
+}
+
+/// Cuts diffs that are long, and all of them when they are many.
+pub(super) fn shorten_changes(changes: &mut [FileChange]) {
+    let most = (DIFFS_MAX / changes.len().max(1)).min(DIFF_MAX);
+    for change in changes.iter_mut().filter(|c| c.diff.len() > most) {
+        change.diff.truncate(change.diff.floor_char_boundary(most));
+        change.diff.push_str("\n[cut here; the whole diff is on the desktop]");
+    }
 }

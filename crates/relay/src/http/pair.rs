@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use belay_core::{Input, PairAnswer, session::LeaseKey};
+use belay_core::{Input, PairAnswer, PairError, session::LeaseKey};
 use belay_wire::{
     RequestId,
     pair::{PairStarted, Paired, RevealPair, StartPair, check_name},
@@ -75,7 +75,12 @@ async fn start_inner(
     check_name("device.name", &start.device.name).map_err(ApiError::invalid)?;
     check_name("device.platform", &start.device.platform).map_err(ApiError::invalid)?;
     let handles = find_lease(node, &start).await?;
-    let mut last = Err(ApiError::from(CallError::Pair(belay_core::PairError::CodeExpired)));
+    // A link that names no lease was good once; a code may never have been.
+    let nothing = match start.code {
+        Some(_) => PairError::CodeWrong,
+        None => PairError::CodeExpired,
+    };
+    let mut last = Err(ApiError::from(CallError::Pair(nothing)));
     for handle in handles {
         last = start_in(node, &handle, start.clone(), address).await;
         // A typed code may share its first characters with another session's.
@@ -143,7 +148,7 @@ async fn reveal_inner(
     body: Result<JsonBody<RevealPair>, ApiError>,
 ) -> Result<Paired, ApiError> {
     node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
-    let unknown = || ApiError::from(CallError::Pair(belay_core::PairError::RequestUnknown));
+    let unknown = || ApiError::from(CallError::Pair(PairError::RequestUnknown));
     let request: RequestId = request.parse().map_err(|_| unknown())?;
     let reveal = Box::new(body?.0);
     let handle = node.find_pairing(request).ok_or_else(unknown)?;
