@@ -3,23 +3,73 @@
 //! An id holds bytes, not text, so nothing that was parsed as one can carry a separator into a
 //! storage key, a bus subject or a log line.
 
-use std::{fmt, str::FromStr};
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use ts_rs::TS;
 
-/// Why a text is not an id.
+/// Why a text is not an id, key, hash or signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected an id of 22 base64url characters")]
-pub struct IdError;
+#[error("expected {chars} base64url characters without padding")]
+pub struct IdError {
+    /// How many characters the bytes have as text.
+    pub chars: usize,
+}
+
+pub(crate) fn decode<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
+    let chars = (N * 4).div_ceil(3);
+    let mut bytes = [0; N];
+    match BASE64URL.decode_slice(text, &mut bytes) {
+        Ok(n) if n == N && text.len() == chars => Ok(bytes),
+        _ => Err(IdError { chars }),
+    }
+}
+
+/// A newtype of bytes that is base64url in text and JSON.
+macro_rules! base64url {
+    ($(#[$meta:meta])* $visibility:vis $name:ident, $len:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ts_rs::TS)]
+        #[ts(type = "string")]
+        pub struct $name($visibility [u8; $len]);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                use base64::Engine as _;
+                f.write_str(&base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.0))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::IdError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::id::decode(text).map(Self)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use base64url;
 
 macro_rules! id {
     ($(#[$meta:meta])* $name:ident) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, TS)]
-        #[ts(type = "string")]
-        pub struct $name([u8; 16]);
+        base64url! { $(#[$meta])* pub(self) $name, 16 }
 
         impl $name {
             /// Makes an id from 16 bytes, which the caller draws at random.
@@ -32,51 +82,7 @@ macro_rules! id {
                 &self.0
             }
         }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&BASE64URL.encode(self.0))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = IdError;
-
-            fn from_str(text: &str) -> Result<Self, IdError> {
-                decode(text).map(Self)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
     };
-}
-
-pub(crate) fn decode<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
-    if text.len() != (N * 4).div_ceil(3) {
-        return Err(IdError);
-    }
-    let mut bytes = [0; N];
-    match BASE64URL.decode_slice(text, &mut bytes) {
-        Ok(n) if n == N => Ok(bytes),
-        _ => Err(IdError),
-    }
 }
 
 id! {
@@ -124,7 +130,7 @@ mod tests {
             "*DEyMzQ1Njc4OWFiY2RlZg",
             "MDEyMzQ1Njc4OWFiY2RlZh",
         ] {
-            assert_eq!(text.parse::<SessionId>(), Err(IdError), "{text}");
+            assert_eq!(text.parse::<SessionId>(), Err(IdError { chars: 22 }), "{text}");
         }
     }
 }

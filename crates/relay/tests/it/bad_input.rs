@@ -169,7 +169,7 @@ async fn bodies_that_are_wrong_are_named() {
         ("[]", "as expected"),
         ("{\"code\":5}", "code"),
         ("{\"unknown\":1}", "unknown field"),
-        ("{\"commit\":\"x\"}", "32 bytes"),
+        ("{\"commit\":\"x\"}", "43 base64url"),
     ];
     for (body, word) in cases {
         let answer = raw(&relay, &post(body)).await;
