@@ -14,6 +14,8 @@ use crate::{agents::AgentItem, clock::unix_ms};
 
 /// Bytes of one item's text or output that are kept; beyond it the end is cut and said so.
 const ITEM_TEXT_MAX: usize = 256 * 1024;
+/// A file is written anew at start when it has this many lines for each that is needed.
+const COMPACT_ABOVE: usize = 4;
 /// Items of a page.
 const PAGE_MAX: usize = 100;
 
@@ -66,7 +68,10 @@ impl Transcript {
         requests: &mut BTreeMap<String, RequestView>,
     ) -> std::io::Result<()> {
         let mut thread: Option<Thread> = None;
+        let mut own = BTreeMap::new();
+        let mut lines = 0_usize;
         for line in std::io::BufReader::new(std::fs::File::open(path)?).split(b'\n') {
+            lines += 1;
             // A line that a crash cut short is the last one and is skipped.
             let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
             match (line, &mut thread) {
@@ -89,15 +94,20 @@ impl Transcript {
                 }
                 (Line::Request(request), _) => {
                     self.rev = self.rev.max(request.rev);
-                    requests.insert(request.id.clone(), request);
+                    own.insert(request.id.clone(), request);
                 }
                 (Line::Item(_), None) => {}
             }
         }
         if let Some(thread) = thread {
             self.rev = self.rev.max(thread.view.rev);
+            let needed = 1 + thread.order.len() + own.len();
+            if lines > COMPACT_ABOVE * needed {
+                thread.rewrite(own.values())?;
+            }
             self.threads.insert(thread.view.id.clone(), thread);
         }
+        requests.append(&mut own);
         Ok(())
     }
 
@@ -274,6 +284,21 @@ pub(crate) enum Grown {
 }
 
 impl Thread {
+    /// Writes the file anew with the last state of everything, whole or not at all.
+    fn rewrite<'a>(&self, requests: impl Iterator<Item = &'a RequestView>) -> std::io::Result<()> {
+        let temporary = self.path.with_extension("new");
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&temporary)?);
+        let view = Line::Thread { native: self.native.clone(), view: self.view.clone() };
+        let items = self.order.iter().filter_map(|id| self.items.get(id).cloned()).map(Line::Item);
+        let requests = requests.cloned().map(Line::Request);
+        for line in std::iter::once(view).chain(items).chain(requests) {
+            serde_json::to_writer(&mut file, &line)?;
+            file.write_all(b"\n")?;
+        }
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+        std::fs::rename(&temporary, &self.path)
+    }
+
     fn put(&mut self, item: Item) {
         if !self.items.contains_key(&item.id) {
             self.order.push(item.id.clone());
@@ -371,6 +396,26 @@ mod tests {
     fn message(id: &str, text: &str) -> AgentItem {
         let body = ItemBody::Message { text: text.to_owned(), done: true };
         AgentItem { id: id.to_owned(), turn: None, body }
+    }
+
+    #[test]
+    fn a_file_that_grew_by_changes_is_written_anew_at_start() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (mut transcript, _) = Transcript::open(folder.path()).expect("opens");
+        transcript.put_thread("n", view("t"));
+        for n in 0..100 {
+            assert!(transcript.put_item("t", message("one", &"x".repeat(n + 1))));
+        }
+        let size = || -> u64 {
+            let files = std::fs::read_dir(folder.path()).expect("there");
+            files.map(|f| f.expect("readable").metadata().expect("readable").len()).sum()
+        };
+        let before = size();
+
+        let (transcript, _) = Transcript::open(folder.path()).expect("opens again");
+
+        assert!(size() < before / 10, "{} of {before}", size());
+        assert_eq!(transcript.page("t", None, 10).0.len(), 1);
     }
 
     #[test]
