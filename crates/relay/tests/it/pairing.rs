@@ -226,3 +226,43 @@ async fn sessions_devices_and_tokens_survive_a_restart_of_the_relay() {
         |bytes: &[u8]| bytes.windows(token.expose().len()).any(|w| w == token.expose().as_bytes());
     assert!(!holds(&text) && !holds(&wal), "the store holds no token");
 }
+
+#[tokio::test]
+async fn a_pairing_that_a_restart_cuts_fails_cleanly_and_the_next_one_works() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let disk = |port| Config {
+        port,
+        store: "disk:".to_owned(),
+        data_dir: folder.path().to_owned(),
+        ..config()
+    };
+    let relay = Relay::start(disk(0)).await;
+    let mut desk = Desk::start(&relay).await;
+    let (api, link, url) = (relay.api(), desk.link(&relay), relay.url.clone());
+    let (port, link_again) = (relay.port(), link.clone());
+    let waiting = tokio::spawn(async move {
+        let phone = Phone::new("phone", "test");
+        let waiting = phone.start(&api, &link).await.expect("redeemed");
+        let first = phone.finish(&api, &url, &waiting).await;
+        (first, phone.finish(&api, &url, &waiting).await)
+    });
+    desk.until(|e| matches!(e, belay_client::Event::Frame(f) if f.kind() == "pair.request")).await;
+
+    relay.stop().await;
+    let relay = Relay::start(disk(port)).await;
+
+    let (first, second) = waiting.await.expect("never left hanging");
+    assert!(first.is_err(), "the call was cut");
+    let name = second.as_ref().err().and_then(|e| e.name());
+    assert!(second.is_err() && matches!(name, None | Some("request_unknown")), "{second:?}");
+    let used = Phone::new("phone", "test").start(&relay.api(), &link_again).await;
+    assert_eq!(used.expect_err("once only").name(), Some("code_used"));
+    desk.until(|e| matches!(e, belay_client::Event::Connected(_))).await;
+    let made = relay
+        .api()
+        .new_code(desk.session.session, &desk.token(), &desk.identity, unix_ms())
+        .await
+        .expect("a new code");
+    desk.rendezvous = made.rendezvous;
+    desk.pair(&relay).await;
+}

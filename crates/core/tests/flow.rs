@@ -1,0 +1,148 @@
+//! Slow readers, floods, and who may write what, on a session with a host and a phone.
+
+mod world;
+
+use std::time::Duration;
+
+use belay_core::{Effect, Event, Input};
+use belay_wire::{
+    Channel, CloseCode, Epoch, Frame, Msg, NackReason, Position, Positions, RawJson, Seq,
+};
+use world::{HOST, PHONE, World};
+
+fn seq(n: u64) -> Seq {
+    Seq::new(n).expect("small")
+}
+
+fn message(ch: Channel, n: u64, size: usize) -> Frame {
+    let p = RawJson::of(&"x".repeat(size)).expect("JSON");
+    let (epoch, at, from) = (Epoch(1), None, None);
+    Msg { ch, epoch, seq: seq(n), flags: None, key: None, at, from, p }.into()
+}
+
+fn announced(ch: Channel) -> Positions {
+    Positions::from([(ch, Position::new(Epoch(1), seq(1)))])
+}
+
+#[test]
+fn a_reader_that_acknowledges_nothing_is_held_back_then_closed() {
+    let mut world = World::new(announced(Channel::Down), Positions::new());
+    for n in 1..=150 {
+        world.frame(HOST, message(Channel::Down, n, 10_000));
+    }
+
+    let mut sent = 0;
+    for _ in 0..100 {
+        sent += world.pull(PHONE).iter().filter(|f| f.kind() == "msg").count();
+    }
+
+    assert!((90..=110).contains(&sent), "the window is one mebibyte, not {sent} messages");
+    world.wait(Duration::from_secs(31));
+    let effects = world.give(Input::Tick);
+    let closed = effects.then.iter().any(|e| {
+        matches!(e, Effect::Close { connection, code: CloseCode::SlowConsumer } if *connection == PHONE)
+    });
+    assert!(closed, "{effects:?}");
+}
+
+#[test]
+fn an_acknowledgement_lets_the_reader_go_on() {
+    let mut world = World::new(announced(Channel::Down), Positions::new());
+    for n in 1..=150 {
+        world.frame(HOST, message(Channel::Down, n, 10_000));
+    }
+    let mut got = Vec::new();
+    for _ in 0..100 {
+        for frame in world.pull(PHONE) {
+            if let Frame::Msg(m) = frame {
+                got.push(m.seq.value());
+                let pos = Positions::from([(m.ch, Position::new(m.epoch, m.seq))]);
+                let effects = world.frame(PHONE, belay_wire::Ack { pos }.into());
+                assert!(effects.wake.contains(&PHONE), "it is woken to be written again");
+            }
+        }
+    }
+    assert_eq!(got, (1..=150).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_flooding_phone_is_told_to_wait_and_nothing_is_lost() {
+    let up = Channel::Up(world::member());
+    let mut world = World::new(Positions::new(), announced(up));
+    let mut refused = None;
+    for n in 1..=1_000 {
+        world.frame(PHONE, message(up, n, 1));
+        let nack = world
+            .pull(PHONE)
+            .into_iter()
+            .find_map(|f| if let Frame::Nack(nack) = f { Some(nack) } else { None });
+        if nack.is_some() {
+            refused = nack;
+            break;
+        }
+    }
+    let nack = refused.expect("a flood is refused");
+    assert!(matches!(nack.reason, NackReason::RateLimited | NackReason::Full), "{nack:?}");
+    assert!(nack.retry_ms.is_some());
+    let expect = nack.expect.expect("where to go on").value();
+
+    // What follows is ignored until the refused one comes again.
+    world.frame(PHONE, message(up, expect + 1, 1));
+    world.wait(Duration::from_secs(2));
+    let ack = Positions::from([(up, Position::new(Epoch(1), seq(expect - 1)))]);
+    world.pull(HOST);
+    world.frame(HOST, belay_wire::Ack { pos: ack }.into());
+    let effects = world.frame(PHONE, message(up, expect, 1));
+    assert!(effects.events.iter().any(|e| matches!(e, Event::MessageStored { .. })), "{effects:?}");
+}
+
+#[test]
+fn nobody_writes_a_channel_that_is_not_theirs() {
+    let other = Channel::Up(belay_wire::MemberId::from_bytes([77; 16]));
+    for (from, channel) in [(PHONE, Channel::Down), (PHONE, other), (HOST, other)] {
+        let mut world = World::new(announced(Channel::Down), Positions::new());
+        world.frame(from, message(channel, 1, 1));
+
+        let nack = world
+            .pull(from)
+            .into_iter()
+            .find_map(|f| if let Frame::Nack(nack) = f { Some(nack) } else { None });
+
+        assert_eq!(nack.map(|n| n.reason), Some(NackReason::NotAllowed), "{channel}");
+    }
+}
+
+#[test]
+fn frames_that_only_the_host_may_send_close_a_phone() {
+    let revoke = belay_wire::DeviceRevoke { member: world::member() };
+    let mut world = World::new(Positions::new(), Positions::new());
+
+    let effects = world.frame(PHONE, revoke.into());
+
+    let closed = effects
+        .then
+        .iter()
+        .any(|e| matches!(e, Effect::Close { code: CloseCode::ProtocolError, .. }));
+    assert!(closed, "{effects:?}");
+}
+
+#[test]
+fn a_snapshot_request_reaches_the_host_with_its_sender_or_is_refused() {
+    let ask = || belay_wire::Snapshot { id: "s".to_owned(), reason: "gap".to_owned(), from: None };
+    let mut world = World::new(Positions::new(), Positions::new());
+    world.frame(PHONE, ask().into());
+    let got = world
+        .pull(HOST)
+        .into_iter()
+        .find_map(|f| if let Frame::Snapshot(s) = f { Some(s) } else { None });
+    assert_eq!(got.and_then(|s| s.from), Some(world::member()));
+
+    world.give(Input::Detach { connection: HOST });
+    world.pull(PHONE);
+    world.frame(PHONE, ask().into());
+    let nack = world
+        .pull(PHONE)
+        .into_iter()
+        .find_map(|f| if let Frame::Nack(nack) = f { Some(nack.reason) } else { None });
+    assert_eq!(nack, Some(NackReason::HostOffline));
+}
