@@ -36,6 +36,8 @@ const RATE_BUCKETS_MAX: usize = 65_536;
 pub(crate) enum CallError {
     Pair(PairError),
     Store,
+    /// The node stops.
+    Stopping,
 }
 
 type Waiting = oneshot::Sender<Result<PairAnswer, CallError>>;
@@ -207,6 +209,17 @@ impl Node {
     fn answer(&self, waiter: WaiterId, answer: Result<PairAnswer, CallError>) {
         if let Some(waiting) = self.waiting.lock().remove(&waiter) {
             let _ = waiting.send(answer);
+        }
+    }
+
+    /// Waits for a call's answer; a node that stops does not keep its callers waiting.
+    pub(crate) async fn answered(
+        &self,
+        answer: oneshot::Receiver<Result<PairAnswer, CallError>>,
+    ) -> Result<PairAnswer, CallError> {
+        tokio::select! {
+            answer = answer => answer.unwrap_or(Err(CallError::Stopping)),
+            () = self.stopping.cancelled() => Err(CallError::Stopping),
         }
     }
 

@@ -103,6 +103,7 @@ impl From<CallError> for ApiError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::Store => Self::store_unavailable(),
+            CallError::Stopping => Self::draining(),
             CallError::Pair(error) => {
                 Self::new(pair_status(error), error.label(), error.to_string())
             }

@@ -102,12 +102,12 @@ async fn start_in(
     let (waiter_id, address) = (waiter.id, address.to_canonical().to_string());
     let input = Input::StartPair { waiter: waiter_id, start: Box::new(start), address };
     drive_to_the_end(node, handle, input);
-    match answer.await {
-        Ok(Ok(PairAnswer::Started(started))) => Ok(started),
-        Ok(Ok(PairAnswer::Code(_) | PairAnswer::Paired(_))) | Err(_) => {
+    match node.answered(answer).await {
+        Ok(PairAnswer::Started(started)) => Ok(started),
+        Ok(PairAnswer::Code(_) | PairAnswer::Paired(_)) => {
             Err(ApiError::internal("pairing was not started"))
         }
-        Ok(Err(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -155,12 +155,12 @@ async fn reveal_inner(
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
     let input = Input::RevealPair { waiter: waiter.id, request, reveal };
     drive_to_the_end(node, &handle, input);
-    match answer.await {
-        Ok(Ok(PairAnswer::Paired(paired))) => Ok(paired),
-        Ok(Ok(PairAnswer::Code(_) | PairAnswer::Started(_))) | Err(_) => {
+    match node.answered(answer).await {
+        Ok(PairAnswer::Paired(paired)) => Ok(paired),
+        Ok(PairAnswer::Code(_) | PairAnswer::Started(_)) => {
             Err(ApiError::internal("pairing was not answered"))
         }
-        Ok(Err(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -88,12 +88,12 @@ async fn code_inner(
     let handle = authenticate_host(node, id, headers).await?;
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
     node.drive(&handle, Input::NewCode { waiter: waiter.id }).await;
-    match answer.await {
-        Ok(Ok(PairAnswer::Code(made))) => Ok(made),
-        Ok(Ok(PairAnswer::Started(_) | PairAnswer::Paired(_))) | Err(_) => {
+    match node.answered(answer).await {
+        Ok(PairAnswer::Code(made)) => Ok(made),
+        Ok(PairAnswer::Started(_) | PairAnswer::Paired(_)) => {
             Err(ApiError::internal("no code was answered"))
         }
-        Ok(Err(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
