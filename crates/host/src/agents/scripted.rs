@@ -69,7 +69,7 @@ impl Demo {
             AgentRequest::Start { folder } => {
                 let now = crate::clock::unix_ms();
                 let id = self.id("demo");
-                let title = "Demo".to_owned();
+                let title = String::new();
                 let info = ThreadInfo { id, title, folder, created_at: now, updated_at: now };
                 Ok(AgentReply::Thread(info))
             }
