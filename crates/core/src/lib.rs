@@ -4,6 +4,7 @@
 //! through [`Env`], what must happen outside goes out as [`Effects`]. The same code runs in the
 //! server, in tests with invented time, and in the model checker.
 
+mod capability;
 mod crypto;
 pub mod delivery;
 mod env;
@@ -13,6 +14,7 @@ mod record;
 pub mod session;
 pub mod token;
 
+pub use capability::Capability;
 pub use crypto::{HashKey, SecretHash, verify_signature};
 pub use env::{Entropy, Env, Now, Policy};
 pub use gcra::Gcra;

@@ -8,7 +8,7 @@ use std::{
 use belay_wire::{Channel, ClientInfo, CloseCode, ConnectionId, Epoch, Frame, MemberId, Seq};
 
 use crate::{
-    Gcra,
+    Capability, Gcra,
     delivery::{Cursor, Window},
     token::{Claims, Principal},
 };
@@ -86,10 +86,11 @@ impl Connection {
 
     /// Tells whether this connection is the writer of a channel.
     pub(super) fn writes(&self, channel: Channel) -> bool {
-        match (self.principal, channel) {
-            (Principal::Host, Channel::Down | Channel::DownTo(_)) => true,
-            (Principal::Member(me), Channel::Up(member)) => me == member,
-            _ => false,
+        match channel {
+            Channel::Down | Channel::DownTo(_) => self.principal.may(Capability::SessionPublish),
+            Channel::Up(member) => {
+                self.member() == Some(member) && self.principal.may(Capability::SessionCommand)
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use belay_wire::{
 
 use super::{Effects, Event, Session, connection::ControlFull};
 use crate::{
-    Env,
+    Capability, Env,
     delivery::{Accepted, Put, Refused},
     env::millis,
     token::Principal,
@@ -28,7 +28,8 @@ impl Session {
         if let Some(replaced) = connection.replaces.take() {
             self.close(replaced, CloseCode::Moved, effects);
         }
-        let is_host = self.connections.get(&id).is_some_and(super::Connection::is_host);
+        let Some(principal) = self.connections.get(&id).map(|c| c.principal) else { return };
+        let may = |capability| principal.may(capability);
         match frame {
             Frame::Msg(msg) => self.handle_msg(id, msg, env, effects),
             Frame::Vol(vol) => self.handle_vol(id, vol, env, effects),
@@ -43,11 +44,19 @@ impl Session {
             Frame::Ping(ping) => self.control(id, Pong { n: ping.n, t: ping.t }, effects),
             Frame::Pong(_) => {}
             Frame::TokenConfirm(confirm) => self.confirm_token(id, &confirm.token, env, effects),
-            Frame::Snapshot(snapshot) if !is_host => self.handle_snapshot(id, snapshot, effects),
-            Frame::PairNonce(nonce) if is_host => self.pair_nonce(&nonce, env, effects),
-            Frame::PairDecision(decision) if is_host => self.pair_decision(&decision, env, effects),
-            Frame::DeviceList(_) if is_host => self.mark_devices(effects),
-            Frame::DeviceRevoke(revoke) if is_host => self.revoke(revoke.member, env, effects),
+            Frame::Snapshot(snapshot) if may(Capability::SessionWatch) => {
+                self.handle_snapshot(id, snapshot, effects);
+            }
+            Frame::PairNonce(nonce) if may(Capability::SessionPair) => {
+                self.pair_nonce(&nonce, env, effects);
+            }
+            Frame::PairDecision(decision) if may(Capability::SessionPair) => {
+                self.pair_decision(&decision, env, effects);
+            }
+            Frame::DeviceList(_) if may(Capability::SessionDevices) => self.mark_devices(effects),
+            Frame::DeviceRevoke(revoke) if may(Capability::SessionDevices) => {
+                self.revoke(revoke.member, env, effects);
+            }
             other => {
                 self.protocol_error(id, &format!("{} is not yours to send", other.kind()), effects);
             }
