@@ -38,7 +38,7 @@ pub async fn resolve(url: &str, data_dir: &Path) -> Result<Stores, ResolveError>
             lock: None,
         }),
         "disk" => {
-            let lock = FolderLock::take(data_dir)?;
+            let lock = FolderLock::take_patiently(data_dir).await?;
             Ok(Stores {
                 sessions: Arc::new(DiskStore::open(data_dir).await?),
                 revocations: Arc::new(DiskRevocations::open(data_dir)?),

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use belay_client::{
@@ -91,7 +92,7 @@ pub async fn run(
     let folder = options.folder.clone();
     let file = |path: &Path, cause| HostError::File { path: path.to_owned(), cause };
     std::fs::create_dir_all(&folder).map_err(|e| file(&folder, e))?;
-    let _lock = lock(&folder)?;
+    let _lock = lock_patiently(&folder).await?;
     let control = control::serve(folder.clone(), view.subscribe(), commands);
     let _control = AbortOnDrop(tokio::spawn(async move {
         if let Err(error) = control.await {
@@ -189,6 +190,21 @@ fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, HostError> {
         found.ok_or_else(|| HostError::NoFolder(folder.clone()))
     };
     folders.iter().map(one).collect()
+}
+
+/// How long a start waits for a host that is just ending.
+const PATIENCE: Duration = Duration::from_secs(6);
+
+async fn lock_patiently(folder: &Path) -> Result<std::fs::File, HostError> {
+    let started = tokio::time::Instant::now();
+    loop {
+        match lock(folder) {
+            Err(HostError::InUse(_)) if started.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 fn lock(folder: &Path) -> Result<std::fs::File, HostError> {

@@ -4,6 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     path::Path,
+    time::Duration,
 };
 
 use super::DiskError;
@@ -14,7 +15,28 @@ pub struct FolderLock {
     _file: File,
 }
 
+/// How long a start waits for a process that is just ending.
+const PATIENCE: Duration = Duration::from_secs(6);
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl FolderLock {
+    /// Takes the lock, waiting a little for a process that is just ending: who stops a relay and
+    /// starts it again must not have to guess when.
+    ///
+    /// # Errors
+    /// As [`FolderLock::take`].
+    pub async fn take_patiently(folder: &Path) -> Result<Self, DiskError> {
+        let started = tokio::time::Instant::now();
+        loop {
+            match Self::take(folder) {
+                Err(DiskError::InUse { .. }) if started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Makes the folder if it is missing and takes its lock.
     ///
     /// # Errors
