@@ -31,6 +31,11 @@ pub fn config() -> Config {
     }
 }
 
+/// The same on disk, for relays that are restarted: on the same folder and, but for 0, port.
+pub fn disk_config(folder: &std::path::Path, port: u16) -> Config {
+    Config { port, store: "disk:".to_owned(), data_dir: folder.to_owned(), ..config() }
+}
+
 /// A relay that stops when the test ends.
 #[derive(Debug)]
 pub struct Relay {

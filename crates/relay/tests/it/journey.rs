@@ -98,12 +98,7 @@ async fn a_revoked_phone_is_closed_at_once_and_stays_out() {
 #[tokio::test]
 async fn a_relay_that_stops_tells_every_client_and_they_come_back() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let disk = |port| belay_relay::Config {
-        port,
-        store: "disk:".to_owned(),
-        data_dir: folder.path().to_owned(),
-        ..config()
-    };
+    let disk = |port| belay_testkit::disk_config(folder.path(), port);
     let relay = Relay::start(disk(0)).await;
     let mut desk = Desk::start(&relay).await;
     let mut phone = desk.pair(&relay).await;
@@ -124,12 +119,7 @@ async fn a_relay_that_stops_tells_every_client_and_they_come_back() {
 #[tokio::test]
 async fn a_restarted_relay_is_healed_by_what_the_desktop_still_holds() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let disk = |port| belay_relay::Config {
-        port,
-        store: "disk:".to_owned(),
-        data_dir: folder.path().to_owned(),
-        ..config()
-    };
+    let disk = |port| belay_testkit::disk_config(folder.path(), port);
     let relay = Relay::start(disk(0)).await;
     let mut desk = Desk::start(&relay).await;
     let mut phone = desk.pair(&relay).await;

@@ -230,12 +230,7 @@ async fn sessions_devices_and_tokens_survive_a_restart_of_the_relay() {
 #[tokio::test]
 async fn a_pairing_that_a_restart_cuts_fails_cleanly_and_the_next_one_works() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let disk = |port| Config {
-        port,
-        store: "disk:".to_owned(),
-        data_dir: folder.path().to_owned(),
-        ..config()
-    };
+    let disk = |port| belay_testkit::disk_config(folder.path(), port);
     let relay = Relay::start(disk(0)).await;
     let mut desk = Desk::start(&relay).await;
     let (api, link, url) = (relay.api(), desk.link(&relay), relay.url.clone());
