@@ -276,3 +276,51 @@ async fn slow_headers_and_slow_bodies_are_cut_off() {
         assert!(ended.is_ok() || text.contains("408"), "{start}: still open after 25 s: {text}");
     }
 }
+
+/// Authenticates as a phone and then never says a word again, not even to pings.
+async fn silent_phone(relay: &Relay, phone: &belay_testkit::Member) -> Socket {
+    use belay_client::CredentialStore;
+    let mut socket = connect(relay, None).await.expect("upgraded");
+    let Some(Ok(Message::Text(text))) = socket.next().await else { panic!("hello") };
+    let Ok(belay_wire::Frame::Hello(hello)) = belay_wire::decode(&text) else { panic!("hello") };
+    let credentials = phone.credentials.load().expect("readable").expect("present");
+    let origin = belay_client::origin_of(&relay.url).expect("an address");
+    let token = credentials.token.clone();
+    let signed = belay_wire::proof::auth_transcript(
+        &origin,
+        credentials.session,
+        phone.id.as_bytes(),
+        &hello.nonce,
+        token.expose(),
+    );
+    let name = || "silent".to_owned();
+    let client =
+        belay_wire::ClientInfo { name: name(), version: name(), instance: name(), attempt: 1 };
+    let auth = belay_wire::Auth {
+        version: belay_wire::VERSIONS[0].to_owned(),
+        token,
+        nonce: hello.nonce,
+        proof: Some(phone.identity.sign(&signed)),
+        client,
+        resume: belay_wire::Positions::new(),
+        base: belay_wire::Positions::new(),
+    };
+    let frame = belay_wire::Frame::from(auth);
+    socket.send(Message::text(frame.encode())).await.expect("sent");
+    socket
+}
+
+#[tokio::test]
+async fn a_half_open_socket_is_noticed_and_its_presence_ends() {
+    let config = Config { heartbeat: Duration::from_millis(150), ..config() };
+    let relay = Relay::start(config).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+
+    let mut silent = silent_phone(&relay, &phone).await;
+
+    let taken_over = belay_wire::CloseCode::TakenOver;
+    assert_eq!(phone.until_stopped().await, taken_over, "the newer one took over");
+    assert_eq!(close_code(&mut silent).await, Some(4598), "no answer to pings");
+    relay.until_number("activeWebSockets", 1).await;
+}
