@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{BufRead, Write},
     path::{Path, PathBuf},
 };
 
@@ -12,8 +11,12 @@ use belay_wire::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::lines;
+
 /// Results kept for repeats, per host.
 const RESULTS_MAX: usize = 1_024;
+/// Lines appended after which the file is written anew.
+const COMPACT_ABOVE: usize = 4 * RESULTS_MAX;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +41,7 @@ pub(crate) struct Journal {
     begun: BTreeMap<String, (MemberId, CommandRequest)>,
     ended: BTreeMap<String, CommandOutcome>,
     order: VecDeque<String>,
+    appended: usize,
 }
 
 impl Journal {
@@ -48,17 +52,14 @@ impl Journal {
             begun: BTreeMap::new(),
             ended: BTreeMap::new(),
             order: VecDeque::new(),
+            appended: 0,
         };
-        if path.exists() {
-            for line in std::io::BufReader::new(std::fs::File::open(path)?).split(b'\n') {
-                match serde_json::from_slice(&line?) {
-                    Ok(Line::Intent { member, request }) => {
-                        journal.begun.insert(request.id.clone(), (member, request));
-                    }
-                    Ok(Line::Result { outcome }) => journal.remember(outcome),
-                    // A line that a crash cut short: its command was not begun.
-                    Err(_) => {}
+        for line in lines::read(path)? {
+            match line {
+                Line::Intent { member, request } => {
+                    journal.begun.insert(request.id.clone(), (member, request));
                 }
+                Line::Result { outcome } => journal.remember(outcome),
             }
         }
         journal.compact()?;
@@ -78,22 +79,16 @@ impl Journal {
     }
 
     /// Writes the file anew with what is still needed.
-    fn compact(&self) -> std::io::Result<()> {
-        let mut text = Vec::new();
-        for (member, request) in self.begun.values() {
-            let line = Line::Intent { member: *member, request: request.clone() };
-            serde_json::to_writer(&mut text, &line)?;
-            text.push(b'\n');
-        }
-        for outcome in self.order.iter().filter_map(|id| self.ended.get(id)) {
-            serde_json::to_writer(&mut text, &Line::Result { outcome: outcome.clone() })?;
-            text.push(b'\n');
-        }
-        let temporary = self.path.with_extension("new");
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &self.path)
+    fn compact(&mut self) -> std::io::Result<()> {
+        let intents = self
+            .begun
+            .values()
+            .map(|(member, request)| Line::Intent { member: *member, request: request.clone() });
+        let ended = self.order.iter().filter_map(|id| self.ended.get(id));
+        let results = ended.map(|outcome| Line::Result { outcome: outcome.clone() });
+        lines::rewrite(&self.path, intents.chain(results))?;
+        self.appended = 0;
+        Ok(())
     }
 
     pub(crate) fn known(&self, id: &str) -> Option<Known> {
@@ -125,12 +120,16 @@ impl Journal {
         self.append(&Line::Result { outcome: outcome.clone() })
     }
 
-    fn append(&self, line: &Line) -> std::io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&self.path)?;
-        file.write_all(&text)?;
-        file.sync_data()
+    fn append(&mut self, line: &Line) -> std::io::Result<()> {
+        lines::append(&self.path, line, true)?;
+        self.appended += 1;
+        if self.appended > COMPACT_ABOVE
+            && let Err(error) = self.compact()
+        {
+            // The line is kept; the next one tries again.
+            tracing::warn!(path = %self.path.display(), %error, "journal not written anew");
+        }
+        Ok(())
     }
 }
 
@@ -169,5 +168,26 @@ mod tests {
         assert!(matches!(journal.known("a"), Some(Known::Ended(o)) if o == done));
         assert!(matches!(journal.known("b"), Some(Known::Begun)));
         assert!(journal.known("c").is_none());
+    }
+
+    #[test]
+    fn the_file_does_not_grow_with_the_commands_that_ended() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("journal.jsonl");
+        let member = MemberId::from_bytes([1; 16]);
+        let (mut journal, _) = Journal::open(&path).expect("opens");
+        journal.intend(member, &request("open")).expect("written");
+        journal.appended = COMPACT_ABOVE - 10;
+        for n in 0..20 {
+            let id = n.to_string();
+            journal.intend(member, &request(&id)).expect("written");
+            let state = CommandState::Done;
+            journal.end(&CommandOutcome { id, state, text: None, data: None }).expect("written");
+        }
+
+        let lines = std::fs::read_to_string(&path).expect("readable").lines().count();
+        assert!(lines < 41, "{lines} lines for 20 results and one open command");
+        let (_, unknown) = Journal::open(&path).expect("opens");
+        assert_eq!(unknown.len(), 1);
     }
 }

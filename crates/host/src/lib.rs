@@ -5,6 +5,7 @@ mod clock;
 mod control;
 mod desk;
 mod journal;
+mod lines;
 mod pairing;
 mod requests;
 mod rpc;

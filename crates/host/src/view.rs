@@ -40,8 +40,10 @@ pub struct HostView {
     pub devices_allowed: usize,
     pub agents: Vec<AgentView>,
     pub folders: Vec<String>,
-    /// Newest last.
+    /// The latest lines, newest last.
     pub activity: Vec<String>,
+    /// Lines of activity since the start.
+    pub activity_count: u64,
     pub pending_requests: usize,
 }
 

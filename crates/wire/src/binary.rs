@@ -7,6 +7,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::{DecodeError, Seq};
 
+pub use header::{MsgHeader, VolHeader};
+
+mod header;
+
 /// What a binary frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BinaryKind {

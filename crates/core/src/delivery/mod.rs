@@ -7,5 +7,5 @@ mod window;
 
 pub use log::{Accepted, Log, LogLimits, Record, RecordKind, Refused};
 pub use reader::{Cursor, Next};
-pub use volatile::{Put, Volatiles};
+pub use volatile::{Body, Put, Volatile, Volatiles};
 pub use window::Window;

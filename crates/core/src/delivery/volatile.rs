@@ -1,16 +1,47 @@
 //! Volatile messages of one channel: the newest per key, never stored.
 
-use belay_wire::{Epoch, Frame, Position, Seq, VOLATILE_KEYS_MAX, Vol};
+use belay_wire::{Epoch, Frame, Position, Seq, VOLATILE_KEYS_MAX, Vol, binary::VolHeader};
 use bytes::Bytes;
+
+/// A volatile message as its readers get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// The whole frame.
+    Text(Bytes),
+    /// Header and payload: the number of the channel differs between readers.
+    Binary { header: String, payload: Bytes },
+}
+
+/// One volatile message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volatile {
+    pub key: String,
+    pub epoch: Epoch,
+    /// The last durable number when it was made.
+    pub after: Seq,
+    pub vseq: u64,
+    pub body: Body,
+}
+
+impl Volatile {
+    /// A binary one, of a channel's open epoch.
+    pub fn binary(epoch: Epoch, vseq: u64, header: VolHeader, payload: Bytes) -> Self {
+        let body = Body::Binary { header: header.encode(), payload };
+        Self { key: header.key, epoch, after: header.after, vseq, body }
+    }
+}
+
+impl From<Vol> for Volatile {
+    fn from(vol: Vol) -> Self {
+        let (key, epoch, after, vseq) = (vol.key.clone(), vol.epoch, vol.after, vol.vseq);
+        Self { key, epoch, after, vseq, body: Body::Text(Frame::from(vol).encode().into()) }
+    }
+}
 
 #[derive(Debug)]
 struct Entry {
-    key: String,
-    epoch: Epoch,
-    after: Seq,
-    vseq: u64,
+    message: Volatile,
     stamp: u64,
-    bytes: Bytes,
 }
 
 /// The newest volatile message of each key, oldest first.
@@ -33,11 +64,11 @@ pub enum Put {
 
 impl Volatiles {
     /// Keeps a message if it is the newest of its key.
-    pub fn put(&mut self, vol: Vol) -> Put {
-        let known = self.entries.iter().position(|e| e.key == vol.key);
+    pub fn put(&mut self, message: Volatile) -> Put {
+        let known = self.entries.iter().position(|e| e.message.key == message.key);
         if let Some(at) = known {
-            let held = &self.entries[at];
-            if held.epoch == vol.epoch && held.vseq >= vol.vseq {
+            let held = &self.entries[at].message;
+            if held.epoch == message.epoch && held.vseq >= message.vseq {
                 return Put::Outdated;
             }
             self.entries.remove(at);
@@ -45,20 +76,13 @@ impl Volatiles {
             self.entries.remove(0);
         }
         self.stamp += 1;
-        self.entries.push(Entry {
-            key: vol.key.clone(),
-            epoch: vol.epoch,
-            after: vol.after,
-            vseq: vol.vseq,
-            stamp: self.stamp,
-            bytes: Frame::from(vol).encode().into(),
-        });
+        self.entries.push(Entry { message, stamp: self.stamp });
         if known.is_some() { Put::Replaced } else { Put::Kept }
     }
 
     /// A durable message with this key outdates the volatile ones before it.
     pub fn outdate(&mut self, key: &str) {
-        self.entries.retain(|e| e.key != key);
+        self.entries.retain(|e| e.message.key != key);
     }
 
     /// The stamp of the newest message: readers compare it with the one they were last served.
@@ -68,15 +92,15 @@ impl Volatiles {
 
     /// The messages newer than `stamp` that a reader at `at` may take. Returns the stamp up to
     /// which it was served: one that waits for its place holds the rest back.
-    pub fn since(&self, stamp: u64, at: Option<Position>, mut send: impl FnMut(&Bytes)) -> u64 {
+    pub fn since(&self, stamp: u64, at: Option<Position>, mut send: impl FnMut(&Volatile)) -> u64 {
         let mut served = stamp;
         for entry in self.entries.iter().filter(|e| e.stamp > stamp) {
             let Some(at) = at else { return self.stamp };
-            if at.epoch == entry.epoch && at.seq < entry.after {
+            if at.epoch == entry.message.epoch && at.seq < entry.message.after {
                 return served;
             }
-            if at.epoch == entry.epoch {
-                send(&entry.bytes);
+            if at.epoch == entry.message.epoch {
+                send(&entry.message);
             }
             served = entry.stamp;
         }

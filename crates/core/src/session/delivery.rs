@@ -2,14 +2,14 @@
 
 use belay_wire::{
     Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Pong, Position,
-    Positions, Seq, Skip, Snapshot, Stable, Void, Vol,
-    binary::{BinaryFrame, BinaryKind},
+    Positions, Seq, Skip, Snapshot, Stable, Void,
+    binary::{BinaryFrame, BinaryKind, MsgHeader, VolHeader},
 };
 
 use super::{Effects, Event, Session, connection::ControlFull};
 use crate::{
     Capability, Env,
-    delivery::{Accepted, Put, Refused},
+    delivery::{Accepted, Put, Refused, Volatile},
     env::millis,
     token::Principal,
 };
@@ -32,7 +32,10 @@ impl Session {
         let may = |capability| principal.may(capability);
         match frame {
             Frame::Msg(msg) => self.handle_msg(id, msg, env, effects),
-            Frame::Vol(vol) => self.handle_vol(id, vol, env, effects),
+            Frame::Vol(vol) => {
+                let (ch, size) = (vol.ch, vol.p.text().len());
+                self.handle_vol(id, ch, vol.into(), size, env, effects);
+            }
             Frame::Ack(ack) => self.handle_ack(id, &ack.pos, effects),
             Frame::Void(void) => self.handle_void(id, void, env, effects),
             Frame::Skip(skip) => self.handle_skip(id, &skip, env, effects),
@@ -119,28 +122,38 @@ impl Session {
             );
         };
         if frame.kind == BinaryKind::Vol {
-            return self.protocol_error(id, "volatile messages are text in this version", effects);
+            let Some(header) = frame.header.as_deref().and_then(VolHeader::decode) else {
+                return self.protocol_error(
+                    id,
+                    "binary volatile message without `after` and `key`",
+                    effects,
+                );
+            };
+            let size = frame.payload.len();
+            let message = Volatile::binary(epoch, frame.seq.value(), header, frame.payload);
+            return self.handle_vol(id, ch, message, size, env, effects);
         }
+        let header = frame.header.as_deref().map_or(Some(MsgHeader::default()), MsgHeader::decode);
+        let Some(mut header) = header else {
+            return self.protocol_error(id, "header of a binary message is not one", effects);
+        };
         let position = Position::new(epoch, frame.seq);
         let Some(verdict) = self.judge_message(id, ch, position, &frame.payload, env, effects)
         else {
             return;
         };
         if verdict == Accepted::Appended {
-            let header = self.binary_header(id, env);
+            header.at = Some(env.now.unix_ms);
+            header.from = Some(self.from(id));
             let bytes = frame.payload.len();
-            let log = &mut self.channel(ch, env.policy).log;
-            log.append_binary(position, header, frame.payload, env.now.mono);
+            let state = self.channel(ch, env.policy);
+            if let Some(key) = &header.key {
+                state.volatiles.outdate(key);
+            }
+            state.log.append_binary(position, header.encode(), frame.payload, env.now.mono);
             self.after_append(ch, bytes, effects);
         }
         self.owe_ack(id, ch, env, effects);
-    }
-
-    fn binary_header(&self, id: ConnectionId, env: &Env<'_>) -> String {
-        let from = self.from(id);
-        let member = from.member.map_or(String::new(), |m| format!("\"member\":\"{m}\","));
-        let (at, connection) = (env.now.unix_ms, from.connection);
-        format!("{{\"at\":{at},\"from\":{{{member}\"connection\":\"{connection}\"}}}}")
     }
 
     fn from(&self, id: ConnectionId) -> belay_wire::From {
@@ -222,19 +235,26 @@ impl Session {
         }
     }
 
-    fn handle_vol(&mut self, id: ConnectionId, vol: Vol, env: &Env<'_>, effects: &mut Effects) {
+    fn handle_vol(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        message: Volatile,
+        size: usize,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let (ch, size) = (vol.ch, vol.p.text().len());
         if !connection.writes(ch) || size > connection.message_bytes_max() {
             return self.protocol_error(id, "volatile message not allowed here", effects);
         }
-        if vol.key.len() > belay_wire::KEY_BYTES_MAX {
+        if message.key.len() > belay_wire::KEY_BYTES_MAX {
             return self.protocol_error(id, "key of a volatile message is too long", effects);
         }
         if ch.member().is_some_and(|m| !self.member_exists(m)) {
             return;
         }
-        match self.channel(ch, env.policy).volatiles.put(vol) {
+        match self.channel(ch, env.policy).volatiles.put(message) {
             Put::Kept => {}
             Put::Replaced => effects.events.push(Event::VolatileReplaced),
             Put::Outdated => return,
@@ -316,8 +336,8 @@ impl Session {
 
     fn handle_open(&mut self, id: ConnectionId, open: &belay_wire::Open, effects: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if !connection.writes(open.ch) || connection.opened.len() >= belay_wire::BINARY_CHANNELS_MAX
-        {
+        let full = connection.opened.len() >= belay_wire::BINARY_CHANNELS_MAX;
+        if !connection.writes(open.ch) || (full && !connection.opened.contains_key(&open.id)) {
             return self.protocol_error(id, "open of a channel that is not yours", effects);
         }
         connection.opened.insert(open.id, (open.ch, open.epoch));

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use belay_wire::{
-    Ack, Channel, ConnectionId, Frame, Live, Open, Positions,
+    Ack, BINARY_CHANNELS_MAX, Channel, ConnectionId, Epoch, Frame, Live, Open, Positions, Seq,
     binary::{BinaryFrame, BinaryKind},
 };
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{ChannelState, Connection, Session, connection::Reader};
 use crate::{
     Env,
-    delivery::{Next, Record, RecordKind},
+    delivery::{Body, Next, Record, RecordKind, Volatile},
 };
 
 /// Bytes that one channel may send before the next one's turn.
@@ -166,8 +166,9 @@ fn pull_reader(
             Next::Wait => {
                 reader.deficit = 0;
                 let at = reader.cursor.at();
-                reader.stamp = state.volatiles.since(reader.stamp, at, |bytes| {
-                    out.push(OutFrame::Text(bytes.clone()));
+                let ch = reader.channel;
+                reader.stamp = state.volatiles.since(reader.stamp, at, |message| {
+                    send_volatile(connection, ch, message, out);
                 });
                 return false;
             }
@@ -201,24 +202,46 @@ fn send_record(connection: &mut Connection, ch: Channel, record: &Record, out: &
     let RecordKind::Binary { header } = &record.kind else {
         return out.push(OutFrame::Text(record.bytes.clone()));
     };
-    let epoch = record.position.epoch;
-    let known = connection.announced.iter().position(|a| *a == (ch, epoch));
-    let at = known.unwrap_or_else(|| {
-        connection.announced.push((ch, epoch));
-        connection.announced.len() - 1
-    });
-    let id = u32::try_from(at).unwrap_or(u32::MAX);
-    if known.is_none() {
-        out.text(Open { id, ch, epoch });
-    }
     let frame = BinaryFrame {
         kind: BinaryKind::Msg,
-        channel: id,
+        channel: announced(connection, ch, record.position.epoch, out),
         seq: record.position.seq,
         header: Some(header.clone()),
         payload: record.bytes.clone(),
     };
     out.push(OutFrame::Binary(frame.encode()));
+}
+
+fn send_volatile(connection: &mut Connection, ch: Channel, message: &Volatile, out: &mut Pulled) {
+    match &message.body {
+        Body::Text(bytes) => out.push(OutFrame::Text(bytes.clone())),
+        Body::Binary { header, payload } => {
+            let frame = BinaryFrame {
+                kind: BinaryKind::Vol,
+                channel: announced(connection, ch, message.epoch, out),
+                seq: Seq::new(message.vseq).unwrap_or(Seq::MAX),
+                header: Some(header.clone()),
+                payload: payload.clone(),
+            };
+            out.push(OutFrame::Binary(frame.encode()));
+        }
+    }
+}
+
+/// The number of a channel's epoch in binary frames on this connection, told before its first use.
+fn announced(connection: &mut Connection, ch: Channel, epoch: Epoch, out: &mut Pulled) -> u32 {
+    let known = connection.announced.iter().position(|a| *a == (ch, epoch));
+    if known.is_none() && connection.announced.len() >= BINARY_CHANNELS_MAX {
+        // A number that is told again names the new channel from there on.
+        connection.announced.clear();
+    }
+    let at = known.unwrap_or(connection.announced.len());
+    let id = u32::try_from(at).unwrap_or(u32::MAX);
+    if known.is_none() {
+        connection.announced.push((ch, epoch));
+        out.text(Open { id, ch, epoch });
+    }
+    id
 }
 
 /// Says once that replay is over.

@@ -5,7 +5,12 @@ mod command;
 mod publish;
 mod relay_event;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use belay_client::{Api, Client, CredentialStore, Event, Identity};
 use belay_wire::{
@@ -84,9 +89,12 @@ pub(crate) struct Desk {
     devices_allowed: usize,
     relay_trouble: Option<String>,
     activity: Vec<String>,
+    activity_count: u64,
     publisher: Publisher,
     /// A person asked for one more device.
     adding: bool,
+    /// Devices whose removal was sent and is not answered yet.
+    revoking: BTreeSet<MemberId>,
     making_code: bool,
     /// Commands whose effect is unknown, by id.
     unknown: BTreeMap<String, (MemberId, CommandRequest)>,
@@ -121,9 +129,11 @@ impl Desk {
             devices: Vec::new(),
             devices_allowed: 0,
             relay_trouble: Some("connecting".to_owned()),
+            activity_count: notes.len() as u64,
             activity: notes,
             publisher: Publisher::default(),
             adding: false,
+            revoking: BTreeSet::new(),
             making_code: false,
             unknown: unknown.into_iter().map(|(m, r)| (r.id.clone(), (m, r))).collect(),
             finished,
@@ -189,6 +199,8 @@ impl Desk {
                 let sent = self.parts.client.control(belay_wire::DeviceRevoke { member: *member });
                 if sent.is_err() {
                     self.note("not removed: there is no connection to the relay".to_owned());
+                } else {
+                    self.revoking.insert(*member);
                 }
             }
             UiCommand::AddDevice => {
@@ -241,6 +253,7 @@ impl Desk {
     fn note(&mut self, line: String) {
         tracing::info!(%line, "host");
         self.activity.push(line);
+        self.activity_count += 1;
         if self.activity.len() > ACTIVITY_MAX {
             self.activity.remove(0);
         }
@@ -266,6 +279,7 @@ impl Desk {
             agents: self.slots.iter().map(|s| s.view.clone()).collect(),
             folders: self.parts.folders.iter().map(|f| f.display().to_string()).collect(),
             activity: self.activity.clone(),
+            activity_count: self.activity_count,
             pending_requests: self.parts.requests.list().iter().filter(open).count(),
         };
         self.parts.view.send_if_modified(|shown| {

@@ -22,6 +22,13 @@ impl Desk {
                     self.note(format!("no connection to the relay: {reason}"));
                 }
                 self.relay_trouble = Some(reason);
+                for member in std::mem::take(&mut self.revoking) {
+                    let name = self.device_name(member);
+                    self.note(format!(
+                        "the relay went away before it removed {name}; if it is still in the \
+                         list, remove it again"
+                    ));
+                }
             }
             Event::Message(message) => self.message(&message),
             Event::Frame(frame) => self.frame(*frame),
@@ -63,6 +70,7 @@ impl Desk {
                 self.devices_allowed = listed.allowed;
             }
             Frame::DeviceRevoked(revoked) => {
+                self.revoking.remove(&revoked.member);
                 if revoked.durable {
                     self.parts.client.forget(Channel::DownTo(revoked.member));
                 } else {

@@ -78,11 +78,9 @@ fn devices(view: &HostView) -> Vec<String> {
 }
 
 fn differences(old: &HostView, new: &HostView) -> Vec<String> {
-    let mut lines = Vec::new();
-    let fresh = new.activity.iter().rev().take_while(|line| old.activity.last() != Some(line));
-    let mut fresh: Vec<_> = fresh.map(|line| format!("- {line}")).collect();
-    fresh.reverse();
-    lines.extend(fresh);
+    let count = usize::try_from(new.activity_count - old.activity_count).unwrap_or(usize::MAX);
+    let from = new.activity.len().saturating_sub(count);
+    let mut lines: Vec<_> = new.activity[from..].iter().map(|line| format!("- {line}")).collect();
     if let Some(offer) = new.offer.as_ref().filter(|o| old.offer.as_ref() != Some(o)) {
         lines.push(String::new());
         lines.extend(half_blocks(&offer.url).unwrap_or_default());

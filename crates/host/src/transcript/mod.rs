@@ -1,41 +1,20 @@
 //! The host's own record of threads and their items: one file of JSON lines per thread, the last
 //! line of an id wins.
 
+mod thread;
+
 use std::{
     collections::{BTreeMap, HashMap},
-    io::{BufRead, Write},
     path::{Path, PathBuf},
 };
 
-use belay_wire::app::{Item, ItemBody, Progress, RequestView, ThreadView};
-use serde::{Deserialize, Serialize};
+use belay_wire::app::{Item, ItemBody, RequestView, ThreadView};
 
-use crate::{agents::AgentItem, clock::unix_ms};
+use crate::{agents::AgentItem, clock::unix_ms, lines};
+use thread::{COMPACT_ABOVE, ITEM_TEXT_MAX, Line, Thread, close, cut, file_name};
 
-/// Bytes of one item's text or output that are kept; beyond it the end is cut and said so.
-const ITEM_TEXT_MAX: usize = 256 * 1024;
-/// A file is written anew at start when it has this many lines for each that is needed.
-const COMPACT_ABOVE: usize = 4;
 /// Items of a page.
 const PAGE_MAX: usize = 100;
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Line {
-    Thread { native: String, view: ThreadView },
-    Item(Item),
-    Request(RequestView),
-}
-
-#[derive(Debug)]
-struct Thread {
-    view: ThreadView,
-    native: String,
-    items: HashMap<String, Item>,
-    /// Ids in their order; an item's `ord` is its place here plus one.
-    order: Vec<String>,
-    path: PathBuf,
-}
 
 /// All threads of this host.
 #[derive(Debug)]
@@ -69,11 +48,9 @@ impl Transcript {
     ) -> std::io::Result<()> {
         let mut thread: Option<Thread> = None;
         let mut own = BTreeMap::new();
-        let mut lines = 0_usize;
-        for line in std::io::BufReader::new(std::fs::File::open(path)?).split(b'\n') {
-            lines += 1;
-            // A line that a crash cut short is the last one and is skipped.
-            let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
+        let all = lines::read(path)?;
+        let lines = all.len();
+        for line in all {
             match (line, &mut thread) {
                 (Line::Thread { view, native }, Some(thread)) => {
                     thread.view = view;
@@ -86,6 +63,7 @@ impl Transcript {
                         items: HashMap::new(),
                         order: Vec::new(),
                         path: path.to_owned(),
+                        rewritten: 0,
                     });
                 }
                 (Line::Item(item), Some(thread)) => {
@@ -99,11 +77,11 @@ impl Transcript {
                 (Line::Item(_), None) => {}
             }
         }
-        if let Some(thread) = thread {
+        if let Some(mut thread) = thread {
             self.rev = self.rev.max(thread.view.rev);
             let needed = 1 + thread.order.len() + own.len();
             if lines > COMPACT_ABOVE * needed {
-                thread.rewrite(own.values())?;
+                thread.rewrite()?;
             }
             self.threads.insert(thread.view.id.clone(), thread);
         }
@@ -145,9 +123,10 @@ impl Transcript {
             items: HashMap::new(),
             order: Vec::new(),
             path,
+            rewritten: 0,
         });
         thread.view = view;
-        append(&thread.path, &line);
+        thread.append(&line);
     }
 
     /// Changes a thread's view; tells whether there is such a thread.
@@ -177,8 +156,9 @@ impl Transcript {
         let turn = new.turn.or_else(|| known.and_then(|k| k.turn.clone()));
         let item = Item { id: new.id, turn, ord, rev, at, body };
         self.rev = rev;
-        append(&held.path, &Line::Item(item.clone()));
+        let line = Line::Item(item.clone());
         held.put(item);
+        held.append(&line);
         true
     }
 
@@ -191,13 +171,21 @@ impl Transcript {
         held.rev = rev;
         match &mut held.body {
             ItemBody::Message { text, .. } | ItemBody::Reasoning { text, .. } => {
+                if text.len() > ITEM_TEXT_MAX {
+                    return None;
+                }
                 let before = text.encode_utf16().count() as u64;
                 text.push_str(more);
-                Some(Grown::Text { before })
+                let whole = text.len() <= ITEM_TEXT_MAX;
+                cut(&mut held.body);
+                Some(if whole { Grown::Text { before } } else { Grown::Output })
             }
             ItemBody::Command { output, output_bytes, .. } => {
-                output.push_str(more);
                 *output_bytes += more.len() as u64;
+                if output.len() > ITEM_TEXT_MAX {
+                    return None;
+                }
+                output.push_str(more);
                 cut(&mut held.body);
                 Some(Grown::Output)
             }
@@ -211,11 +199,12 @@ impl Transcript {
     }
 
     /// Writes what `add_text` changed.
-    pub(crate) fn keep_item(&self, thread: &str, item: &str) {
-        if let Some(held) = self.threads.get(thread)
+    pub(crate) fn keep_item(&mut self, thread: &str, item: &str) {
+        if let Some(held) = self.threads.get_mut(thread)
             && let Some(item) = held.items.get(item)
         {
-            append(&held.path, &Line::Item(item.clone()));
+            let line = Line::Item(item.clone());
+            held.append(&line);
         }
     }
 
@@ -239,9 +228,9 @@ impl Transcript {
     }
 
     /// Keeps a request with its thread.
-    pub(crate) fn keep_request(&self, request: &RequestView) {
-        if let Some(held) = self.threads.get(&request.thread) {
-            append(&held.path, &Line::Request(request.clone()));
+    pub(crate) fn keep_request(&mut self, request: &RequestView) {
+        if let Some(held) = self.threads.get_mut(&request.thread) {
+            held.append(&Line::Request(request.clone()));
         }
     }
 
@@ -281,95 +270,6 @@ impl Transcript {
 pub(crate) enum Grown {
     Text { before: u64 },
     Output,
-}
-
-impl Thread {
-    /// Writes the file anew with the last state of everything, whole or not at all.
-    fn rewrite<'a>(&self, requests: impl Iterator<Item = &'a RequestView>) -> std::io::Result<()> {
-        let temporary = self.path.with_extension("new");
-        let mut file = std::io::BufWriter::new(std::fs::File::create(&temporary)?);
-        let view = Line::Thread { native: self.native.clone(), view: self.view.clone() };
-        let items = self.order.iter().filter_map(|id| self.items.get(id).cloned()).map(Line::Item);
-        let requests = requests.cloned().map(Line::Request);
-        for line in std::iter::once(view).chain(items).chain(requests) {
-            serde_json::to_writer(&mut file, &line)?;
-            file.write_all(b"\n")?;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
-        std::fs::rename(&temporary, &self.path)
-    }
-
-    fn put(&mut self, item: Item) {
-        if !self.items.contains_key(&item.id) {
-            self.order.push(item.id.clone());
-        }
-        self.items.insert(item.id.clone(), item);
-    }
-}
-
-/// Ends an open item; `false` if it was not open.
-fn close(body: &mut ItemBody) -> bool {
-    match body {
-        ItemBody::Message { done, .. } | ItemBody::Reasoning { done, .. } => {
-            !std::mem::replace(done, true)
-        }
-        ItemBody::Command { progress, .. }
-        | ItemBody::FileChange { progress, .. }
-        | ItemBody::Tool { progress, .. } => {
-            let open = *progress == Progress::Running;
-            if open {
-                *progress = Progress::Failed;
-            }
-            open
-        }
-        ItemBody::User { .. }
-        | ItemBody::Plan { .. }
-        | ItemBody::Notice { .. }
-        | ItemBody::Other { .. } => false,
-    }
-}
-
-/// Cuts texts that are too long to keep.
-fn cut(body: &mut ItemBody) {
-    let text = match body {
-        ItemBody::Message { text, .. }
-        | ItemBody::Reasoning { text, .. }
-        | ItemBody::Tool { text, .. } => text,
-        ItemBody::Command { output, .. } => output,
-        ItemBody::User { .. }
-        | ItemBody::Plan { .. }
-        | ItemBody::FileChange { .. }
-        | ItemBody::Notice { .. }
-        | ItemBody::Other { .. } => return,
-    };
-    if text.len() > ITEM_TEXT_MAX {
-        let end = text.floor_char_boundary(ITEM_TEXT_MAX);
-        text.truncate(end);
-        text.push_str("\n[cut here by belay: too long to keep]");
-    }
-}
-
-fn append(path: &Path, line: &Line) {
-    let write = || {
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-        file.write_all(&text)
-    };
-    if let Err(error) = write() {
-        tracing::error!(path = %path.display(), %error, "transcript not written");
-    }
-}
-
-/// A file name that is safe for any thread id.
-fn file_name(thread: &str) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a
-    for byte in thread.bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
-    let name: String = thread.chars().map(safe).take(80).collect();
-    format!("{name}-{hash:016x}.jsonl")
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
-//! The full-screen terminal: link and QR, the waiting phone, devices, agents, activity.
+//! The screen, drawn from what the host shows and what the keys mean.
 
-use std::time::Duration;
-
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use futures_util::StreamExt;
+use belay_wire::app::AgentView;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
@@ -11,99 +8,22 @@ use ratatui::{
     text::{Line, Text},
     widgets::{Block, Paragraph, Wrap},
 };
-use tokio::sync::{mpsc, watch};
 
-use super::half_blocks;
+use super::{
+    super::half_blocks,
+    keys::{Keys, Mode},
+};
 use crate::{
     clock::unix_ms,
-    view::{HostView, UiCommand},
+    view::{HostView, Offer},
 };
 
-/// How often ages on the screen are drawn anew.
-const REDRAW: Duration = Duration::from_secs(1);
-
-/// What the keys mean now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Normal,
-    /// A device was chosen and its removal waits for a yes.
-    Confirm(usize),
-}
-
-/// Shows the host until it ends; restores the terminal, also after a panic.
-pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiCommand>) {
-    let mut terminal = ratatui::init();
-    let mut keys = EventStream::new();
-    let mut redraw = tokio::time::interval(REDRAW);
-    let (mut mode, mut selected) = (Mode::Normal, 0);
-    loop {
-        let shown = view.borrow_and_update().clone();
-        selected = selected.min(shown.devices.len().saturating_sub(1));
-        if terminal.draw(|frame| draw(frame, &shown, mode, selected)).is_err() {
-            break;
-        }
-        tokio::select! {
-            changed = view.changed() => if changed.is_err() { break },
-            _ = redraw.tick() => {}
-            event = keys.next() => match event {
-                Some(Ok(Event::Key(key))) if key.kind == KeyEventKind::Press => {
-                    let command = press(key, &shown, &mut mode, &mut selected);
-                    if let Some(command) = command {
-                        let quit = command == UiCommand::Quit;
-                        if commands.send(command).await.is_err() || quit {
-                            break;
-                        }
-                    }
-                }
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => break,
-            },
-        }
-    }
-    ratatui::restore();
-}
-
-fn press(
-    key: KeyEvent,
-    view: &HostView,
-    mode: &mut Mode,
-    selected: &mut usize,
-) -> Option<UiCommand> {
-    if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
-        return Some(UiCommand::Quit);
-    }
-    if let Mode::Confirm(at) = *mode {
-        *mode = Mode::Normal;
-        let device = view.devices.get(at).filter(|_| matches!(key.code, KeyCode::Char('y' | 'Y')));
-        return device.map(|d| UiCommand::Revoke(d.member));
-    }
-    match key.code {
-        KeyCode::Char('y' | 'Y') => view.phone.as_ref().map(|p| UiCommand::Approve(p.id)),
-        KeyCode::Char('n' | 'N') => view.phone.as_ref().map(|p| UiCommand::Reject(p.id)),
-        KeyCode::Char('a') => Some(UiCommand::AddDevice),
-        KeyCode::Char('q') => Some(UiCommand::Quit),
-        KeyCode::Up => {
-            *selected = selected.saturating_sub(1);
-            None
-        }
-        KeyCode::Down => {
-            *selected += 1;
-            None
-        }
-        KeyCode::Char('r') if !view.devices.is_empty() => {
-            *mode = Mode::Confirm(*selected);
-            None
-        }
-        _ => None,
-    }
-}
-
-fn draw(frame: &mut Frame<'_>, view: &HostView, mode: Mode, selected: usize) {
+pub(super) fn draw(frame: &mut Frame<'_>, view: &HostView, keys: &Keys) {
     let [head, body, foot] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(frame.area());
     frame.render_widget(status_line(view), head);
-    frame.render_widget(keys_line(view, mode), foot);
+    frame.render_widget(keys_line(view, keys.mode()), foot);
     let qr = view.offer.as_ref().and_then(|o| half_blocks(&o.url));
     let qr_width = qr.as_ref().map_or(0, |rows| rows[0].chars().count());
     let wide = usize::from(body.width) >= qr_width + 44;
@@ -114,7 +34,7 @@ fn draw(frame: &mut Frame<'_>, view: &HostView, mode: Mode, selected: usize) {
     if show_left {
         draw_offer(frame, left, view, qr);
     }
-    draw_right(frame, right, view, mode, selected, !show_left);
+    draw_right(frame, right, view, keys);
 }
 
 fn status_line(view: &HostView) -> Line<'static> {
@@ -128,8 +48,9 @@ fn status_line(view: &HostView) -> Line<'static> {
 
 fn keys_line(view: &HostView, mode: Mode) -> Line<'static> {
     let keys = match mode {
-        Mode::Confirm(at) => {
-            let name = view.devices.get(at).map_or(String::new(), |d| d.name.clone());
+        Mode::Confirm(member) => {
+            let device = view.devices.iter().find(|d| d.member == member);
+            let name = device.map_or(String::new(), |d| d.name.clone());
             return Line::from(format!(" Remove {name}? y = yes, any other key = no").yellow());
         }
         Mode::Normal if view.phone.is_some() => "y approve   n decline   q quit",
@@ -150,31 +71,48 @@ fn draw_offer(frame: &mut Frame<'_>, area: Rect, view: &HostView, qr: Option<Vec
     frame.render_widget(Paragraph::new(Text::from(lines)).block(block), area);
 }
 
-fn draw_right(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    view: &HostView,
-    mode: Mode,
-    selected: usize,
-    with_link: bool,
-) {
+fn draw_right(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys) {
+    let rows = |n: usize, most: u16| u16::try_from(n).unwrap_or(most).clamp(1, most) + 2;
     let phone = if view.phone.is_some() { 8 } else { 0 };
-    let link = if with_link && view.offer.is_some() || view.offer.is_some() { 5 } else { 0 };
-    let devices = u16::try_from(view.devices.len()).unwrap_or(8).clamp(1, 8) + 2;
-    let agents = u16::try_from(view.agents.len()).unwrap_or(4).clamp(1, 4) + 2;
-    let [phone_area, link_area, device_area, agent_area, activity_area] = Layout::vertical([
-        Constraint::Length(phone),
-        Constraint::Length(link),
-        Constraint::Length(devices),
-        Constraint::Length(agents),
-        Constraint::Min(3),
-    ])
-    .areas(area);
+    // One thing at a time: while a phone waits, its code matters and the link does not.
+    let link = if view.phone.is_none() { link_rows(view, area.width) } else { 0 };
+    let wanted = [phone, link, rows(view.devices.len(), 8), rows(view.agents.len(), 4)];
+    let [phone_area, link_area, device_area, agent_area, activity_area] =
+        Layout::vertical(share(area.height, wanted).map(Constraint::Length)).areas(area);
     draw_phone(frame, phone_area, view);
     draw_link(frame, link_area, view);
-    draw_devices(frame, device_area, view, mode, selected);
+    draw_devices(frame, device_area, view, keys);
     draw_agents(frame, agent_area, view);
     draw_activity(frame, activity_area, view);
+}
+
+/// Gives the blocks their rows in the order of their weight; the last one gets what is left. A block
+/// that would show no line is left out.
+fn share(height: u16, wanted: [u16; 4]) -> [u16; 5] {
+    let mut left = height;
+    let mut given = wanted.map(|rows| {
+        let rows = if left < 3 { 0 } else { rows.min(left) };
+        left -= rows;
+        rows
+    });
+    if left < 3 && given[3] > 0 {
+        given[3] += left;
+        left = 0;
+    }
+    let [phone, link, devices, agents] = given;
+    [phone, link, devices, agents, left]
+}
+
+/// Rows of the link's block at this width.
+fn link_rows(view: &HostView, width: u16) -> u16 {
+    let Some(offer) = &view.offer else { return 0 };
+    let width = usize::from(width.saturating_sub(2)).max(1);
+    let lines = link_text(view, offer).lines().map(|l| l.len().div_ceil(width)).sum::<usize>();
+    u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(2)
+}
+
+fn link_text(view: &HostView, offer: &Offer) -> String {
+    format!("{}\nor open {} and type {}", offer.url, view.relay, offer.code)
 }
 
 fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
@@ -204,16 +142,17 @@ fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
 
 fn draw_link(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
     let Some(offer) = &view.offer else { return };
-    let text = format!("{}\nor open {} and type {}", offer.url, view.relay, offer.code);
+    let text = link_text(view, offer);
     let block = Block::bordered().title(" link ");
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), area);
 }
 
-fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, mode: Mode, selected: usize) {
+fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys) {
     let line = |(at, d): (usize, &belay_wire::DeviceView)| {
         let state = if d.connected { "connected".to_owned() } else { ago(d.seen_at) };
         let line = Line::from(format!("{} ({}), {state}", d.name, d.platform));
-        let chosen = at == selected && (view.devices.len() > 1 || mode != Mode::Normal);
+        let chosen =
+            at == keys.selected() && (view.devices.len() > 1 || keys.mode() != Mode::Normal);
         if chosen { line.add_modifier(Modifier::REVERSED) } else { line }
     };
     let mut lines: Vec<_> = view.devices.iter().enumerate().map(line).collect();
@@ -225,7 +164,7 @@ fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, mode: Mode, 
 }
 
 fn draw_agents(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
-    let line = |a: &belay_wire::app::AgentView| {
+    let line = |a: &AgentView| {
         let state = format!("{:?}", a.state).to_lowercase();
         let why = a.text.as_ref().map_or(String::new(), |t| format!(": {t}"));
         Line::from(format!("{} {} {state}{why}", a.name, a.version))
@@ -252,5 +191,56 @@ fn ago(at: u64) -> String {
         60..=3_599 => format!("seen {} min ago", seconds / 60),
         3_600..=86_399 => format!("seen {} h ago", seconds / 3_600),
         _ => format!("seen {} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belay_wire::RequestId;
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::*;
+    use crate::view::PendingPhone;
+
+    fn screen(view: &HostView, width: u16, height: u16) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+        terminal.draw(|frame| draw(frame, view, &Keys::default())).expect("drawn");
+        terminal.backend().to_string()
+    }
+
+    fn busy() -> HostView {
+        let (url, code) = ("https://relay.example/#p=1".repeat(4), "ABCD-EFGH".to_owned());
+        let (name, platform) = ("Ana\u{1b}[2J’s phone".to_owned(), "iOS".to_owned());
+        HostView {
+            offer: Some(Offer { url, code, expires_at: u64::MAX }),
+            phone: Some(PendingPhone {
+                id: RequestId::from_bytes([1; 16]),
+                name,
+                platform,
+                address: "192.168.1.20".to_owned(),
+                code: "123456".to_owned(),
+                waiting: true,
+                expires_at: u64::MAX,
+            }),
+            activity: vec!["a line".to_owned(); 50],
+            ..HostView::default()
+        }
+    }
+
+    #[test]
+    fn a_small_terminal_shows_the_comparison_code_and_its_keys() {
+        for (width, height) in [(120, 45), (80, 24), (60, 20), (40, 12)] {
+            let shown = screen(&busy(), width, height);
+            assert!(shown.contains(" 123 456 "), "{width}x{height}:\n{shown}");
+            assert!(shown.contains("y approve"), "{width}x{height}:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn no_terminal_is_too_small_and_no_name_moves_the_cursor() {
+        for (width, height) in [(1, 1), (3, 2), (10, 5), (200, 3), (5, 100)] {
+            screen(&busy(), width, height);
+        }
+        assert!(!screen(&busy(), 120, 45).contains('\u{1b}'));
     }
 }

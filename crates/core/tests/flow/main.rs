@@ -1,5 +1,6 @@
 //! Slow readers, floods, and who may write what, on a session with a host and a phone.
 
+mod binary;
 mod world;
 
 use std::time::Duration;

@@ -9,6 +9,7 @@ use belay_core::{
 };
 use belay_wire::{
     Bytes32, ClientInfo, ConnectionId, Frame, MemberId, Positions, PublicKey,
+    binary::BinaryFrame,
     pair::{DeviceInfo, HostInfo},
 };
 
@@ -37,7 +38,7 @@ pub(crate) struct World {
     keys: TokenKeys,
     hash_key: HashKey,
     policy: Policy,
-    now: Now,
+    pub(crate) now: Now,
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -117,6 +118,12 @@ impl World {
 
     /// What would be written to a connection now.
     pub(crate) fn pull(&mut self, connection: ConnectionId) -> Vec<Frame> {
+        let frames = self.pull_all(connection).into_iter();
+        frames.map(|f| f.unwrap_or_else(|f| panic!("no binary frames here: {f:?}"))).collect()
+    }
+
+    /// The same, with the binary frames on the error side.
+    pub(crate) fn pull_all(&mut self, connection: ConnectionId) -> Vec<Result<Frame, BinaryFrame>> {
         let env = Env {
             now: self.now,
             entropy: &mut self.entropy,
@@ -128,9 +135,9 @@ impl World {
         let decode = |frame: OutFrame| match frame {
             OutFrame::Text(bytes) => {
                 let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-                belay_wire::decode(&text).expect("our own frame")
+                Ok(belay_wire::decode(&text).expect("our own frame"))
             }
-            OutFrame::Binary(_) => panic!("no binary frames here"),
+            OutFrame::Binary(bytes) => Err(BinaryFrame::decode(bytes).expect("our own frame")),
         };
         pulled.frames.into_iter().map(decode).collect()
     }

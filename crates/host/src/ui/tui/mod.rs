@@ -1,0 +1,49 @@
+//! The full-screen terminal: link and QR, the waiting phone, devices, agents, activity.
+
+mod draw;
+mod keys;
+
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream, KeyEventKind};
+use futures_util::StreamExt;
+use tokio::sync::{mpsc, watch};
+
+use crate::view::{HostView, UiCommand};
+use draw::draw;
+use keys::Keys;
+
+/// How often ages on the screen are drawn anew.
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Shows the host until it ends; restores the terminal, also after a panic.
+pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiCommand>) {
+    let mut terminal = ratatui::init();
+    let mut keys = EventStream::new();
+    let mut redraw = tokio::time::interval(REDRAW);
+    let mut meaning = Keys::default();
+    loop {
+        let shown = view.borrow_and_update().clone();
+        meaning.follow(&shown);
+        if terminal.draw(|frame| draw(frame, &shown, &meaning)).is_err() {
+            break;
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { break },
+            _ = redraw.tick() => {}
+            event = keys.next() => match event {
+                Some(Ok(Event::Key(key))) if key.kind == KeyEventKind::Press => {
+                    if let Some(command) = meaning.press(key, &shown) {
+                        let quit = command == UiCommand::Quit;
+                        if commands.send(command).await.is_err() || quit {
+                            break;
+                        }
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            },
+        }
+    }
+    ratatui::restore();
+}
