@@ -35,7 +35,7 @@ test('two phones: the first answer wins and the other phone is told who gave it'
     await ana.idle();
     await ana.say('ask me');
     await ana.card.getByLabel('Blue').check();
-    await shoot(first.page, '11-question');
+    await shoot(first.page, '12-question');
     assert.deepEqual(await axe(first.page), []);
     await ana.card.getByRole('button', { name: 'Answer' }).click();
     await first.page.getByText('You chose Blue.').waitFor();
@@ -43,9 +43,17 @@ test('two phones: the first answer wins and the other phone is told who gave it'
     await ana.idle();
     await ana.say('edit');
     await ana.card.getByText('/demo/hello.txt').waitFor();
-    await shoot(first.page, '12-diff');
+    await shoot(first.page, '13-diff');
     await ana.answer('Decline');
     await first.page.getByText('Then I leave the file as it is.').waitFor();
+
+    desktop.pty.type('r');
+    await until('the terminal asks before it removes', () => desktop.pty.text().includes('Remove Ana? y = yes'));
+    desktop.pty.type('y');
+    await first.page.getByRole('heading', { name: 'This device was removed' }).waitFor();
+    await until('the terminal says so', () => desktop.pty.text().includes('Ana was removed'));
+    await ben.say('still here');
+    await second.page.getByText('You said: still here').waitFor();
   });
 
   assert.deepEqual([...first.faults, ...second.faults], []);
@@ -63,7 +71,7 @@ test('plain http on another name: keys, comparison code and reconnect work witho
       if (name !== '01-pair') return;
       assert.equal(await page.evaluate(() => isSecureContext), false);
       await page.getByText('This page came over plain http').waitFor();
-      await shoot(page, '13-plain-http');
+      await shoot(page, '14-plain-http');
     });
     await hand.newThread('hello');
     await page.getByText('You said: hello').waitFor();
@@ -87,7 +95,7 @@ test('a prompt given without network is kept over a reload and delivered after i
     process.kill(desktop.find(' serve '), 'SIGSTOP');
     await hand.say('written in a tunnel');
     await page.getByText('on this phone', { exact: false }).waitFor();
-    await shoot(page, '14-outbox');
+    await shoot(page, '15-outbox');
     process.kill(desktop.find(' serve '), 'SIGCONT');
     await page.getByText('You said: written in a tunnel').waitFor();
     assert.equal(await page.getByText('You said: written in a tunnel').count(), 1);
@@ -118,7 +126,7 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     await page.getByRole('button', { name: 'Pair' }).click();
     await page.getByRole('heading', { name: 'Not paired' }).waitFor();
     await page.getByText('This code is wrong', { exact: false }).waitFor();
-    await shoot(page, '15-wrong-code');
+    await shoot(page, '16-wrong-code');
     assert.deepEqual(await axe(page), []);
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByLabel('Code').fill(code.toLowerCase());

@@ -134,6 +134,27 @@ export class Desktop {
     return Object.entries(secrets).filter(([, secret]) => logs.includes(secret)).map(([name]) => name);
   }
 
+  /** The lines of the host's journal of commands. */
+  journal() {
+    const text = readFileSync(join(this.data, 'host/journal.jsonl'), 'utf8');
+    return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  }
+
+  /** Takes a prompt's result out of the journal and its item out of the transcript; gives the id of its command. */
+  forget(prompt) {
+    const id = this.journal().find((line) => line.intent?.request.command.text === prompt).intent.request.id;
+    const isResult = (line) => JSON.parse(line).result?.outcome.id === id;
+    this.edit('host/journal.jsonl', (line) => !isResult(line));
+    for (const file of readdirSync(join(this.data, 'host/threads'))) this.edit(`host/threads/${file}`, (line) => !line.includes(id));
+    return id;
+  }
+
+  edit(file, keep) {
+    const path = join(this.data, file);
+    const lines = readFileSync(path, 'utf8').split('\n').filter(Boolean);
+    writeFileSync(path, lines.filter(keep).map((line) => `${line}\n`).join(''));
+  }
+
   made(file) {
     return existsSync(join(this.project, file));
   }

@@ -85,16 +85,38 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await hand.say('Hello again');
     await until('the thread goes on', async () => (await page.getByText('Hello from the mock model.').count()) >= 2);
     steps.push('resume');
+
+    await hand.idle();
+    process.kill(desktop.find('app-server'), 'SIGSTOP');
+    await hand.say('Never begun');
+    await until('the intent is kept', () => desktop.journal().some((line) => line.intent?.request.command.text === 'Never begun'));
+    await desktop.kill('app-server');
+    const before = await page.getByText('Hello from the mock model.').count();
+    // As after a kill between effect and result: only the agent knows that this prompt reached it.
+    const greeted = desktop.forget('Hello again');
+    desktop.up();
+    const unknown = page.locator('.card.warn');
+    await unknown.getByText('Never begun').waitFor({ timeout: 60_000 });
+    await look('08-unknown');
+    await until('the prompt that stands in its thread counts as done',
+      () => desktop.journal().some((line) => line.result?.outcome.id === greeted));
+    assert.equal(await unknown.count(), 1, 'only what nobody can know is asked about');
+    assert.equal(await page.getByText('Hello from the mock model.').count(), before, 'nothing ran by itself');
+    await unknown.getByRole('button', { name: 'Send again' }).click();
+    await until('it runs now', async () => (await page.getByText('Hello from the mock model.').count()) > before);
+    assert.equal(await unknown.count(), 0);
+    steps.push('desktop killed between intent and result');
+
     await page.setViewportSize({ width: 1280, height: 800 });
-    await look('08-wide');
+    await look('09-wide');
     await page.setViewportSize({ width: 390, height: 844 });
 
     pid = desktop.find('app-server');
-    const before = Date.now();
+    const asked = Date.now();
     desktop.belay('devices', 'revoke', 'Ana’s phone', '--yes', '--admin', `http://${desktop.admin}`);
     await page.getByRole('heading', { name: 'This device was removed' }).waitFor();
-    took = Date.now() - before;
-    await look('09-revoked');
+    took = Date.now() - asked;
+    await look('10-revoked');
     assert.ok(took < 1000, `revoked within a second, not ${took} ms`);
     steps.push('revoke');
   });
@@ -129,7 +151,7 @@ test('a phone drives the real OpenCode by ACP through Belay', { timeout: 240_000
     await hand.say('RUN touch accepted.txt');
     await hand.card.waitFor();
     assert.match(await hand.card.textContent(), /touch accepted\.txt/);
-    await shoot(page, '10-acp-approval');
+    await shoot(page, '11-acp-approval');
     await hand.answer('Allow once');
     await until('the command ran', () => desktop.made('accepted.txt'));
     steps.push('accept');

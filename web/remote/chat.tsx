@@ -7,6 +7,7 @@ import { folderName } from './home';
 import { ItemView } from './item';
 import { RequestCard } from './request';
 import { StatusBar } from './status';
+import { UnknownCommands } from './unknown';
 
 interface Props {
   app: App;
@@ -77,16 +78,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
           </Fragment>
         ))}
         {pendingPrompts(state, thread, items).map((sent) => <Waiting key={sent.id} app={app} sent={sent} />)}
-        {unknownOf(state, thread).map((command) => (
-          <article class="card warn" key={command.id}>
-            <p><strong>It is not known whether this was done.</strong> The agent or the desktop ended in between.</p>
-            <p class="quote">{command.command.c === 'turnStart' ? command.command.text : command.command.c}</p>
-            <div class="row">
-              <button onClick={() => void app.give({ c: 'settle', command: command.id, how: 'drop' })}>Drop it</button>
-              <button class="primary" onClick={() => void app.give({ c: 'settle', command: command.id, how: 'sendAgain' })}>Send again</button>
-            </div>
-          </article>
-        ))}
+        <UnknownCommands app={app} state={state} thread={thread} />
         {open.map((request) => <RequestCard key={request.id} app={app} state={state} request={request} />)}
         {view?.status === 'failed' && <p class="error" role="alert">The turn failed: {view.error}</p>}
         {working && <p class="working" role="status">{view?.status === 'waiting' ? 'Waiting for your answer' : 'Working…'}</p>}
@@ -99,10 +91,6 @@ export function Chat({ app, state, thread, onBack }: Props) {
 
 function sentOf(state: State, item: Item): Sent | undefined {
   return item.body.kind === 'user' && item.body.command ? state.sent.get(item.body.command) : undefined;
-}
-
-function unknownOf(state: State, thread: string) {
-  return [...state.unknown.values()].filter((c) => 'thread' in c.command && c.command.thread === thread);
 }
 
 const MARKS: Record<Sent['mark'], string> = {

@@ -5,6 +5,7 @@ import { Chat } from './chat';
 import { ago, useApp, useNow } from './hooks';
 import { NewThread } from './new-thread';
 import { StatusBar } from './status';
+import { UnknownCommands } from './unknown';
 
 const STATUS: Record<ThreadView['status'], string> = {
   stored: '', idle: '', running: 'working', waiting: 'needs you', failed: 'failed',
@@ -35,6 +36,7 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
           <button class="primary small" onClick={() => setMaking(true)} disabled={state.agents.length === 0}>New thread</button>
         </header>
         <StatusBar app={app} state={state} />
+        <UnknownCommands app={app} state={state} />
         <ThreadList state={state} current={thread} onOpen={open} />
       </div>
       <div class="content">

@@ -5,8 +5,7 @@ use std::path::Path;
 use belay_wire::{
     MemberId,
     app::{
-        Answer, Command, CommandOutcome, CommandRequest, CommandState, CommandView, FromHost,
-        Settle, ThreadStatus, seal,
+        Answer, Command, CommandOutcome, CommandRequest, CommandState, FromHost, ThreadStatus, seal,
     },
 };
 use serde_json::{Value, json};
@@ -68,13 +67,15 @@ impl Desk {
             let outcome = failed(id.clone(), text);
             return self.tell_result(member, &outcome);
         }
-        self.begin(member, request);
+        self.begin(member, request, false);
     }
 
-    fn begin(&mut self, member: MemberId, request: &CommandRequest) {
+    /// Begins a command whose intent is kept. `again`: it may have been done before.
+    pub(super) fn begin(&mut self, member: MemberId, request: &CommandRequest, again: bool) {
         let id = request.id.clone();
         match self.plan(member, request) {
             Ok(Plan::Ask(agent, steps)) => {
+                let steps = if again { unless_done(steps) } else { steps };
                 let Some(slot) = self.slots.get(agent) else { return };
                 let (handle, finished) = (slot.agent.clone(), self.finished.clone());
                 tokio::spawn(async move {
@@ -166,38 +167,12 @@ impl Desk {
         Ok(Plan::Ask(route.agent, Steps::One(AgentRequest::Answer { key, option, answers })))
     }
 
-    /// A person decided about a command whose effect is unknown.
-    fn settle(&mut self, id: &str, how: Settle) -> Result<(), String> {
-        let decided = "this command was decided already";
-        let (member, request) = self.unknown.remove(id).ok_or(decided)?;
-        self.publisher.settle(CommandView {
-            id: request.id.clone(),
-            command: request.command.clone(),
-            at: request.at,
-            unknown: false,
-        });
-        match how {
-            Settle::SendAgain => self.begin(member, &request),
-            Settle::Drop => {
-                let text = "dropped; whether it was done is not known".to_owned();
-                let outcome = CommandOutcome {
-                    id: id.to_owned(),
-                    state: CommandState::Unknown,
-                    text: Some(text),
-                    data: None,
-                };
-                self.end(id, &outcome);
-            }
-        }
-        Ok(())
-    }
-
     fn agent_named(&self, agent: &str) -> Result<usize, String> {
         let at = self.slots.iter().position(|s| s.agent.id == agent);
         at.ok_or_else(|| format!("the desktop has no agent \"{agent}\""))
     }
 
-    fn thread_in_agent(&self, thread: &str) -> Result<(usize, String), String> {
+    pub(super) fn thread_in_agent(&self, thread: &str) -> Result<(usize, String), String> {
         let unknown = || "the desktop does not know this thread".to_owned();
         let view = self.parts.transcript.view(thread).ok_or_else(unknown)?;
         if !self.is_allowed(&view.folder) {
@@ -289,57 +264,7 @@ impl Desk {
         }
     }
 
-    fn became_unknown(&mut self, id: &str) {
-        let Some((member, request)) = self.parts.journal.begun(id).cloned() else { return };
-        self.unknown.insert(id.to_owned(), (member, request));
-        self.publisher.mark(Changed::Command(id.to_owned()));
-        self.tell_unknown(member, id);
-    }
-
-    fn tell_unknown(&mut self, member: MemberId, id: &str) {
-        let text = "it is not known whether this was done; send it again or drop it".to_owned();
-        let (id, state) = (id.to_owned(), CommandState::Unknown);
-        self.tell_result(member, &CommandOutcome { id, state, text: Some(text), data: None });
-    }
-
-    /// After a crash: a prompt that stands in its thread was done.
-    pub(super) fn look_for_unknown_prompts(&mut self, agent: usize) {
-        let prompts: Vec<_> = self
-            .unknown
-            .values()
-            .filter_map(|(_, request)| match &request.command {
-                Command::TurnStart { thread, .. } => Some((request.id.clone(), thread.clone())),
-                _ => None,
-            })
-            .collect();
-        for (id, thread) in prompts {
-            if self.parts.transcript.has_prompt(&thread, &id) {
-                self.was_done(&id);
-                continue;
-            }
-            let Ok((at, native)) = self.thread_in_agent(&thread) else { continue };
-            if at != agent {
-                continue;
-            }
-            let (handle, finished) = (self.slots[at].agent.clone(), self.finished.clone());
-            tokio::spawn(async move {
-                let find = AgentRequest::Find { thread: native, command: id.clone() };
-                if let Ok(AgentReply::Found(true)) = handle.ask(find).await {
-                    let _ = finished.send(Work::Found(id)).await;
-                }
-            });
-        }
-    }
-
-    pub(super) fn was_done(&mut self, id: &str) {
-        if let Some((_, request)) = self.unknown.remove(id) {
-            let (command, at) = (request.command, request.at);
-            self.publisher.settle(CommandView { id: id.to_owned(), command, at, unknown: false });
-            self.end(id, &done(id.to_owned(), None));
-        }
-    }
-
-    fn end(&mut self, id: &str, outcome: &CommandOutcome) {
+    pub(super) fn end(&mut self, id: &str, outcome: &CommandOutcome) {
         let member = self.parts.journal.begun(id).map(|(member, _)| *member);
         if let Err(error) = self.parts.journal.end(outcome) {
             self.note(format!("a result was not written down: {error}"));
@@ -349,7 +274,7 @@ impl Desk {
         }
     }
 
-    fn tell_result(&mut self, member: MemberId, outcome: &CommandOutcome) {
+    pub(super) fn tell_result(&mut self, member: MemberId, outcome: &CommandOutcome) {
         let Ok(mut payload) = seal(&FromHost::Result { outcome: outcome.clone() }) else { return };
         if payload.text().len() > belay_wire::HOST_MESSAGE_BYTES_MAX {
             let text = "this is too large to send to the phone; look at it on the desktop";
@@ -412,11 +337,33 @@ enum Plan {
 
 enum Steps {
     One(AgentRequest),
-    Start { folder: String, prompt: Option<(String, String)> },
+    /// The second one unless the first one finds that it was done.
+    Unless(AgentRequest, AgentRequest),
+    Start {
+        folder: String,
+        prompt: Option<(String, String)>,
+    },
+}
+
+/// A prompt that may have reached its thread is looked for before it is given again.
+fn unless_done(steps: Steps) -> Steps {
+    match steps {
+        Steps::One(AgentRequest::Turn { thread, folder, text, command }) => Steps::Unless(
+            AgentRequest::Find { thread: thread.clone(), command: command.clone() },
+            AgentRequest::Turn { thread, folder, text, command },
+        ),
+        other => other,
+    }
 }
 
 async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
     match steps {
+        Steps::Unless(find, request) => {
+            if !matches!(agent.ask(find).await, Ok(AgentReply::Found(true))) {
+                agent.ask(request).await?;
+            }
+            Ok(Effect::Nothing)
+        }
         Steps::Start { folder, prompt } => {
             let start = AgentRequest::Start { folder: folder.clone() };
             let AgentReply::Thread(info) = agent.ask(start).await? else {
@@ -446,10 +393,10 @@ async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
     }
 }
 
-fn done(id: String, data: Option<Value>) -> CommandOutcome {
+pub(super) fn done(id: String, data: Option<Value>) -> CommandOutcome {
     CommandOutcome { id, state: CommandState::Done, text: None, data }
 }
 
-fn failed(id: String, text: String) -> CommandOutcome {
+pub(super) fn failed(id: String, text: String) -> CommandOutcome {
     CommandOutcome { id, state: CommandState::Failed, text: Some(text), data: None }
 }

@@ -4,6 +4,7 @@ mod agent_event;
 mod command;
 mod publish;
 mod relay_event;
+mod unknown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -140,6 +141,7 @@ impl Desk {
         };
         desk.publish_everything();
         desk.void_kept_requests();
+        desk.sort_out_unknown();
         let mut flush = tokio::time::interval(FLUSH_EVERY);
         loop {
             tokio::select! {
