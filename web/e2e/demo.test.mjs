@@ -137,3 +137,38 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     await page.getByText('The desktop declined.').waitFor();
   });
 });
+
+test('more prompts than the outbox holds are kept, told, and delivered once and in order', { timeout: 180_000 }, async () => {
+  const desktop = await Desktop.start(['--agent', 'scripted']);
+  const device = await phone();
+  const { page } = device;
+  const hand = new Hand(page);
+  const count = 230;
+
+  await watched(device, 'full-outbox', async () => {
+    await hand.pair(desktop, 'Ana');
+    await hand.newThread('hello');
+    await page.getByText('You said: hello').waitFor();
+    process.kill(desktop.find(' serve '), 'SIGSTOP');
+    await page.evaluate(async (n) => {
+      const box = document.querySelector('.composer textarea');
+      for (let at = 1; at <= n; at += 1) {
+        box.value = `prompt ${at} of many`;
+        box.dispatchEvent(new Event('input', { bubbles: true }));
+        await new Promise((done) => setTimeout(done, 5));
+        box.form.requestSubmit();
+        await new Promise((done) => setTimeout(done, 5));
+      }
+    }, count);
+    await page.getByText('Much waits on this phone', { exact: false }).waitFor();
+    await shoot(page, '17-full-outbox');
+    process.kill(desktop.find(' serve '), 'SIGCONT');
+    const answer = (n) => `You said: prompt ${n} of many`;
+    await page.getByText(answer(count)).waitFor({ timeout: 90_000 });
+    const expected = Array.from({ length: count }, (_, n) => `prompt ${n + 1} of many`);
+    const said = async () => (await page.locator('.bubble.user .plain').allTextContents()).filter((text) => text.startsWith('prompt'));
+    await until('all prompts stand in the conversation', async () => (await said()).length >= count);
+    assert.deepEqual(await said(), expected);
+    assert.deepEqual(desktop.journal().flatMap((line) => line.intent?.request.command.text ?? []).filter((t) => t.startsWith('prompt')), expected);
+  });
+});

@@ -6,6 +6,7 @@ import * as store from '../sdk/store';
 import type {
   AgentView,
   Command,
+  CommandRequest,
   CommandOutcome,
   CommandView,
   Envelope,
@@ -20,10 +21,12 @@ import type {
 /** A command older than this is not sent without asking. */
 const STALE_COMMAND_MS = 60 * 60 * 1000;
 const PAGE = 40;
+/** Pages read to close a hole in a conversation. */
+const FILL_PAGES_MAX = 25;
 const SNAPSHOT_RETRY_MS = 10_000;
 
 /** Where a command stands: on this phone, at the relay, done, refused, or unknown. */
-export type Mark = 'waiting' | 'asking' | 'sent' | 'done' | 'failed' | 'unknown';
+export type Mark = 'waiting' | 'asking' | 'sent' | 'done' | 'failed' | 'unknown' | 'dropped';
 
 export interface Sent {
   id: string;
@@ -67,6 +70,8 @@ export class App {
   private readonly client: Client;
   private readonly listeners = new Set<() => void>();
   private readonly results = new Map<string, Resolve>();
+  /** Commands for which the outbox has no room yet, oldest first. */
+  private held: CommandRequest[] = [];
   private snapshotId: string | undefined;
   private snapshotTimer: ReturnType<typeof setTimeout> | undefined;
   private scheduled = false;
@@ -97,6 +102,8 @@ export class App {
       message: (_, payload) => this.hear(payload),
       volatile: (_, payload) => this.hear(payload),
       stored: (payloads) => payloads.forEach((payload) => this.storedAtRelay(payload)),
+      room: () => this.pushHeld(),
+      lost: (payloads) => payloads.forEach((payload) => this.lost(payload)),
       frame: (frame) => this.frame(frame),
     });
   }
@@ -140,8 +147,26 @@ export class App {
     const known = this.state.conversations.get(thread);
     if (known?.loading) return;
     this.conversation(thread, (c) => ({ ...c, loading: true }));
-    const outcome = await this.ask({ c: 'itemPage', thread, limit: PAGE });
-    this.takePage(thread, outcome);
+    this.takePage(thread, await this.ask({ c: 'itemPage', thread, limit: PAGE }));
+    await this.fill(thread);
+  }
+
+  /** Reads what is missing between items that are here: places follow each other without a break. */
+  private async fill(thread: string): Promise<void> {
+    for (let pages = 0; pages < FILL_PAGES_MAX; pages += 1) {
+      const items = this.state.conversations.get(thread)?.items ?? new Map<string, Item>();
+      const before = holeBefore(items);
+      if (before === undefined) return;
+      const outcome = await this.ask({ c: 'itemPage', thread, before, limit: PAGE });
+      if (outcome.state !== 'done') break;
+      this.takePage(thread, outcome);
+    }
+    // Too much is missing: what lies before it is read again when the person goes there.
+    this.conversation(thread, (c) => {
+      const from = holeBefore(c.items);
+      if (from === undefined) return c;
+      return { ...c, items: new Map([...c.items].filter(([, i]) => i.ord >= from)), more: true };
+    });
   }
 
   async older(thread: string): Promise<void> {
@@ -157,7 +182,9 @@ export class App {
     this.conversation(thread, (c) => {
       const items = new Map(c.items);
       for (const item of page?.items ?? []) put(items, item);
-      return { items, more: page?.more ?? c.more, loaded: c.loaded || outcome.state === 'done', loading: false };
+      const first = Math.min(...Array.from(items.values(), (i) => i.ord));
+      const reachesFirst = page?.items?.some((i) => i.ord === first);
+      return { items, more: reachesFirst ? (page?.more ?? false) : c.more, loaded: c.loaded || outcome.state === 'done', loading: false };
     });
   }
 
@@ -171,7 +198,11 @@ export class App {
   async give(command: Command): Promise<string> {
     const request = { id: `c-${hex(random(12))}`, command, at: Date.now() };
     this.mark({ ...request, mark: 'waiting' });
-    await store.keepCommand({ request });
+    try {
+      await store.keepCommand({ request });
+    } catch {
+      this.change({ notice: 'This browser could not keep what you wrote: do not close the page before it is sent.' });
+    }
     this.push(request);
     return request.id;
   }
@@ -190,9 +221,14 @@ export class App {
     });
   }
 
-  private push(request: store.Kept['request']): void {
-    const envelope: Envelope = { v: 1, ke: 0, b: { t: 'command', command: request } };
-    if (!this.client.send(envelope)) this.change({ notice: 'Too much waits on this phone. Let the desktop catch up first.' });
+  private push(request: CommandRequest): void {
+    if (this.held.length === 0 && this.client.send(enveloped(request))) return;
+    this.held.push(request);
+    this.change({ notice: 'Much waits on this phone. It goes out, in order, as the desktop catches up.' });
+  }
+
+  private pushHeld(): void {
+    while (this.held[0] && this.client.send(enveloped(this.held[0]))) this.held.shift();
   }
 
   private resume(kept: store.Kept): void {
@@ -218,9 +254,13 @@ export class App {
   }
 
   private storedAtRelay(payload: unknown): void {
-    const body = (payload as Envelope).b as { command?: { id: string } } | undefined;
-    const sent = this.state.sent.get(body?.command?.id ?? '');
+    const sent = this.state.sent.get(commandOf(payload));
     if (sent?.mark === 'waiting') this.mark({ ...sent, mark: 'sent' });
+  }
+
+  private lost(payload: unknown): void {
+    const text = 'it waited too long for the desktop and was given up';
+    this.result({ id: commandOf(payload), state: 'failed', text });
   }
 
   private frame(frame: Frame): void {
@@ -238,9 +278,6 @@ export class App {
         return;
       case 'notice':
         this.change({ notice: frame.text });
-        return;
-      case 'lost':
-        this.change({ notice: 'Some of what you sent will not reach the desktop. Check what is marked as waiting.' });
         return;
       default:
     }
@@ -305,6 +342,9 @@ export class App {
   private item(thread: string, item: Item): void {
     if (!this.state.conversations.has(thread)) return this.change({});
     this.conversation(thread, (c) => {
+      // One from before what is loaded comes with its page.
+      const early = c.more && !c.items.has(item.id) && [...c.items.values()].every((i) => i.ord > item.ord);
+      if (early) return c;
       const items = new Map(c.items);
       put(items, item);
       return { ...c, items };
@@ -363,6 +403,19 @@ export class App {
       for (const listener of this.listeners) listener();
     });
   }
+}
+
+/** The place after the last hole, if there is one. */
+export function holeBefore(items: Map<string, Item>): number | undefined {
+  const places = Array.from(items.values(), (i) => i.ord).toSorted((a, b) => b - a);
+  return places.find((place, at) => at + 1 < places.length && places[at + 1] !== place - 1);
+}
+
+const enveloped = (request: CommandRequest): Envelope => ({ v: 1, ke: 0, b: { t: 'command', command: request } });
+
+function commandOf(payload: unknown): string {
+  const body = (payload as Envelope).b as { command?: { id: string } } | undefined;
+  return body?.command?.id ?? '';
 }
 
 /** Upserts by id; the higher revision wins. */

@@ -1,6 +1,6 @@
 import { Fragment } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { Item } from '../sdk/wire';
+import type { Item, RequestView } from '../sdk/wire';
 import type { App, Sent, State } from './app';
 import { Composer } from './composer';
 import { folderName } from './home';
@@ -20,7 +20,7 @@ interface Props {
 function pendingPrompts(state: State, thread: string, items: Item[]): Sent[] {
   const shown = new Set(items.map((i) => (i.body.kind === 'user' ? i.body.command : undefined)));
   return [...state.sent.values()].filter(
-    (s) => s.command.c === 'turnStart' && s.command.thread === thread && !shown.has(s.id) && s.mark !== 'done',
+    (s) => s.command.c === 'turnStart' && s.command.thread === thread && !shown.has(s.id) && s.mark !== 'done' && !state.unknown.has(s.id),
   );
 }
 
@@ -30,7 +30,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
   const items = [...(conversation?.items.values() ?? [])].toSorted((a, b) => a.ord - b.ord);
   const requests = [...state.requests.values()].filter((r) => r.thread === thread);
   const open = requests.filter((r) => r.state === 'open' || r.state === 'answered').toSorted((a, b) => a.askedAt - b.askedAt);
-  const over = requests.filter((r) => r.state === 'void');
+  const over = requests.filter((r) => r.state === 'void' || (r.state === 'resolved' && r.answer));
   const scroller = useRef<HTMLDivElement>(null);
   const [atEnd, setAtEnd] = useState(true);
   const last = items.at(-1);
@@ -74,7 +74,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
         {items.map((item) => (
           <Fragment key={item.id}>
             <ItemView app={app} thread={thread} item={item} sent={sentOf(state, item)} />
-            {over.filter((r) => r.item === item.id).map((r) => <RequestCard key={r.id} app={app} state={state} request={r} />)}
+            {over.filter((r) => placeOf(r, items) === item).map((r) => <RequestCard key={r.id} app={app} state={state} request={r} />)}
           </Fragment>
         ))}
         {pendingPrompts(state, thread, items).map((sent) => <Waiting key={sent.id} app={app} sent={sent} />)}
@@ -89,12 +89,17 @@ export function Chat({ app, state, thread, onBack }: Props) {
   );
 }
 
+/** After which item a request stands that is over: its own, or the last one before it was asked. */
+function placeOf(request: RequestView, items: Item[]): Item | undefined {
+  return items.find((i) => i.id === request.item) ?? items.findLast((i) => i.at <= request.askedAt);
+}
+
 function sentOf(state: State, item: Item): Sent | undefined {
   return item.body.kind === 'user' && item.body.command ? state.sent.get(item.body.command) : undefined;
 }
 
 const MARKS: Record<Sent['mark'], string> = {
-  waiting: '◷ on this phone', asking: '', sent: '✓ at the relay', done: '✓✓ at the desktop', failed: '✕ not done', unknown: '? unknown',
+  waiting: '◷ on this phone', asking: '', sent: '✓ at the relay', done: '✓✓ at the desktop', failed: '✕ not done', unknown: '? unknown', dropped: '✕ given up',
 };
 
 function Waiting({ app, sent }: { app: App; sent: Sent }) {

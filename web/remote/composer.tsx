@@ -12,7 +12,11 @@ export function Composer({ app, thread, working }: { app: App; thread: string; w
 
   const change = (next: string) => {
     setText(next);
-    sessionStorage.setItem(draftKey, next);
+    try {
+      sessionStorage.setItem(draftKey, next);
+    } catch {
+      // No room for a draft that long; it is still in the box.
+    }
   };
   const send = async (event: Event) => {
     event.preventDefault();

@@ -1,8 +1,10 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { RequestOption, RequestView } from '../sdk/wire';
 import type { App, Sent, State } from './app';
 import { ago, useNow } from './hooks';
 import { Change } from './item';
+
+const SETTLE_MS = 400;
 
 interface Props {
   app: App;
@@ -17,7 +19,6 @@ function answerOf(state: State, request: string): Sent | undefined {
 
 /** sent → the desktop has it → the agent resolved it. */
 function progressOf(request: RequestView, mine: Sent | undefined): string | undefined {
-  if (request.state === 'resolved') return `${request.answer?.by ?? 'Somebody'} answered “${request.answer?.label ?? ''}”. The agent has it.`;
   if (request.state === 'answered') return `${request.answer?.by ?? 'Somebody'} answered “${request.answer?.label ?? ''}”. The desktop has it.`;
   if (mine?.mark === 'waiting') return 'Your answer waits on this phone.';
   if (mine?.mark === 'sent') return 'Your answer is at the relay.';
@@ -27,6 +28,12 @@ function progressOf(request: RequestView, mine: Sent | undefined): string | unde
 export function RequestCard({ app, state, request }: Props) {
   const now = useNow();
   const [armed, setArmed] = useState<string>();
+  const [ready, setReady] = useState(false);
+  // A card that appears under a finger is not answered by it.
+  useEffect(() => {
+    const timer = setTimeout(() => setReady(true), SETTLE_MS);
+    return () => clearTimeout(timer);
+  }, []);
   const [answers, setAnswers] = useState<Record<string, string[]>>({});
   const mine = answerOf(state, request.id);
   const progress = progressOf(request, mine);
@@ -41,7 +48,9 @@ export function RequestCard({ app, state, request }: Props) {
       </article>
     );
   }
-  if (request.state === 'resolved') return null;
+  if (request.state === 'resolved') {
+    return <p class="notice small">{request.answer?.by ?? 'Somebody'} answered “{request.answer?.label}” {ago(request.answer?.at, now)}.</p>;
+  }
 
   const choose = (option: RequestOption) => {
     // What reaches further than this once takes a second tap.
@@ -85,13 +94,13 @@ export function RequestCard({ app, state, request }: Props) {
       {request.state === 'open' && !busy && (
         <div class="options">
           {request.options.map((option) => (
-            <button class={option.allows ? (option.reach ? 'far' : 'primary') : ''} onClick={() => choose(option)}>
+            <button class={option.allows ? (option.reach ? 'far' : 'primary') : ''} disabled={!ready} onClick={() => choose(option)}>
               {armed === option.id ? `Tap again: ${option.label}` : option.label}
               {option.reach && <span class="reach small">{option.reach}</span>}
             </button>
           ))}
           {request.options.length === 0 && (
-            <button class="primary" disabled={!complete} onClick={() => void app.give({ c: 'answer', request: request.id, answers })}>Answer</button>
+            <button class="primary" disabled={!ready || !complete} onClick={() => void app.give({ c: 'answer', request: request.id, answers })}>Answer</button>
           )}
         </div>
       )}

@@ -30,6 +30,10 @@ export interface Listener {
   message(channel: string, payload: unknown): void;
   volatile(channel: string, payload: unknown): void;
   stored(payloads: unknown[]): void;
+  /** The outbox has room again. */
+  room(): void;
+  /** These will not reach the desktop. */
+  lost(payloads: unknown[]): void;
   frame(frame: Frame): void;
 }
 
@@ -206,7 +210,12 @@ export class Client {
   /** Keeps an offered token durably before it is used. */
   private async takeToken(token: string): Promise<void> {
     const next = { ...this.profile, token };
-    await saveProfile(next);
+    try {
+      await saveProfile(next);
+    } catch {
+      // The token in use stays good; the relay offers another one later.
+      return;
+    }
     this.profile = next;
     this.write({ k: 'token.confirm', token });
   }
@@ -224,7 +233,12 @@ export class Client {
     if (frame.k === 'vol') return this.listener.volatile(frame.ch, frame.p);
     const own = frame.k === 'ack' || frame.k === 'stable' ? frame.pos[this.writer.channel] : undefined;
     if (frame.k === 'ack' && own) this.listener.stored(this.writer.acked(own));
-    else if (frame.k === 'stable' && own) this.writer.stable(own);
+    else if (frame.k === 'stable' && own) {
+      this.writer.stable(own);
+      this.listener.room();
+    } else if (frame.k === 'lost' && frame.ch === this.writer.channel) {
+      this.listener.lost(this.writer.lost(frame.epoch, frame.from, frame.to));
+    }
     else if (frame.k === 'nack' && frame.ch === this.writer.channel) this.nacked(frame);
     else this.listener.frame(frame);
   }
@@ -232,7 +246,7 @@ export class Client {
   private nacked(frame: Frame & { k: 'nack' }): void {
     const pause = this.writer.nacked(frame);
     if (pause !== undefined) {
-      this.pausedUntil = Date.now() + pause;
+      this.pausedUntil = performance.now() + pause;
       setTimeout(() => this.flush(), pause);
     } else {
       this.flush();
@@ -253,7 +267,7 @@ export class Client {
   }
 
   private flush(): void {
-    if (!this.online || Date.now() < this.pausedUntil) return;
+    if (!this.online || performance.now() < this.pausedUntil) return;
     for (const frame of this.writer.frames()) this.write(frame);
   }
 

@@ -387,7 +387,7 @@ id: string, command: Command,
  * When the person gave it, Unix milliseconds.
  */
 at: number, };
-export type CommandState = "done" | "failed" | "unknown";
+export type CommandState = "done" | "failed" | "unknown" | "dropped";
 export type CommandView = { id: string, command: Command, 
 /**
  * Unix milliseconds.

@@ -4,10 +4,13 @@
 import type { Frame, NackFrame, Position } from './wire';
 
 export const OUTBOX_MAX = 200;
+/** Characters of the payloads that wait, so at most four times as many bytes. */
+const OUTBOX_CHARS_MAX = 4 * 1024 * 1024;
 
 interface Entry {
   seq: number;
   payload: unknown;
+  size: number;
   void?: string;
 }
 
@@ -27,9 +30,11 @@ export class Writer {
 
   /** Names a message; undefined when the outbox is full. */
   push(payload: unknown): number | undefined {
-    if (this.outbox.length >= OUTBOX_MAX) return undefined;
+    const size = JSON.stringify(payload).length;
+    const held = this.outbox.reduce((sum, e) => sum + e.size, 0);
+    if (this.outbox.length >= OUTBOX_MAX || held + size > OUTBOX_CHARS_MAX) return undefined;
     const seq = this.next++;
-    this.outbox.push({ seq, payload });
+    this.outbox.push({ seq, payload, size });
     return seq;
   }
 
@@ -61,6 +66,15 @@ export class Writer {
 
   stable(position: Position): void {
     if (position.epoch === this.epoch) this.outbox = this.outbox.filter((e) => e.seq > position.seq);
+  }
+
+  /** Gives the payloads that will not arrive, and forgets them. */
+  lost(epoch: string, from: number, to: number): unknown[] {
+    if (epoch !== this.epoch) return [];
+    const isLost = (e: Entry) => e.seq >= from && e.seq <= to;
+    const gone = this.outbox.filter(isLost).map((e) => e.payload);
+    this.outbox = this.outbox.filter((e) => !isLost(e));
+    return gone;
   }
 
   /** Gives the pause before the channel goes on, in milliseconds. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import vectors from '../../crates/wire/vectors/frames.json';
+import { holeBefore } from '../remote/app';
 import { Reader } from '../sdk/reader';
-import type { Frame } from '../sdk/wire';
+import type { Frame, Item } from '../sdk/wire';
 import { OUTBOX_MAX, Writer } from '../sdk/writer';
 
 const EPOCH = '0000000000000001';
@@ -93,4 +94,30 @@ describe('the reader', () => {
 it('frames of the vectors are frames of the types', () => {
   const kinds = new Set(vectors.valid.map((text) => (JSON.parse(text) as Frame).k));
   expect(kinds.size).toBeGreaterThan(30);
+});
+
+describe('a conversation with a hole', () => {
+  const of = (...places: number[]) =>
+    new Map(places.map((ord) => [`${ord}`, { id: `${ord}`, ord, rev: 1, at: 0, body: { kind: 'notice', text: '' } } as Item]));
+
+  it.each([
+    [[], undefined],
+    [[4], undefined],
+    [[4, 5, 6], undefined],
+    [[9, 4, 5, 8], 8],
+    [[1, 3, 5], 5],
+  ])('%j is filled before %j', (places, before) => expect(holeBefore(of(...places))).toBe(before));
+});
+
+it('a full outbox takes nothing more, and what is given up leaves it', () => {
+  const writer = new Writer('up/m', 'e', () => 'f');
+  for (let n = 1; n <= 200; n += 1) expect(writer.push(n)).toBe(n);
+  expect(writer.push(201)).toBeUndefined();
+  expect(writer.lost('other', 1, 200)).toEqual([]);
+  expect(writer.lost('e', 1, 2)).toEqual([1, 2]);
+  expect(writer.push(201)).toBe(201);
+
+  const large = new Writer('up/m', 'e', () => 'f');
+  const half = 'x'.repeat(2 * 1024 * 1024);
+  expect([large.push(half), large.push(half), large.push('small')]).toEqual([1, undefined, 2]);
 });

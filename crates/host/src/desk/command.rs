@@ -10,9 +10,14 @@ use belay_wire::{
 };
 use serde_json::{Value, json};
 
-use super::{Desk, Work, publish::Changed};
+use super::{
+    Desk,
+    lane::{Finished, Job},
+    publish::Changed,
+    steps::{Effect, Plan, Steps},
+};
 use crate::{
-    agents::{Agent, AgentError, AgentItem, AgentReply, AgentRequest, ThreadInfo},
+    agents::{AgentError, AgentRequest},
     clock::unix_ms,
     journal::Known,
 };
@@ -21,25 +26,6 @@ use crate::{
 const THREADS_MAX: usize = 50;
 /// Bytes of items that one page carries.
 const PAGE_BYTES: usize = 512 * 1024;
-
-/// A command that ran beside the desk's task.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    id: String,
-    agent: usize,
-    result: Result<Effect, AgentError>,
-}
-
-/// What a command did.
-#[derive(Debug)]
-enum Effect {
-    Nothing,
-    Started(ThreadInfo, Option<AgentError>),
-    Loaded(ThreadInfo, Vec<AgentItem>),
-    Renamed { thread: String, title: String },
-    Archived { thread: String },
-    Answered,
-}
 
 impl Desk {
     /// Takes a command; its result follows on the member's own channel.
@@ -75,13 +61,10 @@ impl Desk {
         let id = request.id.clone();
         match self.plan(member, request) {
             Ok(Plan::Ask(agent, steps)) => {
-                let steps = if again { unless_done(steps) } else { steps };
-                let Some(slot) = self.slots.get(agent) else { return };
-                let (handle, finished) = (slot.agent.clone(), self.finished.clone());
-                tokio::spawn(async move {
-                    let result = carry_out(&handle, steps).await;
-                    let _ = finished.send(Work::Command(Finished { id, agent, result })).await;
-                });
+                let steps = if again { steps.unless_done() } else { steps };
+                if let Err(text) = self.line_up(Job { id: id.clone(), agent, steps }) {
+                    self.end(&id, &failed(id.clone(), text));
+                }
             }
             Ok(Plan::Done(data)) => self.end(&id, &done(id.clone(), data)),
             Err(text) => self.end(&id, &failed(id.clone(), text)),
@@ -194,7 +177,8 @@ impl Desk {
 
     /// A command that ran beside has ended.
     pub(super) fn finished(&mut self, finished: Finished) {
-        let Finished { id, agent, result } = finished;
+        let Finished { id, agent, lane, result } = finished;
+        self.next_in(lane);
         let outcome = match result {
             Ok(effect) => self.take_effect(agent, &id, effect),
             Err(AgentError::Unknown) => return self.became_unknown(&id),
@@ -325,70 +309,6 @@ impl Desk {
                 None => failed(id, "the desktop does not know this item".to_owned()),
             },
             _ => failed(id, "this command does something".to_owned()),
-        }
-    }
-}
-
-/// How a command is carried out.
-enum Plan {
-    Done(Option<Value>),
-    Ask(usize, Steps),
-}
-
-enum Steps {
-    One(AgentRequest),
-    /// The second one unless the first one finds that it was done.
-    Unless(AgentRequest, AgentRequest),
-    Start {
-        folder: String,
-        prompt: Option<(String, String)>,
-    },
-}
-
-/// A prompt that may have reached its thread is looked for before it is given again.
-fn unless_done(steps: Steps) -> Steps {
-    match steps {
-        Steps::One(AgentRequest::Turn { thread, folder, text, command }) => Steps::Unless(
-            AgentRequest::Find { thread: thread.clone(), command: command.clone() },
-            AgentRequest::Turn { thread, folder, text, command },
-        ),
-        other => other,
-    }
-}
-
-async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
-    match steps {
-        Steps::Unless(find, request) => {
-            if !matches!(agent.ask(find).await, Ok(AgentReply::Found(true))) {
-                agent.ask(request).await?;
-            }
-            Ok(Effect::Nothing)
-        }
-        Steps::Start { folder, prompt } => {
-            let start = AgentRequest::Start { folder: folder.clone() };
-            let AgentReply::Thread(info) = agent.ask(start).await? else {
-                return Err(AgentError::Refused("the agent gave no thread".to_owned()));
-            };
-            let mut trouble = None;
-            if let Some((text, command)) = prompt {
-                let turn = AgentRequest::Turn { thread: info.id.clone(), folder, text, command };
-                trouble = agent.ask(turn).await.err();
-            }
-            Ok(Effect::Started(info, trouble))
-        }
-        Steps::One(request) => {
-            let effect = match &request {
-                AgentRequest::Rename { thread, title } => {
-                    Effect::Renamed { thread: thread.clone(), title: title.clone() }
-                }
-                AgentRequest::Archive { thread } => Effect::Archived { thread: thread.clone() },
-                AgentRequest::Answer { .. } => Effect::Answered,
-                _ => Effect::Nothing,
-            };
-            Ok(match agent.ask(request).await? {
-                AgentReply::Loaded(info, items) => Effect::Loaded(info, items),
-                _ => effect,
-            })
         }
     }
 }

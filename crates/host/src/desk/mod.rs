@@ -2,8 +2,10 @@
 
 mod agent_event;
 mod command;
+mod lane;
 mod publish;
 mod relay_event;
+mod steps;
 mod unknown;
 
 use std::{
@@ -31,7 +33,7 @@ use crate::{
     view::{HostView, UiCommand},
 };
 
-pub(crate) use command::Finished;
+use lane::{Finished, Lanes};
 use publish::Publisher;
 
 /// How often what changed is written to the relay.
@@ -99,6 +101,7 @@ pub(crate) struct Desk {
     making_code: bool,
     /// Commands whose effect is unknown, by id.
     unknown: BTreeMap<String, (MemberId, CommandRequest)>,
+    lanes: Lanes,
     finished: mpsc::Sender<Work>,
 }
 
@@ -137,6 +140,7 @@ impl Desk {
             revoking: BTreeSet::new(),
             making_code: false,
             unknown: unknown.into_iter().map(|(m, r)| (r.id.clone(), (m, r))).collect(),
+            lanes: Lanes::new(),
             finished,
         };
         desk.publish_everything();

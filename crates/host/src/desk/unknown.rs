@@ -36,7 +36,7 @@ impl Desk {
             Settle::SendAgain => self.begin(member, &request, true),
             Settle::Drop => {
                 let text = "dropped; whether it was done is not known".to_owned();
-                let (id, state) = (request.id.clone(), CommandState::Unknown);
+                let (id, state) = (request.id.clone(), CommandState::Dropped);
                 let outcome = CommandOutcome { id, state, text: Some(text), data: None };
                 self.end(&request.id, &outcome);
             }

@@ -106,6 +106,8 @@ pub enum CommandState {
     Failed,
     /// The host or agent died in between; it may or may not have been done.
     Unknown,
+    /// A person gave up a command whose effect is unknown.
+    Dropped,
 }
 
 /// The stored answer to a command; repeats get the same one.

@@ -1,0 +1,97 @@
+//! How a command is carried out by an agent, and what it did.
+
+use serde_json::Value;
+
+use crate::agents::{Agent, AgentError, AgentItem, AgentReply, AgentRequest, ThreadInfo};
+
+/// What a command did.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Nothing,
+    Started(ThreadInfo, Option<AgentError>),
+    Loaded(ThreadInfo, Vec<AgentItem>),
+    Renamed { thread: String, title: String },
+    Archived { thread: String },
+    Answered,
+}
+
+/// How a command is carried out.
+pub(super) enum Plan {
+    Done(Option<Value>),
+    Ask(usize, Steps),
+}
+
+pub(super) enum Steps {
+    One(AgentRequest),
+    /// The second one unless the first one finds that it was done.
+    Unless(AgentRequest, AgentRequest),
+    Start {
+        folder: String,
+        prompt: Option<(String, String)>,
+    },
+}
+
+impl Steps {
+    /// A prompt that may have reached its thread is looked for before it is given again.
+    pub(super) fn unless_done(self) -> Self {
+        match self {
+            Self::One(AgentRequest::Turn { thread, folder, text, command }) => Self::Unless(
+                AgentRequest::Find { thread: thread.clone(), command: command.clone() },
+                AgentRequest::Turn { thread, folder, text, command },
+            ),
+            other => other,
+        }
+    }
+
+    /// The thread whose commands follow each other: prompts, and what loads or names it. What stops
+    /// or answers does not wait.
+    pub(super) fn thread(&self) -> Option<&str> {
+        match self {
+            Self::One(
+                AgentRequest::Turn { thread, .. }
+                | AgentRequest::Resume { thread, .. }
+                | AgentRequest::Rename { thread, .. }
+                | AgentRequest::Archive { thread },
+            )
+            | Self::Unless(_, AgentRequest::Turn { thread, .. }) => Some(thread),
+            Self::One(_) | Self::Unless(..) | Self::Start { .. } => None,
+        }
+    }
+}
+
+pub(super) async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
+    match steps {
+        Steps::Unless(find, request) => {
+            if !matches!(agent.ask(find).await, Ok(AgentReply::Found(true))) {
+                agent.ask(request).await?;
+            }
+            Ok(Effect::Nothing)
+        }
+        Steps::Start { folder, prompt } => {
+            let start = AgentRequest::Start { folder: folder.clone() };
+            let AgentReply::Thread(info) = agent.ask(start).await? else {
+                return Err(AgentError::Refused("the agent gave no thread".to_owned()));
+            };
+            let mut trouble = None;
+            if let Some((text, command)) = prompt {
+                let turn = AgentRequest::Turn { thread: info.id.clone(), folder, text, command };
+                trouble = agent.ask(turn).await.err();
+            }
+            Ok(Effect::Started(info, trouble))
+        }
+        Steps::One(request) => {
+            let effect = match &request {
+                AgentRequest::Rename { thread, title } => {
+                    Effect::Renamed { thread: thread.clone(), title: title.clone() }
+                }
+                AgentRequest::Archive { thread } => Effect::Archived { thread: thread.clone() },
+                AgentRequest::Answer { .. } => Effect::Answered,
+                _ => Effect::Nothing,
+            };
+            Ok(match agent.ask(request).await? {
+                AgentReply::Loaded(info, items) => Effect::Loaded(info, items),
+                _ => effect,
+            })
+        }
+    }
+}
