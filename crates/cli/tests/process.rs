@@ -8,7 +8,7 @@ use std::{
 };
 
 use belay_client::{Api, Identity};
-use belay_wire::pair::HostInfo;
+use belay_wire::pair::{HostInfo, SessionCreated};
 
 const BELAY: &str = env!("CARGO_BIN_EXE_belay");
 
@@ -39,7 +39,26 @@ fn command(folder: &Path) -> Command {
 }
 
 fn start(folder: &Path) -> Relay {
-    let mut child = command(folder).spawn().expect("the relay starts");
+    ready(command(folder))
+}
+
+/// A relay for which every file is full at `kib` kibibytes; [`lift`] ends that.
+fn start_on_full_disk(folder: &Path, kib: u32) -> Relay {
+    let plain = command(folder);
+    let mut limited = Command::new("bash");
+    let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(plain.get_program()).args(plain.get_args());
+    limited.stdin(Stdio::piped()).stdout(Stdio::piped());
+    ready(limited)
+}
+
+fn lift(relay: &Relay) {
+    let limit = ["--fsize=unlimited:unlimited".to_owned(), format!("--pid={}", relay.child.id())];
+    assert!(Command::new("prlimit").args(limit).status().expect("util-linux").success());
+}
+
+fn ready(mut command: Command) -> Relay {
+    let mut child = command.spawn().expect("the relay starts");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
     BufReader::new(stdout).read_line(&mut line).expect("readable");
@@ -78,14 +97,58 @@ async fn kill_9_loses_no_session_that_was_answered() {
     assert!(answered.len() > 20, "only {} sessions were made", answered.len());
 
     let relay = start(folder.path());
-    let api = Api::new(&relay.url).expect("an address");
+    assert_all_are_there(&relay, &answered).await;
+}
 
-    for (identity, created) in &answered {
+async fn assert_all_are_there(relay: &Relay, answered: &[(Identity, SessionCreated)]) {
+    let api = Api::new(&relay.url).expect("an address");
+    for (identity, created) in answered {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let now = u64::try_from(now.expect("after 1970").as_millis()).expect("fits");
         let code = api.new_code(created.session, &created.host_token, identity, now).await;
         assert!(code.is_ok(), "{}: {code:?}", created.session);
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_loses_nothing_and_is_left_by_itself() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let relay = start_on_full_disk(folder.path(), 256);
+    let api = Api::new(&relay.url).expect("an address");
+    let identity = Identity::generate();
+    let mut answered = Vec::new();
+    let refusal = loop {
+        match api.create_session(host(&identity)).await {
+            Ok(created) => answered.push((identity.clone(), created)),
+            Err(error) => break error,
+        }
+        assert!(answered.len() < 5_000, "the disk never filled");
+    };
+    assert!(answered.len() > 5, "only {} sessions were made", answered.len());
+    assert_eq!(refusal.name(), Some("store_unavailable"), "{refusal}");
+    let ready = ready_status(&relay).await;
+    assert_eq!(ready, 503, "a balancer is told");
+
+    lift(&relay);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let created = loop {
+        match api.create_session(host(&identity)).await {
+            Ok(created) => break created,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    answered.push((identity.clone(), created));
+    assert_eq!(ready_status(&relay).await, 200);
+    assert_all_are_there(&relay, &answered).await;
+
+    drop(relay);
+    assert_all_are_there(&start(folder.path()), &answered).await;
+}
+
+async fn ready_status(relay: &Relay) -> u16 {
+    let address = format!("{}/readyz", relay.url);
+    reqwest::get(address).await.expect("an answer").status().as_u16()
 }
 
 #[test]
