@@ -100,7 +100,7 @@ function Output({ text, total, whole }: { text: string; total: number; whole?: (
 }
 
 export function Change({ change }: { change: FileChange }) {
-  const lines = change.diff.split('\n');
+  const lines = change.diff.replace(/\n$/, '').split('\n');
   const tone = (line: string) =>
     line.startsWith('@@') ? 'hunk' : line.startsWith('+') ? 'add' : line.startsWith('-') ? 'del' : '';
   const raw = !lines.some((l) => l.startsWith('@@'));

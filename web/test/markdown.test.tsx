@@ -42,7 +42,6 @@ describe('markdown', () => {
     const t = performance.now();
     const out = r(s);
     const ms = Math.round(performance.now() - t);
-    console.log(n, s.length, ms + ' ms', out.startsWith('<pre') ? 'fallback' : 'ok');
     expect(ms).toBeLessThan(2000);
   }, 60000);
 });

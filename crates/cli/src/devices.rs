@@ -1,6 +1,6 @@
 //! `belay devices`: the devices of this machine's session, through the relay's admin listener.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::{Context as _, bail};
 use belay_client::{CredentialStore, FileCredentials};
@@ -101,7 +101,8 @@ impl Admin {
 
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
 fn admin_token(folder: &Path) -> anyhow::Result<String> {
-    if let Ok(token) = std::env::var("ADMIN_TOKEN") {
+    let mut named = ["BELAY_ADMIN_TOKEN", "ADMIN_TOKEN"].into_iter();
+    if let Some(token) = named.find_map(|name| std::env::var(name).ok()) {
         return Ok(token);
     }
     let path = folder.join("admin-token");
@@ -109,12 +110,12 @@ fn admin_token(folder: &Path) -> anyhow::Result<String> {
     Ok(token.trim().to_owned())
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
 async fn list(args: &ArgMatches) -> anyhow::Result<()> {
     let listed = Admin::open(args)?.devices().await?;
-    println!("{} of {} devices", listed.used, listed.allowed);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{} of {} devices", listed.used, listed.allowed)?;
     for device in &listed.devices {
-        println!("{}", line(device));
+        writeln!(out, "{}", line(device))?;
     }
     Ok(())
 }
@@ -136,7 +137,6 @@ fn ago(unix_ms: u64) -> String {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
 async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
     let admin = Admin::open(args)?;
     let wanted = args.get_one::<String>("device").cloned().unwrap_or_default();
@@ -153,33 +153,33 @@ async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
     }
     let url = format!("{}/admin/sessions/{}/devices/{}", admin.url, admin.session, device.member);
     admin.send(admin.http.delete(url).bearer_auth(&admin.token)).await?;
-    println!("{} was removed", device.name);
+    writeln!(std::io::stdout(), "{} was removed", device.name)?;
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a question to the person at the terminal")]
 fn confirmed(question: &str) -> anyhow::Result<bool> {
-    use std::io::Write;
-    print!("{question} [y/N] ");
-    std::io::stdout().flush()?;
+    let mut out = std::io::stdout().lock();
+    write!(out, "{question} [y/N] ")?;
+    out.flush()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-#[expect(clippy::print_stdout, reason = "the command's output")]
 async fn add(args: &ArgMatches) -> anyhow::Result<()> {
     let folder = settings::data_dir_of(args).join("host");
     let offer = belay_host::ask_for_offer(&folder)
         .await
         .context("the desktop side does not answer; start it with `belay up` or `belay host`")?;
+    let mut out = std::io::stdout().lock();
     for row in belay_host::ui::half_blocks(&offer.url).unwrap_or_default() {
-        println!("{row}");
+        writeln!(out, "{row}")?;
     }
-    println!("Open on the phone: {}", offer.url);
-    println!(
+    writeln!(out, "Open on the phone: {}", offer.url)?;
+    writeln!(
+        out,
         "or type {} on the page of the relay. Approve where the desktop side runs.",
         offer.code
-    );
+    )?;
     Ok(())
 }

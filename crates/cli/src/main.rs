@@ -8,7 +8,7 @@ mod up;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use belay_relay::Config;
+use belay_relay::{Config, log::LogFile};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::io::AsyncReadExt;
 
@@ -91,16 +91,23 @@ fn main() -> ExitCode {
         Some(("serve", args)) => serve(args),
         Some(("host", args)) => run_host(args),
         Some(("devices", args)) => block_on(devices::run(args)),
-        Some(("config", args)) => settings::read(args).map(|config| settings::print(&config)),
+        Some(("config", args)) => settings::read(args).and_then(|config| settings::print(&config)),
         _ => unreachable!("clap accepts the subcommands above only"),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output had enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("belay: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -127,12 +134,18 @@ fn run_host(args: &ArgMatches) -> anyhow::Result<()> {
 /// The desktop side logs to a file, because its terminal is taken.
 fn start_log(config: &Config, path: &std::path::Path) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        make_folder(folder)?;
     }
-    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-    let file = file.with_context(|| path.display().to_string())?;
+    let file = LogFile::open(path)?;
     let json = config.log_format == "json";
     belay_relay::log::start_in_file(&config.log_level, json, file).map_err(anyhow::Error::msg)
+}
+
+/// Makes the data folder.
+pub(crate) fn make_folder(folder: &std::path::Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| {
+        format!("the data folder {} cannot be made; name another with --data-dir", folder.display())
+    })
 }
 
 fn serve(args: &ArgMatches) -> anyhow::Result<()> {

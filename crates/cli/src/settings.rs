@@ -55,17 +55,19 @@ pub(crate) fn read(args: &ArgMatches) -> anyhow::Result<Config> {
 }
 
 /// Prints every setting as a line of TOML that `--config` reads.
-#[expect(clippy::print_stdout, reason = "the command's output")]
-pub(crate) fn print(config: &Config) {
+pub(crate) fn print(config: &Config) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
     for setting in settings().iter().filter(|s| !s.hidden) {
         let value = (setting.show)(config);
-        println!("# {}", setting.help);
+        writeln!(out, "# {}", setting.help)?;
         if value.is_empty() || setting.secret {
-            println!("# {} = \"{value}\"\n", setting.name);
+            writeln!(out, "# {} = \"{value}\"\n", setting.name)?;
         } else {
-            println!("{} = \"{}\"\n", setting.name, value.replace('\\', "\\\\"));
+            writeln!(out, "{} = \"{}\"\n", setting.name, value.replace('\\', "\\\\"))?;
         }
     }
+    Ok(())
 }
 
 /// The `--data-dir` flag, for commands that take no other setting of the relay.

@@ -1,13 +1,14 @@
 //! `belay up`: the relay as a child that is restarted when it dies, and the desktop side here.
 
-use std::{fs::OpenOptions, net::IpAddr, path::PathBuf, process::Stdio, time::Duration};
+use std::{net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use belay_relay::{Config, settings};
+use belay_relay::{Config, log::LogFile, settings};
 use clap::ArgMatches;
+use tokio::task::JoinHandle;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    process::{Child, ChildStderr, Command},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause before a relay that died is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(300);
+
+/// Bytes of the relay's log that are taken at once.
+const LINE_MAX: u64 = 64 * 1024;
 
 /// Runs both halves until the person quits.
 pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result<()> {
@@ -27,15 +31,15 @@ pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result
              browser's key store. Use it only where you trust every device."
         );
     }
-    std::fs::create_dir_all(&config.data_dir)
-        .with_context(|| config.data_dir.display().to_string())?;
+    crate::make_folder(&config.data_dir)?;
+    let log = Arc::new(LogFile::open(&log_path(&config))?);
     let stop = CancellationToken::new();
-    let mut child = start(&config)?;
+    let (mut child, copying) = start(&config, &log)?;
     // A port that was chosen freely stays the same over restarts.
-    config.port = wait_until_up(&mut child, &config).await?;
+    config.port = wait_until_up(&mut child, copying, &config).await?;
     let relay = format!("http://127.0.0.1:{}", config.port);
     let link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
-    let supervisor = tokio::spawn(supervise(child, config.clone(), stop.clone()));
+    let supervisor = tokio::spawn(supervise(child, config.clone(), log, stop.clone()));
     let result = crate::host::run(args, relay, link, config.data_dir.join("host")).await;
     stop.cancel();
     let _ = supervisor.await;
@@ -64,11 +68,8 @@ fn lan_address() -> Option<IpAddr> {
 
 /// Starts `belay serve` with these settings. It ends when its standard input does, so it never
 /// outlives this process.
-fn start(config: &Config) -> anyhow::Result<Child> {
+fn start(config: &Config, log: &Arc<LogFile>) -> anyhow::Result<(Child, JoinHandle<()>)> {
     let program = std::env::current_exe().context("this program cannot be found again")?;
-    let log = log_path(config);
-    let file = OpenOptions::new().append(true).create(true).open(&log);
-    let file = file.with_context(|| log.display().to_string())?;
     let mut command = Command::new(program);
     command.args(["serve", "--exit-with-stdin"]);
     let standard = Config::default();
@@ -78,14 +79,31 @@ fn start(config: &Config) -> anyhow::Result<Child> {
             command.arg(format!("--{}={value}", setting.name));
         }
     }
-    let child = command
+    // Secrets take the way on which other users of this machine do not see them.
+    let secrets =
+        [("BELAY_ADMIN_TOKEN", &config.admin_token), ("BELAY_TOKEN_KEYS", &config.token_keys)];
+    command.envs(secrets.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(file)
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("the relay cannot be started")?;
-    Ok(child)
+    let stderr = child.stderr.take().context("the relay has no log")?;
+    Ok((child, tokio::spawn(keep(stderr, log.clone()))))
+}
+
+/// Keeps what the relay says.
+async fn keep(stderr: ChildStderr, log: Arc<LogFile>) {
+    let mut said = BufReader::new(stderr);
+    let mut line = Vec::new();
+    while (&mut said).take(LINE_MAX).read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
+        if let Err(error) = log.append(&line) {
+            tracing::warn!(%error, "the relay's log is not written");
+        }
+        line.clear();
+    }
 }
 
 fn log_path(config: &Config) -> PathBuf {
@@ -93,7 +111,11 @@ fn log_path(config: &Config) -> PathBuf {
 }
 
 /// Waits for the line in which the relay says where it listens.
-async fn wait_until_up(child: &mut Child, config: &Config) -> anyhow::Result<u16> {
+async fn wait_until_up(
+    child: &mut Child,
+    copying: JoinHandle<()>,
+    config: &Config,
+) -> anyhow::Result<u16> {
     let stdout = child.stdout.take().context("the relay has no output")?;
     let mut lines = BufReader::new(stdout).lines();
     let log = log_path(config);
@@ -103,6 +125,7 @@ async fn wait_until_up(child: &mut Child, config: &Config) -> anyhow::Result<u16
             port.with_context(|| format!("the relay said \"{line}\""))
         }
         Ok(_) => {
+            let _ = tokio::time::timeout(START_TIMEOUT, copying).await;
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             bail!("the relay ended at once: {}", text.lines().last().unwrap_or("it said nothing"));
         }
@@ -111,7 +134,7 @@ async fn wait_until_up(child: &mut Child, config: &Config) -> anyhow::Result<u16
 }
 
 /// Restarts the relay whenever it dies, until told to stop; then lets it end in its grace.
-async fn supervise(mut child: Child, config: Config, stop: CancellationToken) {
+async fn supervise(mut child: Child, config: Config, log: Arc<LogFile>, stop: CancellationToken) {
     // Waiting for a child closes its input, unless that was taken before.
     let mut input = child.stdin.take();
     loop {
@@ -124,8 +147,8 @@ async fn supervise(mut child: Child, config: Config, stop: CancellationToken) {
             if stop.is_cancelled() {
                 return;
             }
-            match start(&config) {
-                Ok(started) => {
+            match start(&config, &log) {
+                Ok((started, _)) => {
                     child = started;
                     input = child.stdin.take();
                     break;

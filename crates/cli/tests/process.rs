@@ -191,3 +191,19 @@ fn a_relay_ends_with_the_program_that_started_it() {
 
     assert!(child.wait().expect("it ends").success());
 }
+
+#[test]
+fn a_reader_that_had_enough_is_no_error() {
+    let mut config = Command::new(BELAY);
+    let mut child = config
+        .arg("config")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+
+    let output = child.wait_with_output().expect("it ends");
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

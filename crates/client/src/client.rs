@@ -22,7 +22,7 @@ use crate::{
     Backoff, CredentialStore, Credentials, Identity,
     identity::random,
     reader::{Applied, Reader},
-    socket::{Attempt, Failed, Socket, receive},
+    socket::{Attempt, Failed, Socket, describe, receive},
     writer::{Full, Writer},
 };
 
@@ -472,7 +472,7 @@ async fn write(socket: &mut Socket, frames: Vec<Frame>) -> Result<(), Failed> {
     if frames.is_empty() {
         return Ok(());
     }
-    let failed = |e: tokio_tungstenite::tungstenite::Error| Failed::Network(e.to_string());
+    let failed = |e| Failed::Network(describe(&e));
     for frame in frames {
         socket.feed(WsMessage::text(frame.encode())).await.map_err(failed)?;
     }

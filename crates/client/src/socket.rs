@@ -14,6 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{
         Error as WsError, Message,
         client::IntoClientRequest,
+        error::ProtocolError,
         http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
         protocol::WebSocketConfig,
     },
@@ -147,13 +148,17 @@ pub(crate) async fn receive(socket: &mut Socket) -> Result<Frame, Failed> {
     }
 }
 
-fn describe(error: &WsError) -> String {
+pub(crate) fn describe(error: &WsError) -> String {
     match error {
         WsError::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
             let text = String::from_utf8_lossy(body).chars().take(300).collect::<String>();
             format!("the relay answered {}: {text}", response.status())
         }
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
+        | WsError::ConnectionClosed
+        | WsError::AlreadyClosed => "the connection broke off".to_owned(),
+        WsError::Io(error) => format!("the connection broke off: {error}"),
         other => other.to_string(),
     }
 }

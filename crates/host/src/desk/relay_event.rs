@@ -92,14 +92,16 @@ impl Desk {
     }
 
     fn pair_ended(&mut self, outcome: PairOutcome) {
+        let name = self.pairing.phone(&self.parts.identity).map(|phone| phone.name);
+        let name = name.unwrap_or_else(|| "a phone".to_owned());
         self.pairing.ended();
         self.pairing.hide();
         let line = match outcome {
             PairOutcome::Paired => {
                 self.adding = false;
-                "paired"
+                "it is paired"
             }
-            PairOutcome::Rejected => "declined",
+            PairOutcome::Rejected => "it was declined",
             PairOutcome::Expired => "nobody approved in time; the phone must open a new link",
             PairOutcome::Conflict => {
                 "two phones used the same link, so both were denied; show the new one where \
@@ -109,6 +111,6 @@ impl Desk {
             PairOutcome::DeviceLimit => "denied: remove a device first",
             PairOutcome::HostGone => "ended: this desktop did not answer in time",
         };
-        self.note(format!("pairing {line}"));
+        self.note(format!("{name}: {line}"));
     }
 }

@@ -1,5 +1,7 @@
 //! Plain lines, for pipes and logs: what changes is printed, and lines typed are obeyed.
 
+use std::io::Write;
+
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     sync::{mpsc, watch},
@@ -12,12 +14,11 @@ const HELP: &str = "type: y = approve, n = decline, a = add a device, l = list d
                     r <number> = remove a device, q = quit";
 
 /// Shows the host until it ends.
-#[expect(clippy::print_stdout, reason = "the terminal interface")]
 pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiCommand>) {
     let mut shown = HostView::default();
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let mut typing = true;
-    println!("{HELP}");
+    say(HELP);
     loop {
         tokio::select! {
             changed = view.changed() => {
@@ -26,7 +27,7 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
                 }
                 let now = view.borrow_and_update().clone();
                 for line in differences(&shown, &now) {
-                    println!("{line}");
+                    say(&line);
                 }
                 shown = now;
             }
@@ -40,16 +41,21 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
                     }
                     Ok(None) => {
                         for line in devices(&shown) {
-                            println!("{line}");
+                            say(&line);
                         }
                     }
-                    Err(text) => println!("{text}"),
+                    Err(text) => say(&text),
                 },
                 // Without input it goes on; a signal ends it.
                 _ => typing = false,
             },
         }
     }
+}
+
+/// Prints a line; when nobody reads them any more, the host goes on without.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn read(line: &str, view: &HostView) -> Result<Option<UiCommand>, String> {

@@ -1,11 +1,13 @@
 //! Logs: one writer that every line passes, and the redactor in it.
 
+mod file;
+
 use std::{
-    fs::File,
     io::{self, Write},
     sync::Arc,
 };
 
+pub use file::LogFile;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Shortest run of token characters that is taken for a secret: ids have 22, halves of keys 43.
@@ -24,7 +26,7 @@ pub fn start(level: &str, json: bool) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`start`].
-pub fn start_in_file(level: &str, json: bool, file: File) -> Result<(), String> {
+pub fn start_in_file(level: &str, json: bool, file: LogFile) -> Result<(), String> {
     init(level, json, false, Redacting(Some(Arc::new(file))))
 }
 
@@ -42,11 +44,11 @@ fn init(level: &str, json: bool, ansi: bool, writer: Redacting) -> Result<(), St
 
 /// The one writer: a file, or standard error.
 #[derive(Debug, Clone)]
-struct Redacting(Option<Arc<File>>);
+struct Redacting(Option<Arc<LogFile>>);
 
 /// Gathers one line, then writes it redacted.
 struct Line {
-    file: Option<Arc<File>>,
+    file: Option<Arc<LogFile>>,
     bytes: Vec<u8>,
 }
 
@@ -73,7 +75,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         let text = redact(&String::from_utf8_lossy(&self.bytes));
         let _ = match &self.file {
-            Some(file) => (&**file).write_all(text.as_bytes()),
+            Some(file) => file.append(text.as_bytes()),
             None => io::stderr().lock().write_all(text.as_bytes()),
         };
     }
