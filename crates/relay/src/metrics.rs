@@ -80,6 +80,7 @@ pub(crate) struct Metrics {
     pub(crate) outbound_failures: Counter,
     pub(crate) slow_consumers: Counter,
     pub(crate) protocol_errors: Counter,
+    pub(crate) http_refused: Counter,
     pub(crate) store_failures: Reasons,
     pub(crate) rtt: Histogram,
     pub(crate) store_seconds: Histogram,
@@ -131,6 +132,7 @@ impl Metrics {
             outbound_failures: Counter::default(), "outbound_send_failures", "Frames that could not be written";
             slow_consumers: Counter::default(), "slow_consumer_disconnects", "Readers closed because they did not keep up";
             protocol_errors: Counter::default(), "protocol_errors", "Frames that broke the protocol";
+            http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";

@@ -67,7 +67,11 @@ impl Handle {
     }
 
     pub(crate) fn add_signal(&self, connection: ConnectionId, signal: Arc<Signal>) {
-        self.signals.lock().insert(connection, signal);
+        let mut signals = self.signals.lock();
+        if self.is_poisoned() {
+            signal.close(CloseCode::Unavailable);
+        }
+        signals.insert(connection, signal);
     }
 
     pub(crate) fn remove_signal(&self, connection: ConnectionId) {

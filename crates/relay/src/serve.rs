@@ -11,7 +11,10 @@ use axum::Router;
 use belay_adapters::{KeyError, Keys, ResolveError, resolve};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -162,7 +165,11 @@ fn write_admin_token(path: &Path) -> std::io::Result<String> {
     Ok(token)
 }
 
+/// What a connection is told for which there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 async fn accept(node: Arc<Node>, listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(node.config.http_connections_max));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -170,9 +177,17 @@ async fn accept(node: Arc<Node>, listener: TcpListener, router: Router) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    node.metrics.http_refused.inc();
+                    let _ = stream.try_write(FULL);
+                    continue;
+                };
                 let _ = stream.set_nodelay(true);
-                let router = router.clone();
-                node.tasks.spawn(connection(node.clone(), stream, peer.ip(), router));
+                let serving = connection(node.clone(), stream, peer.ip(), router.clone());
+                node.tasks.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "no connection accepted");

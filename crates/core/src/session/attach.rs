@@ -283,8 +283,7 @@ impl Session {
     ) -> Positions {
         let mut accepted = Positions::new();
         for (channel, base) in bases {
-            if connection.writes(*channel) && channel.member().is_none_or(|m| self.member_exists(m))
-            {
+            if connection.writes(*channel) && self.channel_may_exist(*channel) {
                 let log = &mut self.channel(*channel, env.policy).log;
                 let at_least_one = Position { seq: base.seq.max(Seq::ZERO.next()), ..*base };
                 accepted.insert(*channel, log.announce(*channel, at_least_one, env.now.mono));
@@ -322,12 +321,22 @@ impl Session {
     /// Ends a connection that is gone.
     pub(super) fn detach(&mut self, id: ConnectionId, env: &Env<'_>, effects: &mut Effects) {
         let Some(gone) = self.connections.remove(&id) else { return };
+        if gone.is_serving() {
+            self.restore_replaced(&gone, effects);
+        }
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
         self.touch(gone.principal, env.now.unix_ms);
         self.mark_presence(effects);
         if effects.save.is_none() {
             effects.save = Some(self.next_version());
         }
+    }
+
+    /// A connection that went before its peer used it gives way to the one that it replaced.
+    fn restore_replaced(&mut self, gone: &Connection, effects: &mut Effects) {
+        let Some(old) = gone.replaces.and_then(|id| self.connections.get_mut(&id)) else { return };
+        old.superseded = false;
+        effects.wake.push(old.id);
     }
 
     fn touch(&mut self, principal: Principal, unix_ms: u64) {

@@ -186,7 +186,7 @@ impl Session {
             let taken = connection.rate.take(env.now.mono);
             taken.err().map(|wait| (NackReason::RateLimited, Some(millis(wait).max(1))))
         };
-        let exists = ch.member().is_none_or(|m| self.member_exists(m));
+        let exists = self.channel_may_exist(ch);
         let verdict = match refusal {
             Some((reason, retry)) => Err((Refused { reason, expect: position.seq }, retry)),
             None if !exists => {
@@ -244,14 +244,18 @@ impl Session {
         env: &Env<'_>,
         effects: &mut Effects,
     ) {
-        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
         if !connection.writes(ch) || size > connection.message_bytes_max() {
             return self.protocol_error(id, "volatile message not allowed here", effects);
+        }
+        // A phone has no stream to send; what floods gives way to its own newest.
+        if !connection.is_host() && connection.rate.take(env.now.mono).is_err() {
+            return effects.events.push(Event::VolatileReplaced);
         }
         if message.key.len() > belay_wire::KEY_BYTES_MAX {
             return self.protocol_error(id, "key of a volatile message is too long", effects);
         }
-        if ch.member().is_some_and(|m| !self.member_exists(m)) {
+        if !self.channel_may_exist(ch) {
             return;
         }
         match self.channel(ch, env.policy).volatiles.put(message) {
@@ -302,6 +306,9 @@ impl Session {
         if !writes {
             return self.protocol_error(id, "skip of a channel that is not yours", effects);
         }
+        if !self.channel_may_exist(skip.ch) {
+            return;
+        }
         let log = &mut self.channel(skip.ch, env.policy).log;
         if log.head().is_some_and(|h| h.epoch == skip.epoch && h.seq < skip.to) {
             log.skip(skip.ch, skip.to, &skip.reason, env.now.mono);
@@ -325,6 +332,9 @@ impl Session {
         if !writes || base.seq == Seq::ZERO {
             return self.protocol_error(id, "epoch of a channel that is not yours", effects);
         }
+        if !self.channel_may_exist(ch) {
+            return;
+        }
         let head = self.channel(ch, env.policy).log.announce(ch, base, env.now.mono);
         if head.epoch != base.epoch {
             let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
@@ -332,6 +342,11 @@ impl Session {
         }
         effects.wake.extend(self.readers_of(ch));
         self.owe_ack(id, ch, env, effects);
+    }
+
+    /// A host may not know yet that a member is gone: what it writes there is ignored.
+    pub(super) fn channel_may_exist(&self, ch: Channel) -> bool {
+        ch.member().is_none_or(|m| self.member_exists(m))
     }
 
     fn handle_open(&mut self, id: ConnectionId, open: &belay_wire::Open, effects: &mut Effects) {
@@ -345,7 +360,10 @@ impl Session {
 
     fn handle_snapshot(&mut self, id: ConnectionId, mut snapshot: Snapshot, effects: &mut Effects) {
         snapshot.from = self.connections.get(&id).and_then(super::Connection::member);
-        if let Some(host) = self.connection_of(Principal::Host).map(|c| c.id) {
+        if let Some(host) = self.host() {
+            // One request per member: the newest stands for those that wait.
+            host.control.retain(|f| !matches!(f, Frame::Snapshot(s) if s.from == snapshot.from));
+            let host = host.id;
             self.control(host, snapshot, effects);
         } else {
             let (ch, reason) = (Channel::Down, NackReason::HostOffline);

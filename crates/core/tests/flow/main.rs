@@ -147,3 +147,55 @@ fn a_snapshot_request_reaches_the_host_with_its_sender_or_is_refused() {
         .find_map(|f| if let Frame::Nack(nack) = f { Some(nack.reason) } else { None });
     assert_eq!(nack, Some(NackReason::HostOffline));
 }
+
+#[test]
+fn a_flood_of_snapshot_requests_waits_for_the_host_as_one() {
+    let mut world = World::new(Positions::new(), Positions::new());
+    for n in 0..1_000 {
+        let (id, reason) = (n.to_string(), "gap".to_owned());
+        let effects = world.frame(PHONE, belay_wire::Snapshot { id, reason, from: None }.into());
+        assert!(effects.then.is_empty(), "nobody is closed: {effects:?}");
+    }
+
+    let got = world.pull(HOST);
+
+    let snapshots: Vec<_> = got
+        .iter()
+        .filter_map(|f| if let Frame::Snapshot(s) = f { Some(s.id.as_str()) } else { None })
+        .collect();
+    assert_eq!(snapshots, ["999"]);
+}
+
+#[test]
+fn what_a_host_writes_for_a_member_that_is_gone_is_ignored() {
+    let mut world = World::new(Positions::new(), Positions::new());
+    for n in 0..50 {
+        let ch = Channel::DownTo(belay_wire::MemberId::from_bytes([100 + n; 16]));
+        let (new, base, prev, prev_last) = (Epoch(1), seq(1), None, None);
+        let epoch = belay_wire::EpochFrame { ch, new, base, prev, prev_last };
+        let skip = belay_wire::Skip { ch, epoch: new, to: seq(9), reason: "evicted".to_owned() };
+        for frame in [Frame::from(epoch), Frame::from(skip)] {
+            let effects = world.frame(HOST, frame);
+            assert!(effects.then.is_empty(), "nobody is closed: {effects:?}");
+        }
+    }
+    world.wait(Duration::from_secs(1));
+
+    let got = world.pull(HOST);
+
+    assert!(got.is_empty(), "no such channel was made: {got:?}");
+}
+
+#[test]
+fn a_connection_that_goes_before_its_first_frame_gives_way_to_the_one_before_it() {
+    let newer = belay_wire::ConnectionId::from_bytes([7; 16]);
+    let mut world = World::new(announced(Channel::Down), Positions::new());
+    world.attach_phone_again(newer);
+    world.frame(HOST, message(Channel::Down, 1, 1));
+    assert!(world.pull(PHONE).is_empty(), "the newer one is served");
+
+    world.give(Input::Detach { connection: newer });
+
+    let kinds: Vec<_> = world.pull(PHONE).iter().map(Frame::kind).collect();
+    assert!(kinds.contains(&"msg"), "{kinds:?}");
+}

@@ -34,6 +34,7 @@ impl Entropy for Counting {
 
 pub(crate) struct World {
     session: Session,
+    phone: Claims,
     entropy: Counting,
     keys: TokenKeys,
     hash_key: HashKey,
@@ -75,18 +76,23 @@ impl World {
             revoked_at: None,
         });
         let session = Session::load(record);
-        let mut world = Self { session, entropy, keys, hash_key, policy, now };
         let phone = Claims { principal: Principal::Member(member()), nonce, ..claims };
-        world.attach(HOST, claims, host_base);
-        world.attach(PHONE, phone, phone_base);
+        let mut world = Self { session, phone, entropy, keys, hash_key, policy, now };
+        world.attach(HOST, claims, host_base, 1);
+        world.attach(PHONE, phone, phone_base, 1);
         world.pull(HOST);
         world.pull(PHONE);
         world
     }
 
-    fn attach(&mut self, connection: ConnectionId, claims: Claims, base: Positions) {
-        let text = || connection.to_string();
-        let client = ClientInfo { name: text(), version: text(), instance: text(), attempt: 1 };
+    /// The phone connects once more, beside its first connection.
+    pub(crate) fn attach_phone_again(&mut self, connection: ConnectionId) {
+        self.attach(connection, self.phone, Positions::new(), 2);
+    }
+
+    fn attach(&mut self, connection: ConnectionId, claims: Claims, base: Positions, attempt: u64) {
+        let text = || "test".to_owned();
+        let client = ClientInfo { name: text(), version: text(), instance: text(), attempt };
         self.give(Input::Attach(Box::new(Attach {
             connection,
             claims,

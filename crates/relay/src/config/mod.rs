@@ -36,6 +36,8 @@ pub struct Config {
     pub unauthenticated_per_address_max: usize,
     pub pair_per_minute: u32,
     pub pair_waiters_max: usize,
+    /// HTTP connections of each listener that are open at one time, websockets not counted.
+    pub http_connections_max: usize,
     pub sessions_max: usize,
     pub devices_max: usize,
     pub code_ttl: Duration,
@@ -73,6 +75,7 @@ impl Default for Config {
             unauthenticated_per_address_max: 128,
             pair_per_minute: 60,
             pair_waiters_max: 256,
+            http_connections_max: 4_096,
             sessions_max: 100_000,
             devices_max: belay_wire::DEVICES_DEFAULT,
             code_ttl: belay_wire::CODE_TTL,

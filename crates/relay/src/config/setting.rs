@@ -138,6 +138,7 @@ static SETTINGS: &[Setting] = &[
     setting!("unauthenticated-max", "N", "Websockets that have not authenticated yet", [], unauthenticated_max, positive, ToString::to_string),
     setting!("unauthenticated-per-address-max", "N", "The same, per address (IPv6: per /64)", [], unauthenticated_per_address_max, positive, ToString::to_string),
     setting!("pair-per-minute", "N", "Pairing calls per minute and address", ["MAX_PAIR_REQUESTS_PER_MINUTE"], pair_per_minute, positive, ToString::to_string),
+    setting!("http-connections-max", "N", "HTTP connections of each listener, websockets not counted", [], http_connections_max, positive, ToString::to_string),
     setting!("pair-waiters-max", "N", "Pairing calls that wait at one time", ["MAX_PENDING_JOIN_WAITERS"], pair_waiters_max, positive, ToString::to_string),
     setting!("sessions-max", "N", "Sessions that this relay keeps", [], sessions_max, positive, ToString::to_string),
     setting!("devices-max", "N", "Paired devices per session", ["MAX_DEVICES_PER_SESSION"], devices_max, positive, ToString::to_string),

@@ -20,6 +20,8 @@ use crate::{
 
 /// Frames read before what they caused is written.
 const READ_BATCH: usize = 32;
+/// How long a batch may still take once the connection is to be closed.
+const CLOSING_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pings without an answer after which a peer counts as gone.
 const MISSED_PINGS_MAX: u32 = 2;
 
@@ -193,7 +195,28 @@ impl Connection {
         if frames.is_empty() {
             return Ok(());
         }
-        self.written(socket.write(frames).await)
+        let written = {
+            let mut writing = std::pin::pin!(socket.write(frames));
+            let mut was_woken = false;
+            let written = loop {
+                tokio::select! {
+                    written = &mut writing => break Some(written),
+                    () = self.signal.woken() => was_woken = true,
+                }
+                if self.signal.closing().is_some() {
+                    // A peer that does not read is not waited for.
+                    break tokio::time::timeout(CLOSING_WRITE_TIMEOUT, writing).await.ok();
+                }
+            };
+            if was_woken {
+                self.signal.wake();
+            }
+            written
+        };
+        match written {
+            Some(written) => self.written(written),
+            None => Err(End::Gone),
+        }
     }
 
     fn written(&self, result: Result<(), WriteError>) -> Result<(), End> {

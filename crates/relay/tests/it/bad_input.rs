@@ -264,7 +264,7 @@ async fn slow_headers_and_slow_bodies_are_cut_off() {
         "GET /livez HTTP/1.1\r\nHost: ".to_owned(),
         format!("POST /v1/pair HTTP/1.1\r\nHost: {host}\r\nContent-Length: 50\r\n\r\n{{"),
     ];
-    for start in starts {
+    let cut_off = |start: String| async move {
         let mut stream = TcpStream::connect(host).await.expect("connects");
         stream.write_all(start.as_bytes()).await.expect("written");
         let mut answer = Vec::new();
@@ -274,6 +274,38 @@ async fn slow_headers_and_slow_bodies_are_cut_off() {
 
         let text = String::from_utf8_lossy(&answer).into_owned();
         assert!(ended.is_ok() || text.contains("408"), "{start}: still open after 25 s: {text}");
+    };
+    futures_util::future::join_all(starts.map(cut_off)).await;
+}
+
+#[tokio::test]
+async fn open_connections_are_bounded_and_their_places_come_back() {
+    let relay = Relay::start(Config { http_connections_max: 3, ..config() }).await;
+    let ask = || async {
+        let mut stream = TcpStream::connect(relay.address()).await.expect("connects");
+        let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let _ = stream.write_all(request).await;
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    };
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(TcpStream::connect(relay.address()).await.expect("connects"));
+    }
+    let full = ask().await;
+    assert!(full.starts_with("HTTP/1.1 503") && full.contains("Retry-After"), "{full}");
+    let metrics = format!("http://{}/metrics", relay.admin());
+    let metrics = reqwest::Client::new().get(metrics).bearer_auth(relay.admin_token()).send().await;
+    let metrics = metrics.expect("answers").text().await.expect("a body");
+    let mut lines = metrics.lines();
+    let counted = lines.find(|l| l.starts_with("http_connections_refused_total")).expect("there");
+    assert!(counted.ends_with(" 1"), "{counted}");
+
+    drop(held);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    while !ask().await.starts_with("HTTP/1.1 200") {
+        assert!(tokio::time::Instant::now() < deadline, "the places did not come back");
     }
 }
 

@@ -139,18 +139,24 @@ impl Node {
             let (mut effects, saving) = {
                 let mut session = handle.session.lock();
                 let mut effects = self.with_env(|env| session.handle(input, env));
+                // What is ahead of the store must not be stored later, over what came in between.
+                let save = effects.save.take().filter(|_| !handle.is_poisoned());
                 // Queued under the lock, so saves keep the order of their versions.
-                let saving = effects.save.take().map(|record| self.stores.sessions.save(record));
+                let saving = save.map(|record| self.stores.sessions.save(record));
                 (effects, saving)
             };
             self.report(&effects);
+            if handle.is_poisoned() {
+                self.fail(effects);
+                continue;
+            }
             if let Some(saving) = saving
                 && let Err(error) = self.observe(saving).await
             {
                 tracing::error!(session = %handle.id, %error, "session not saved");
                 handle.poison();
                 self.fail(effects);
-                return;
+                continue;
             }
             for effect in std::mem::take(&mut effects.then) {
                 self.carry_out(handle, effect, &mut inputs).await;
@@ -173,7 +179,7 @@ impl Node {
         }
     }
 
-    /// A save failed: whoever waits for its effects is told.
+    /// A save failed: whoever waits for its effects is told. All sockets are being closed.
     fn fail(&self, effects: Effects) {
         for effect in effects.then {
             match effect {
@@ -388,3 +394,6 @@ impl Drop for Waiter {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use belay_adapters::{MemoryRevocations, MemoryStore};
+use belay_core::{
+    SessionRecord,
+    ports::{Answer, SessionStore},
+    session::LeaseKey,
+};
+use belay_wire::{
+    Bytes32, MemberId, PublicKey,
+    pair::{DeviceInfo, HostInfo},
+};
+
+use super::*;
+
+/// A store whose saves fail at will.
+#[derive(Debug, Default)]
+struct Faulty {
+    inner: MemoryStore,
+    fails: AtomicBool,
+}
+
+impl SessionStore for Faulty {
+    fn save(&self, record: SessionRecord) -> Answer<()> {
+        if self.fails.load(Ordering::Acquire) {
+            return Box::pin(async { Err(StoreError::Unavailable("full".to_owned())) });
+        }
+        self.inner.save(record)
+    }
+
+    fn load(&self, id: SessionId) -> Answer<Option<SessionRecord>> {
+        self.inner.load(id)
+    }
+
+    fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
+        self.inner.find_lease(key)
+    }
+
+    fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>> {
+        self.inner.list(after, limit)
+    }
+
+    fn remove(&self, id: SessionId) -> Answer<()> {
+        self.inner.remove(id)
+    }
+
+    fn check(&self) -> Answer<()> {
+        self.inner.check()
+    }
+}
+
+fn node(store: Arc<Faulty>) -> Node {
+    let config = Config::default();
+    let origins = Origins::of_listener(config.host, 1, &[], &[]);
+    Node::new(Parts {
+        keys: Keys::ephemeral(&mut crate::entropy::fill),
+        stores: Stores {
+            sessions: store,
+            revocations: Arc::new(MemoryRevocations::default()),
+            lock: None,
+        },
+        origins,
+        admin_token: String::new(),
+        id: String::new(),
+        stopping: CancellationToken::new(),
+        config,
+    })
+}
+
+fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
+    let nonce = node.keys.hash.hash("token", &[1; 16]);
+    belay_core::DeviceRecord {
+        member,
+        info: DeviceInfo { name: "phone".to_owned(), platform: "test".to_owned() },
+        key: None,
+        token: belay_core::TokenState { generation: 1, nonce, committed_at: 0 },
+        added_at: 0,
+        seen_at: 0,
+        revoked_at: None,
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_save_left_in_memory_is_never_stored_over_what_came_after_it() {
+    let store = Arc::new(Faulty::default());
+    let node = node(store.clone());
+    let key = PublicKey { sign: Bytes32([1; 32]), agree: Bytes32([2; 32]) };
+    let (name, platform) = ("desk".to_owned(), "test".to_owned());
+    let host = HostInfo { name, platform, public_key: key };
+    let (session, _) = node.with_env(|env| Session::create(host, env));
+    let (kept, lost) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
+    let mut record = session.record().clone();
+    record.devices = vec![device(&node, kept), device(&node, lost)];
+    let id = record.id;
+    store.save(record).await.expect("stored");
+
+    let before = node.session(id).await.expect("readable").expect("there");
+    store.fails.store(true, Ordering::Release);
+    node.drive(&before, Input::Revoke { member: kept }).await;
+    store.fails.store(false, Ordering::Release);
+    let after = node.session(id).await.expect("readable").expect("there");
+    node.drive(&after, Input::Revoke { member: lost }).await;
+    node.drive(&before, Input::Revoke { member: lost }).await;
+    node.drive(&before, Input::Tick).await;
+
+    assert!(before.is_poisoned() && !after.is_poisoned());
+    let stored = store.load(id).await.expect("readable").expect("there");
+    let active: Vec<_> = stored.active_devices().map(|d| d.member).collect();
+    assert_eq!(active, [kept], "the revoke that failed did not happen, the other one did");
+}
