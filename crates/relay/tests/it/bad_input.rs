@@ -23,7 +23,11 @@ async fn connect(relay: &Relay, origin: Option<&str>) -> Result<Socket, u16> {
     if let Some(origin) = origin {
         headers.insert("origin", origin.parse().expect("a header"));
     }
-    match tokio_tungstenite::connect_async(request).await {
+    // Little room, so that a reader that stops is felt soon.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("set");
+    let stream = socket.connect(relay.address()).await.expect("connects");
+    match tokio_tungstenite::client_async_tls(request, stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(tokio_tungstenite::tungstenite::Error::Http(r)) => Err(r.status().as_u16()),
         Err(other) => panic!("{other}"),
@@ -355,4 +359,30 @@ async fn a_half_open_socket_is_noticed_and_its_presence_ends() {
     assert_eq!(phone.until_stopped().await, taken_over, "the newer one took over");
     assert_eq!(close_code(&mut silent).await, Some(4598), "no answer to pings");
     relay.until_number("activeWebSockets", 1).await;
+}
+
+#[tokio::test]
+async fn a_revoked_phone_that_does_not_read_is_gone_at_once() {
+    let relay = Relay::start(config()).await;
+    let mut desk = Desk::start(&relay).await;
+    let mut phone = desk.pair(&relay).await;
+    let stuck = silent_phone(&relay, &phone).await;
+    phone.until_stopped().await;
+    relay.until_number("activeWebSockets", 2).await;
+    desk.client
+        .send(belay_wire::Channel::Down, belay_wire::RawJson::of(&1).expect("JSON"), None)
+        .expect("there is room");
+    // More than the system's buffers hold; volatile messages do not wait for acknowledgements.
+    let text = belay_wire::RawJson::of(&"x".repeat(500_000)).expect("JSON");
+    for n in 0..40 {
+        desk.client.send_volatile(belay_wire::Channel::Down, n.to_string(), text.clone());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let started = std::time::Instant::now();
+
+    desk.client.control(belay_wire::DeviceRevoke { member: phone.id }).expect("connected");
+
+    relay.until_number("activeWebSockets", 1).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    drop(stuck);
 }
