@@ -472,11 +472,16 @@ async fn write(socket: &mut Socket, frames: Vec<Frame>) -> Result<(), Failed> {
     if frames.is_empty() {
         return Ok(());
     }
-    let failed = |e| Failed::Network(describe(&e));
-    for frame in frames {
-        socket.feed(WsMessage::text(frame.encode())).await.map_err(failed)?;
+    let writing = async {
+        for frame in frames {
+            socket.feed(WsMessage::text(frame.encode())).await?;
+        }
+        socket.flush().await
+    };
+    match tokio::time::timeout(SILENCE_MAX, writing).await {
+        Ok(written) => written.map_err(|e| Failed::Network(describe(&e))),
+        Err(_) => Err(Failed::Network("the relay takes nothing any more".to_owned())),
     }
-    socket.flush().await.map_err(failed)
 }
 
 async fn until(at: Option<Instant>) {
