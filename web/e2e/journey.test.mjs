@@ -11,6 +11,25 @@ after(cleanUp);
 
 const WORDS = Array.from({ length: 200 }, (_, n) => `word${n}`).join(' ');
 
+async function declineThenAnswerAfterReload(hand, desktop, decline, accept, steps) {
+  await hand.idle();
+  await hand.say('RUN touch declined.txt');
+  await hand.answer(decline);
+  await hand.page.locator('.tag.declined').waitFor();
+  assert.ok(!desktop.made('declined.txt'), 'what was declined was not run');
+  steps.push('decline');
+
+  await hand.idle();
+  await hand.say('RUN touch after-reload.txt');
+  await hand.card.waitFor();
+  await hand.page.reload();
+  await hand.card.waitFor();
+  steps.push('reload');
+  await hand.answer(accept);
+  await until('the command ran', () => desktop.made('after-reload.txt'));
+  steps.push('answer after reload');
+}
+
 test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async () => {
   assert.ok(existsSync(CODEX), `${CODEX} is missing: make bootstrap fetches it`);
   const steps = [];
@@ -43,22 +62,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await page.locator('.output', { hasText: 'approved-42' }).waitFor();
     steps.push('accept');
 
-    await hand.idle();
-    await hand.say('RUN touch declined.txt');
-    await hand.answer('Decline, go on');
-    await page.locator('.tag.declined').waitFor();
-    assert.ok(!desktop.made('declined.txt'), 'what was declined was not run');
-    steps.push('decline');
-
-    await hand.idle();
-    await hand.say('RUN touch after-reload.txt');
-    await hand.card.waitFor();
-    await page.reload();
-    await hand.card.waitFor();
-    steps.push('reload');
-    await hand.answer('Accept');
-    await until('the command ran', () => desktop.made('after-reload.txt'));
-    steps.push('answer after reload');
+    await declineThenAnswerAfterReload(hand, desktop, 'Decline, go on', 'Accept', steps);
 
     await hand.idle();
     await hand.say('SLOW please');
@@ -156,21 +160,7 @@ test('a phone drives the real OpenCode by ACP through Belay', { timeout: 240_000
     await until('the command ran', () => desktop.made('accepted.txt'));
     steps.push('accept');
 
-    await hand.idle();
-    await hand.say('RUN touch declined.txt');
-    await hand.answer('Reject');
-    await page.locator('.tag.declined').waitFor();
-    assert.ok(!desktop.made('declined.txt'), 'what was declined was not run');
-    steps.push('decline');
-
-    await hand.idle();
-    await hand.say('RUN touch after-reload.txt');
-    await hand.card.waitFor();
-    await page.reload();
-    await hand.card.waitFor();
-    steps.push('reload');
-    await hand.answer('Allow once');
-    await until('the command ran', () => desktop.made('after-reload.txt'));
+    await declineThenAnswerAfterReload(hand, desktop, 'Reject', 'Allow once', steps);
 
     await hand.idle();
     await desktop.kill('opencode acp');

@@ -37,13 +37,10 @@ pub(crate) fn add(command: Command) -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The Codex binary [default: `codex` on the search path]"),
         )
-        .arg(
-            Arg::new("acp")
-                .long("acp")
-                .value_name("COMMAND")
-                .env("BELAY_ACP")
-                .help("Command line of an agent that speaks ACP, for example \"opencode acp\""),
-        )
+        .arg(Arg::new("acp").long("acp").value_name("COMMAND").env("BELAY_ACP").help(
+            "Command line of an agent that speaks ACP, for example \"opencode acp\" \
+                     [default: the first known one on the search path, if there is no Codex]",
+        ))
         .arg(
             Arg::new("name")
                 .long("name")
@@ -94,13 +91,33 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
         None if wants("acp") => {
             anyhow::bail!("--agent acp needs its command line: --acp \"opencode acp\"");
         }
-        Some(_) | None => {}
+        Some(_) => {}
+        None => {
+            let mut found = find::acp(search.as_deref());
+            if asked.is_empty() && chosen.is_empty() && !found.is_empty() {
+                let first = found.remove(0);
+                said.push(format!("agent acp: {} (`{}`)", first.name, first.line));
+                chosen.push(AgentChoice::Acp(acp_launch(first.line)?));
+            }
+            said.extend(about_acp(&found, chosen.is_empty()));
+        }
     }
     if wants("scripted") || (asked.is_empty() && chosen.is_empty()) {
         said.push("agent scripted: a built-in demo without a model".to_owned());
         chosen.push(AgentChoice::Scripted);
     }
     Ok((chosen, said))
+}
+
+/// How to run the agents that were found, or how to install one.
+fn about_acp(found: &[find::KnownAcp], none_runs: bool) -> Vec<String> {
+    let run =
+        |a: &find::KnownAcp| format!("{} is installed: run it with --acp \"{}\"", a.name, a.line);
+    let install = |a: &find::KnownAcp| format!("{}: not installed (`{}`)", a.name, a.install);
+    if found.is_empty() && none_runs {
+        return find::KNOWN_ACP.iter().take(2).map(install).collect();
+    }
+    found.iter().map(run).collect()
 }
 
 fn acp_launch(line: &str) -> anyhow::Result<Launch> {

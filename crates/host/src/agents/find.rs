@@ -11,6 +11,45 @@ const SEARCH_DEPTH: usize = 7;
 /// What a person types to install Codex.
 pub const CODEX_INSTALL: &str = "npm install -g @openai/codex";
 
+/// An agent that speaks ACP and how it is started and installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownAcp {
+    pub name: &'static str,
+    /// The command line that serves ACP.
+    pub line: &'static str,
+    pub install: &'static str,
+}
+
+/// Agents that were seen to work by ACP, the best proven first.
+pub const KNOWN_ACP: &[KnownAcp] = &[
+    KnownAcp { name: "OpenCode", line: "opencode acp", install: "npm install -g opencode-ai" },
+    KnownAcp {
+        name: "Gemini CLI",
+        line: "gemini --acp",
+        install: "npm install -g @google/gemini-cli",
+    },
+    KnownAcp {
+        name: "Claude Code",
+        line: "claude-agent-acp",
+        install: "npm install -g @agentclientprotocol/claude-agent-acp",
+    },
+    KnownAcp {
+        name: "Qwen Code",
+        line: "qwen --acp",
+        install: "npm install -g @qwen-code/qwen-code",
+    },
+];
+
+/// Those of [`KNOWN_ACP`] whose program is on the search path.
+pub fn acp(search_path: Option<&std::ffi::OsStr>) -> Vec<KnownAcp> {
+    let folders: Vec<_> = search_path.map(std::env::split_paths).into_iter().flatten().collect();
+    let is_there = |agent: &&KnownAcp| {
+        let program = agent.line.split(' ').next().unwrap_or_default();
+        folders.iter().any(|folder| folder.join(program).is_file())
+    };
+    KNOWN_ACP.iter().filter(is_there).copied().collect()
+}
+
 /// The native Codex binary: `explicit` if given, else what `codex` on the search path stands for.
 /// The launcher script is not used, because killing it leaves the real process alive.
 pub fn codex(explicit: Option<&Path>, search_path: Option<&std::ffi::OsStr>) -> Option<PathBuf> {
@@ -74,5 +113,18 @@ mod tests {
         let expected = vendor.join("codex").canonicalize().expect("there");
         assert_eq!(found.and_then(|p| p.canonicalize().ok()), Some(expected));
         assert_eq!(codex(None, Some(vendor.parent().expect("a parent").as_os_str())), None);
+    }
+
+    #[test]
+    fn known_acp_agents_are_found_on_the_search_path() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        std::fs::write(folder.path().join("gemini"), "").expect("written");
+        std::fs::create_dir(folder.path().join("opencode")).expect("made");
+        let path = std::env::join_paths([std::path::Path::new("/nowhere"), folder.path()]);
+
+        let found = acp(path.ok().as_deref());
+
+        assert_eq!(found.iter().map(|a| a.name).collect::<Vec<_>>(), ["Gemini CLI"]);
+        assert!(acp(None).is_empty());
     }
 }
