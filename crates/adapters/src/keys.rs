@@ -92,7 +92,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), DiskError> {
             options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&temporary, path)
+        std::fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
     };
     write().map_err(|e| DiskError::io(path, e))
 }

@@ -52,6 +52,10 @@ impl SessionStore for MemoryStore {
         done(Ok(all.into_iter().skip(from).take(limit).map(|(_, id)| id).collect()))
     }
 
+    fn count(&self) -> Answer<usize> {
+        done(Ok(self.sessions.lock().len()))
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.sessions.lock().remove(&id);
         done(Ok(()))

@@ -7,8 +7,8 @@ use std::{
 };
 
 use belay_wire::{
-    Ack, Channel, ClientInfo, Epoch, Frame, From, Nack, Pong, Position, Positions, RawJson,
-    TokenConfirm, Verdict, Vol, Welcome,
+    Ack, Channel, ClientInfo, DeviceView, Epoch, Frame, From, Nack, Pong, Position, Positions,
+    RawJson, TokenConfirm, Verdict, Vol, Welcome,
 };
 use futures_util::{FutureExt, SinkExt};
 use tokio::{
@@ -81,6 +81,9 @@ pub enum ClientError {
     /// The outbox is full.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The relay would not take it; nothing was sent.
+    #[error("the message has {bytes} bytes, and the relay takes {limit}")]
+    TooLarge { bytes: usize, limit: usize },
     /// There is no connection, and this cannot wait.
     #[error("there is no connection")]
     Offline,
@@ -92,7 +95,7 @@ struct Shared {
     wake: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
     writers: BTreeMap<Channel, Writer>,
     paused: BTreeMap<Channel, Instant>,
@@ -101,6 +104,23 @@ struct Outbox {
     acks: Positions,
     online: bool,
     probe: bool,
+    /// Largest payload that the relay takes.
+    message_bytes: usize,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            writers: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            volatile: Vec::new(),
+            control: Vec::new(),
+            acks: Positions::new(),
+            online: false,
+            probe: false,
+            message_bytes: belay_wire::HOST_MESSAGE_BYTES_MAX,
+        }
+    }
 }
 
 /// A handle to a running client; the client stops when the last one is dropped.
@@ -151,6 +171,10 @@ impl Client {
         key: Option<String>,
     ) -> Result<Position, ClientError> {
         let mut outbox = self.shared.outbox.lock();
+        let (bytes, limit) = (payload.text().len(), outbox.message_bytes);
+        if bytes > limit {
+            return Err(ClientError::TooLarge { bytes, limit });
+        }
         let writer =
             outbox.writers.entry(channel).or_insert_with(|| Writer::new(channel, new_epoch()));
         let position = writer.push(payload, key)?;
@@ -186,6 +210,14 @@ impl Client {
     pub fn applied(&self, channel: Channel, position: Position) {
         self.shared.outbox.lock().acks.insert(channel, position);
         self.shared.wake.notify_one();
+    }
+
+    /// Everything up to this `void`, `skip`, `gap` or `epoch` is applied: told like messages, they
+    /// count in the relay's window like messages. Other frames have no place.
+    pub fn applied_frame(&self, frame: &Frame) {
+        if let Some((channel, position)) = note(frame) {
+            self.applied(channel, position);
+        }
     }
 
     /// Position that the relay has stored of a channel that this client writes.
@@ -287,6 +319,7 @@ impl Task {
                 outbox.volatile.clear();
                 outbox.control.clear();
                 outbox.online = true;
+                outbox.message_bytes = welcome.limits.message_bytes;
                 outbox.probe = false;
             }
             Err(_) => outbox.writers.values_mut().for_each(|w| w.unanswered(new_epoch())),
@@ -399,6 +432,9 @@ impl Task {
                 return Err(Failed::Network("a message is missing; resuming".to_owned()));
             }
         }
+        if let Frame::DeviceListed(listed) = &frame {
+            self.forget_members_that_are_gone(&listed.devices);
+        }
         match frame {
             Frame::Msg(msg) => {
                 let position = Position::new(msg.epoch, msg.seq);
@@ -426,6 +462,17 @@ impl Task {
             other => self.tell(Event::Frame(Box::new(other))).await?,
         }
         Ok(None)
+    }
+
+    /// Member ids are never used again, so nothing of these channels is needed any more.
+    fn forget_members_that_are_gone(&mut self, devices: &[DeviceView]) {
+        let there = |channel: &Channel| {
+            channel.member().is_none_or(|member| devices.iter().any(|d| d.member == member))
+        };
+        self.reader.retain(there);
+        let mut outbox = self.shared.outbox.lock();
+        outbox.writers.retain(|channel, _| there(channel));
+        outbox.acks.retain(|channel, _| there(channel));
     }
 
     async fn tell(&self, event: Event) -> Result<(), Failed> {
@@ -466,6 +513,17 @@ impl Task {
             }
         }
     }
+}
+
+/// The place of a record that is no message.
+fn note(frame: &Frame) -> Option<(Channel, Position)> {
+    Some(match frame {
+        Frame::Void(v) => (v.ch, Position::new(v.epoch, v.seq)),
+        Frame::Skip(s) => (s.ch, Position::new(s.epoch, s.to)),
+        Frame::Gap(g) => (g.ch, Position::new(g.epoch, g.to)),
+        Frame::EpochFrame(e) => (e.ch, Position::new(e.new, e.base.previous())),
+        _ => return None,
+    })
 }
 
 async fn write(socket: &mut Socket, frames: Vec<Frame>) -> Result<(), Failed> {

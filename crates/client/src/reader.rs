@@ -85,8 +85,9 @@ impl Reader {
         Applied::Next
     }
 
-    /// Forgets a channel, so that it is read from its oldest record.
-    pub fn forget(&mut self, channel: Channel) {
-        self.positions.remove(&channel);
+    /// Forgets the other channels.
+    pub fn retain(&mut self, keep: impl Fn(&Channel) -> bool) {
+        self.positions.retain(|channel, _| keep(channel));
+        self.volatile.retain(|(channel, _), _| keep(channel));
     }
 }

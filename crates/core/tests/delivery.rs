@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use belay_core::delivery::{Cursor, Log, LogLimits, Next};
+use belay_core::delivery::{Cursor, Log, LogLimits, Next, RecordKind};
 use belay_wire::{Channel, Epoch, Msg, NackReason, Position, RawJson, Seq};
 use proptest::prelude::*;
 
@@ -77,7 +77,7 @@ impl World {
     fn append(&mut self) {
         let msg = message(self.epoch, self.next);
         let position = Position::new(self.epoch, seq(self.next));
-        let verdict = self.log.judge(position, msg.p.text().as_bytes());
+        let verdict = self.log.judge(position, Some(msg.p.text().as_bytes()));
         assert_eq!(verdict, Ok(None), "the writer sends the next number");
         self.log.append(&msg, self.now);
         self.next += 1;
@@ -92,6 +92,11 @@ impl World {
                 return true;
             }
             Next::Record(record) => {
+                if let (RecordKind::Epoch { prev }, Some(at)) = (&record.kind, self.at)
+                    && prev.epoch == at.epoch
+                {
+                    assert!(at.seq >= prev.seq, "the end of an epoch is not skipped in silence");
+                }
                 let note = !record.bytes.starts_with(b"{\"k\":\"msg\"");
                 (record.position, !note)
             }
@@ -140,7 +145,7 @@ proptest! {
                 Step::NewEpoch => {
                     world.epoch = Epoch(world.epoch.0 + 1);
                     world.next = 1;
-                    let at = Position::new(world.epoch, seq(1));
+                    let at = Position { fresh: true, ..Position::new(world.epoch, seq(1)) };
                     world.log.announce(Channel::Down, at, now);
                 }
             }
@@ -160,15 +165,15 @@ fn what_an_unapplied_command_channel_holds_is_never_evicted() {
     let channel = Channel::Up(belay_wire::MemberId::from_bytes([1; 16]));
     log.announce(channel, Position::new(Epoch(1), seq(1)), now);
     for n in 1..=10 {
-        assert_eq!(log.judge(Position::new(Epoch(1), seq(n)), b"1"), Ok(None));
+        assert_eq!(log.judge(Position::new(Epoch(1), seq(n)), Some(b"1")), Ok(None));
         log.append(&message(Epoch(1), n), now);
     }
 
-    let refused = log.judge(Position::new(Epoch(1), seq(11)), b"1").expect_err("full");
+    let refused = log.judge(Position::new(Epoch(1), seq(11)), Some(b"1")).expect_err("full");
     assert_eq!(refused.reason, NackReason::Full);
 
     log.applied(Position::new(Epoch(1), seq(3)));
-    assert_eq!(log.judge(Position::new(Epoch(1), seq(11)), b"1"), Ok(None));
+    assert_eq!(log.judge(Position::new(Epoch(1), seq(11)), Some(b"1")), Ok(None));
 }
 
 #[test]
@@ -179,11 +184,12 @@ fn names_that_are_taken_are_judged_by_their_bytes() {
     log.append(&message(Epoch(1), 1), now);
     let first = Position::new(Epoch(1), seq(1));
 
-    assert!(matches!(log.judge(first, b"1"), Ok(Some(_))), "the same bytes again");
-    assert_eq!(log.judge(first, b"2").expect_err("other bytes").reason, NackReason::Conflict);
-    let hole = log.judge(Position::new(Epoch(1), seq(5)), b"5").expect_err("a hole");
+    assert!(matches!(log.judge(first, Some(b"1")), Ok(Some(_))), "the same bytes again");
+    assert_eq!(log.judge(first, Some(b"2")).expect_err("other bytes").reason, NackReason::Conflict);
+    let hole = log.judge(Position::new(Epoch(1), seq(5)), Some(b"5")).expect_err("a hole");
     assert_eq!((hole.reason, hole.expect), (NackReason::Hole, seq(2)));
-    log.announce(Channel::Down, Position::new(Epoch(2), seq(1)), now);
-    let closed = log.judge(Position::new(Epoch(1), seq(2)), b"2").expect_err("closed");
+    let second = Position { fresh: true, ..Position::new(Epoch(2), seq(1)) };
+    log.announce(Channel::Down, second, now);
+    let closed = log.judge(Position::new(Epoch(1), seq(2)), Some(b"2")).expect_err("closed");
     assert_eq!(closed.reason, NackReason::EpochClosed);
 }

@@ -101,7 +101,16 @@ impl World {
             hash_key: &self.hash_key,
             policy: &self.policy,
         };
-        self.session.handle(input, &mut env)
+        let mut effects = self.session.handle(input, &mut env);
+        // What may be told once the save is done; here it always is.
+        let told = |e: &mut Effect| matches!(e, Effect::Feed(Input::TellHost(_)));
+        let told: Vec<_> = effects.then.extract_if(.., told).collect();
+        for effect in told {
+            if let Effect::Feed(input) = effect {
+                self.session.handle(input, &mut env);
+            }
+        }
+        effects
     }
 
     fn waiter(&mut self) -> WaiterId {

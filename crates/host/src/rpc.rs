@@ -62,13 +62,19 @@ pub(crate) enum Incoming {
         method: String,
         params: Value,
     },
+    /// The answer to a call that [`Rpc::begin`] made, in its place among what the agent says.
+    Answer {
+        id: u64,
+        result: Result<Value, RpcError>,
+    },
     /// The process ended, or said something that is not this protocol.
     Ended {
         reason: String,
     },
 }
 
-type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Value, RpcError>>>>>;
+/// Calls without an answer; one that waits for none to be sent to it gets it as [`Incoming::Answer`].
+type Pending = Arc<Mutex<HashMap<u64, Option<oneshot::Sender<Result<Value, RpcError>>>>>>;
 
 /// A running agent process.
 #[derive(Debug, Clone)]
@@ -116,13 +122,24 @@ impl Rpc {
     pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
-        self.pending.lock().insert(id, sender);
+        self.pending.lock().insert(id, Some(sender));
         let sent = self.send(json!({ "id": id, "method": method, "params": params })).await;
         if sent.is_err() {
             self.pending.lock().remove(&id);
             return Err(RpcError::Died);
         }
         receiver.await.unwrap_or(Err(RpcError::Died))
+    }
+
+    /// Calls a method whose result comes as [`Incoming::Answer`], if the process lives until then.
+    ///
+    /// # Errors
+    /// [`RpcError::Died`].
+    pub(crate) async fn begin(&self, method: &str, params: Value) -> Result<u64, RpcError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.pending.lock().insert(id, None);
+        self.send(json!({ "id": id, "method": method, "params": params })).await?;
+        Ok(id)
     }
 
     /// Sends a notification.
@@ -197,7 +214,7 @@ async fn read(
         format!("{reason} (killed)")
     };
     for (_, waiting) in pending.lock().drain() {
-        let _ = waiting.send(Err(RpcError::Died));
+        let _ = waiting.map(|waiting| waiting.send(Err(RpcError::Died)));
     }
     let _ = events.send(Incoming::Ended { reason: status }).await;
 }
@@ -214,17 +231,19 @@ async fn take_line(line: &str, pending: &Pending, events: &mpsc::Sender<Incoming
     let incoming = match (message.remove("id"), method) {
         (Some(id), Some(method)) => Incoming::Request { id, method, params },
         (None, Some(method)) => Incoming::Notification { method, params },
-        (Some(id), None) => {
-            settle(id.as_u64(), message, pending);
-            return true;
-        }
+        (Some(id), None) => match settle(id.as_u64(), message, pending) {
+            Some(answer) => answer,
+            None => return true,
+        },
         (None, None) => return true,
     };
     events.send(incoming).await.is_ok()
 }
 
-fn settle(id: Option<u64>, mut message: Map<String, Value>, pending: &Pending) {
-    let Some(waiting) = id.and_then(|id| pending.lock().remove(&id)) else { return };
+/// Gives a result to its call; back comes the one that is to be told in its place.
+fn settle(id: Option<u64>, mut message: Map<String, Value>, pending: &Pending) -> Option<Incoming> {
+    let id = id?;
+    let waiting = pending.lock().remove(&id)?;
     let result = match message.remove("error") {
         Some(error) => Err(RpcError::Refused {
             code: error["code"].as_i64().unwrap_or_default(),
@@ -232,7 +251,9 @@ fn settle(id: Option<u64>, mut message: Map<String, Value>, pending: &Pending) {
         }),
         None => Ok(message.remove("result").unwrap_or(Value::Null)),
     };
+    let Some(waiting) = waiting else { return Some(Incoming::Answer { id, result }) };
     let _ = waiting.send(result);
+    None
 }
 
 fn describe(error: &Value) -> String {

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod entropy;
+mod forwarded;
 mod http;
 pub mod log;
 mod metrics;

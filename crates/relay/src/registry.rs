@@ -9,7 +9,7 @@ use std::{
 };
 
 use belay_core::Session;
-use belay_wire::{CloseCode, ConnectionId, SessionId};
+use belay_wire::{CloseCode, ConnectionId, MemberId, SessionId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -54,15 +54,27 @@ pub(crate) struct Handle {
     signals: Mutex<HashMap<ConnectionId, Arc<Signal>>>,
     /// A save failed: what is in memory may be ahead of the store, so it must be loaded anew.
     poisoned: AtomicBool,
+    /// Revoked members that the second place does not have yet.
+    half_revoked: Mutex<Vec<MemberId>>,
 }
 
 impl Handle {
+    /// The second place did not take a revocation: the next tick tries again.
+    pub(crate) fn retry_revocation(&self, member: MemberId) {
+        self.half_revoked.lock().push(member);
+    }
+
+    pub(crate) fn half_revoked(&self) -> Vec<MemberId> {
+        std::mem::take(&mut self.half_revoked.lock())
+    }
+
     pub(crate) fn new(session: Session) -> Self {
         Self {
             id: session.record().id,
             session: Mutex::new(session),
             signals: Mutex::new(HashMap::new()),
             poisoned: AtomicBool::new(false),
+            half_revoked: Mutex::default(),
         }
     }
 

@@ -9,7 +9,8 @@ use std::{
 
 use axum::Router;
 use belay_adapters::{KeyError, Keys, ResolveError, resolve};
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use belay_core::Input;
+use hyper::{Request, body, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -109,6 +110,9 @@ impl Server {
         if tokio::time::timeout(grace, self.node.tasks.wait()).await.is_err() {
             tracing::warn!(left = self.node.tasks.len(), "grace is over");
         }
+        for handle in self.node.registry.all() {
+            self.node.drive(&handle, Input::Flush).await;
+        }
     }
 
     /// The bearer of the admin API.
@@ -198,8 +202,10 @@ async fn accept(node: Arc<Node>, listener: TcpListener, router: Router) {
 }
 
 async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Router) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+    let proxies = node.config.proxies.clone();
+    let service = service_fn(move |mut request: Request<body::Incoming>| {
+        let client = proxies.client(peer, request.headers());
+        request.extensions_mut().insert(Peer(client));
         router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()
@@ -231,7 +237,10 @@ async fn tick(node: Arc<Node>) {
         for handle in node.registry.all() {
             let due = handle.session.lock().next_deadline(&node.policy);
             if due.is_some_and(|at| at <= now) {
-                node.drive(&handle, belay_core::Input::Tick).await;
+                node.drive(&handle, Input::Tick).await;
+            }
+            for member in handle.half_revoked() {
+                node.drive(&handle, Input::Revoke { member }).await;
             }
         }
         node.registry.forget_idle();

@@ -107,7 +107,9 @@ fn idle_devices(record: &SessionRecord, idle: Duration) -> Vec<MemberId> {
 async fn unpair(node: &Arc<Node>, id: SessionId, member: MemberId) -> Result<(), StoreError> {
     let Some(handle) = node.session(id).await? else { return Ok(()) };
     let list = handle.session.lock().device_list(node.policy.devices_max);
-    let away = list.devices.iter().any(|d| d.member == member && !d.connected);
+    // What is in memory may be newer than what was read.
+    let idle = |seen_at: u64| unix_ms().saturating_sub(seen_at) > millis(node.config.device_idle);
+    let away = list.devices.iter().any(|d| d.member == member && !d.connected && idle(d.seen_at));
     if away {
         node.drive(&handle, Input::Revoke { member }).await;
     }

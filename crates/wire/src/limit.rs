@@ -6,8 +6,9 @@ use std::time::Duration;
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Largest message of a host, in bytes: one diff or one part of a snapshot fits.
 pub const HOST_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Largest frame before authentication, in bytes: `auth` is the only one.
-pub const UNAUTHENTICATED_BYTES_MAX: usize = 4 * 1024;
+/// Largest frame before authentication, in bytes: `auth` of a host that reads from and writes to
+/// [`MEMBERS_MAX`] members fits.
+pub const UNAUTHENTICATED_BYTES_MAX: usize = 8 * 1024;
 /// Frame fields around a payload, in bytes; added to the message limits for whole frames.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * 1024;
 /// Deepest nesting of a frame, payload included. A reader that recurses is safe below it.
@@ -34,6 +35,8 @@ pub const MEMBERS_MAX: usize = 32;
 pub const DEVICES_DEFAULT: usize = 2;
 /// Longest key of a volatile or durable message, in bytes.
 pub const KEY_BYTES_MAX: usize = 128;
+/// Longest reason of a `void` or `skip`, and longest id or reason of a `snapshot`, in bytes.
+pub const REASON_BYTES_MAX: usize = 128;
 /// Longest name of a host or device, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Characters of a typed pairing code: 40 bits.

@@ -24,6 +24,8 @@ pub struct DiskRevocations {
 struct Inner {
     file: File,
     revoked: HashSet<MemberId>,
+    /// A write failed: the file may end in half a line.
+    torn: bool,
 }
 
 impl DiskRevocations {
@@ -41,7 +43,7 @@ impl DiskRevocations {
         }
         let lines = text.split(|b| *b == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
         let revoked = lines.filter_map(|line| line.parse().ok()).collect();
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, revoked })) })
+        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, revoked, torn: false })) })
     }
 }
 
@@ -51,8 +53,12 @@ impl Inner {
         if !self.revoked.insert(member) {
             return Ok(());
         }
-        let written = writeln!(self.file, "{member}").and_then(|()| self.file.sync_data());
-        if written.is_err() {
+        // After a line that was cut short a new one begins.
+        let start = if self.torn { "\n" } else { "" };
+        let line = format!("{start}{member}\n");
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        self.torn = written.is_err();
+        if self.torn {
             self.revoked.remove(&member);
         }
         written

@@ -32,6 +32,7 @@ enum Job {
     Load(SessionId, Reply<Option<SessionRecord>>),
     FindLease(LeaseKey, Reply<Vec<SessionId>>),
     List(Option<SessionId>, usize, Reply<Vec<SessionId>>),
+    Count(Reply<usize>),
     Remove(SessionId, Reply<()>),
     Check(Reply<()>),
 }
@@ -100,6 +101,10 @@ impl SessionStore for DiskStore {
         self.queue(|reply| Job::List(after, limit, reply))
     }
 
+    fn count(&self) -> Answer<usize> {
+        self.queue(Job::Count)
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.queue(|reply| Job::Remove(id, reply))
     }
@@ -156,6 +161,7 @@ async fn do_job(connection: &mut SqliteConnection, job: Job, failed: Option<&Sto
         return match job {
             Job::Save(_, reply) | Job::Remove(_, reply) | Job::Check(reply) => told(reply, Ok(())),
             Job::Load(_, reply) => told(reply, Ok(None)),
+            Job::Count(reply) => told(reply, Ok(0)),
             Job::FindLease(_, reply) | Job::List(_, _, reply) => told(reply, Ok(Vec::new())),
         };
     }
@@ -164,6 +170,7 @@ async fn do_job(connection: &mut SqliteConnection, job: Job, failed: Option<&Sto
         Job::Load(id, reply) => told(reply, row::load(connection, id).await),
         Job::FindLease(key, reply) => told(reply, find_lease(connection, key).await),
         Job::List(after, limit, reply) => told(reply, list(connection, after, limit).await),
+        Job::Count(reply) => told(reply, count(connection).await),
         Job::Remove(id, reply) => told(reply, remove(connection, id).await),
         Job::Check(reply) => told(reply, check(connection).await),
     }
@@ -239,6 +246,12 @@ fn ids(
             text.parse().map_err(|_| StoreError::Damaged("malformed id".to_owned()))
         })
         .collect()
+}
+
+async fn count(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
+    let row = sqlx::query("SELECT COUNT(*) FROM sessions").fetch_one(connection).await;
+    let count: i64 = row.and_then(|row| row.try_get(0)).map_err(unavailable)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 async fn remove(connection: &mut SqliteConnection, id: SessionId) -> Result<(), StoreError> {

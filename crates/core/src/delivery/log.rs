@@ -11,6 +11,9 @@ use bytes::Bytes;
 /// How many closed epochs are remembered, with the number at which each ended.
 const CHAIN_MAX: usize = 8;
 
+/// Records that are no messages (`void`, `skip`, `epoch`) kept beside the messages.
+const NOTES_MAX: usize = 64;
+
 /// Bounds of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLimits {
@@ -75,6 +78,14 @@ pub enum Accepted {
 pub struct Refused {
     pub reason: NackReason,
     pub expect: Seq,
+}
+
+/// What left a log by its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    pub messages: usize,
+    /// First and last position.
+    pub range: Option<(Position, Position)>,
 }
 
 /// The retained window of a channel.
@@ -145,9 +156,14 @@ impl Log {
         if oldest.epoch == position.epoch {
             return position.seq >= oldest.seq;
         }
-        self.records.front().is_some_and(
-            |front| matches!(front.kind, RecordKind::Epoch { prev } if prev == position),
-        ) || self.records.iter().any(|r| r.position.epoch == position.epoch)
+        self.follows(Some(position))
+            || self.records.iter().any(|r| r.position.epoch == position.epoch)
+    }
+
+    /// Tells whether the oldest retained record opens the epoch that follows a position.
+    pub(super) fn follows(&self, position: Option<Position>) -> bool {
+        let front = self.records.front().map(|r| &r.kind);
+        matches!(front, Some(RecordKind::Epoch { prev }) if Some(*prev) == position)
     }
 
     /// Tells whether records left by eviction, rather than with the log itself.
@@ -180,7 +196,8 @@ impl Log {
                 }
                 self.head.unwrap_or(before)
             }
-            Some(head) if self.is_closed(base.epoch) => head,
+            // One that is not remembered may have been closed long ago.
+            Some(head) if self.is_closed(base.epoch) || !base.fresh => head,
             Some(head) => {
                 self.open_epoch(channel, head, base, now);
                 before
@@ -188,8 +205,13 @@ impl Log {
         }
     }
 
-    /// Judges a message's name; `Ok(None)` means that it is the next one and may be appended.
-    pub fn judge(&self, position: Position, payload: &[u8]) -> Result<Option<Accepted>, Refused> {
+    /// Judges a name; `Ok(None)` means that it is the next one and may be appended. A `void` brings no
+    /// payload: what is stored under its name stays.
+    pub fn judge(
+        &self,
+        position: Position,
+        payload: Option<&[u8]>,
+    ) -> Result<Option<Accepted>, Refused> {
         let Some(head) = self.head else {
             return Err(Refused { reason: NackReason::Hole, expect: Seq::ZERO.next() });
         };
@@ -205,22 +227,30 @@ impl Log {
         }
         if self.limits.keep_unapplied
             && (self.messages >= self.limits.messages
-                || self.bytes + payload.len() > self.limits.bytes)
+                || self.records.len() >= self.limits.messages + NOTES_MAX
+                || self.bytes + payload.map_or(0, <[u8]>::len) > self.limits.bytes)
         {
             return Err(Refused { reason: NackReason::Full, expect });
         }
         Ok(None)
     }
 
+    /// Tells whether a log that keeps what is not applied takes no further record.
+    pub fn is_full(&self) -> bool {
+        self.limits.keep_unapplied
+            && (self.records.len() >= self.limits.messages + NOTES_MAX
+                || self.bytes >= self.limits.bytes)
+    }
+
     fn judge_repeat(
         &self,
         position: Position,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         expect: Seq,
     ) -> Result<Option<Accepted>, Refused> {
         let held = self.records.iter().rev().find(|r| r.position == position && r.is_message());
         match held {
-            Some(record) if record.payload() != payload => {
+            Some(record) if payload.is_some_and(|payload| record.payload() != payload) => {
                 Err(Refused { reason: NackReason::Conflict, expect })
             }
             _ => Ok(Some(Accepted::Repeated)),
@@ -318,17 +348,20 @@ impl Log {
         }
     }
 
-    /// Drops records older than the bound; returns how many messages left.
-    pub fn expire(&mut self, now: Instant) -> usize {
+    /// Drops records older than the bound; returns how many messages left, and from where to where.
+    pub fn expire(&mut self, now: Instant) -> Expired {
         let before = self.messages;
+        let first = self.records.front().map(|r| r.position);
+        let mut last = None;
         while self
             .records
             .front()
             .is_some_and(|r| now.saturating_duration_since(r.stored_at) > self.limits.age)
         {
+            last = self.records.front().map(|r| r.position);
             self.evict();
         }
-        before - self.messages
+        Expired { messages: before - self.messages, range: first.zip(last) }
     }
 
     /// When the oldest record ages out.

@@ -98,12 +98,16 @@ impl Cursor {
         }
         self.next = log.start();
         let oldest = log.before_oldest()?;
-        let from = match self.at {
-            Some(at) if at.epoch == oldest.epoch => at.seq.next(),
-            _ => Seq::ZERO.next(),
+        let at = self.at.replace(oldest);
+        let same_epoch = at.is_some_and(|at| at.epoch == oldest.epoch);
+        let from = at.filter(|_| same_epoch).map_or(Seq::ZERO.next(), |at| at.seq.next());
+        let misses = if same_epoch {
+            from <= oldest.seq
+        } else {
+            // What was missed lies in a former epoch, unless the oldest record follows this place.
+            !log.follows(at)
         };
-        self.at = Some(oldest);
-        (from <= oldest.seq).then(|| gap(channel, oldest, from, "evicted"))
+        misses.then(|| gap(channel, oldest, from, "evicted"))
     }
 
     /// What to send next.

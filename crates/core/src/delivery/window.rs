@@ -1,6 +1,9 @@
 //! The flow window of one connection: what was sent and not yet acknowledged, over all channels.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use belay_wire::{Channel, Position, Positions, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 
@@ -39,10 +42,18 @@ impl Window {
     pub fn acknowledge(&mut self, positions: &Positions) -> Positions {
         let mut clamped = Positions::new();
         let mut freed = 0;
+        // What a channel was sent before an acknowledged record, also of former epochs, came first.
+        let mut last = BTreeMap::new();
+        for (at, (channel, position, _)) in self.sent.iter().enumerate() {
+            let p = positions.get(channel);
+            if p.is_some_and(|p| p.epoch == position.epoch && position.seq <= p.seq) {
+                last.insert(*channel, at);
+            }
+        }
+        let mut at = 0;
         self.sent.retain(|(channel, position, len)| {
-            let acked = positions
-                .get(channel)
-                .is_some_and(|p| p.epoch == position.epoch && position.seq <= p.seq);
+            let acked = last.get(channel).is_some_and(|last| at <= *last);
+            at += 1;
             if acked {
                 freed += len;
                 clamped.insert(*channel, *position);

@@ -54,6 +54,9 @@ pub trait SessionStore: Send + Sync + Debug {
     /// All sessions, oldest first, after `after`, at most `limit`.
     fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>>;
 
+    /// How many sessions there are.
+    fn count(&self) -> Answer<usize>;
+
     /// Forgets a session.
     fn remove(&self, id: SessionId) -> Answer<()>;
 

@@ -237,9 +237,28 @@ impl Session {
         });
         self.connections.insert(attach.connection, connection);
         effects.wake.push(attach.connection);
+        self.tell_lost(attach.connection, principal, &attach.base, effects);
         self.touch(principal, env.now.unix_ms);
         self.greet(principal, effects);
         self.mark_presence(effects);
+    }
+
+    /// Tells a member what it lost while it was away; what lies below its base it has forgotten.
+    fn tell_lost(
+        &mut self,
+        id: ConnectionId,
+        principal: Principal,
+        bases: &Positions,
+        effects: &mut Effects,
+    ) {
+        let Principal::Member(member) = principal else { return };
+        let ch = Channel::Up(member);
+        let Some(state) = self.channels.get_mut(&ch) else { return };
+        let base = bases.get(&ch);
+        state.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
+        for lost in state.lost.clone() {
+            self.control(id, lost, effects);
+        }
     }
 
     fn supersede(
@@ -248,6 +267,16 @@ impl Session {
         client: &ClientInfo,
         effects: &mut Effects,
     ) -> Option<ConnectionId> {
+        // Those that were replaced before and whose successor was never used.
+        let older: Vec<_> = self
+            .connections
+            .values()
+            .filter(|c| c.principal == principal && c.superseded)
+            .map(|c| c.id)
+            .collect();
+        for id in older {
+            self.close(id, CloseCode::Moved, effects);
+        }
         let old = self.connection_of_mut(principal)?;
         let id = old.id;
         if old.client.instance == client.instance {
@@ -327,9 +356,8 @@ impl Session {
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
         self.touch(gone.principal, env.now.unix_ms);
         self.mark_presence(effects);
-        if effects.save.is_none() {
-            effects.save = Some(self.next_version());
-        }
+        self.unsaved = true;
+        self.quiet_since = Some(env.now.mono);
     }
 
     /// A connection that went before its peer used it gives way to the one that it replaced.
@@ -372,6 +400,7 @@ impl Session {
     /// The record as it is to be stored next.
     pub(super) fn next_version(&mut self) -> crate::SessionRecord {
         self.record.version += 1;
+        self.unsaved = false;
         self.record.clone()
     }
 }

@@ -1,8 +1,8 @@
 //! Frames of a connection: messages to append, acknowledgements, and everything else.
 
 use belay_wire::{
-    Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Pong, Position,
-    Positions, Seq, Skip, Snapshot, Stable, Void,
+    Ack, Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Pong, Position,
+    Positions, REASON_BYTES_MAX, Seq, Skip, Snapshot, Stable, Void,
     binary::{BinaryFrame, BinaryKind, MsgHeader, VolHeader},
 };
 
@@ -86,9 +86,12 @@ impl Session {
     }
 
     fn handle_msg(&mut self, id: ConnectionId, mut msg: Msg, env: &Env<'_>, effects: &mut Effects) {
+        if is_too_long(msg.key.as_deref()) {
+            return self.protocol_error(id, "key of a message is too long", effects);
+        }
         let position = Position::new(msg.epoch, msg.seq);
         let Some(verdict) =
-            self.judge_message(id, msg.ch, position, msg.p.text().as_bytes(), env, effects)
+            self.judge_message(id, msg.ch, position, Some(msg.p.text().as_bytes()), env, effects)
         else {
             return;
         };
@@ -137,8 +140,12 @@ impl Session {
         let Some(mut header) = header else {
             return self.protocol_error(id, "header of a binary message is not one", effects);
         };
+        if is_too_long(header.key.as_deref()) {
+            return self.protocol_error(id, "key of a message is too long", effects);
+        }
         let position = Position::new(epoch, frame.seq);
-        let Some(verdict) = self.judge_message(id, ch, position, &frame.payload, env, effects)
+        let Some(verdict) =
+            self.judge_message(id, ch, position, Some(&frame.payload), env, effects)
         else {
             return;
         };
@@ -167,7 +174,7 @@ impl Session {
         id: ConnectionId,
         ch: Channel,
         position: Position,
-        payload: &[u8],
+        payload: Option<&[u8]>,
         env: &Env<'_>,
         effects: &mut Effects,
     ) -> Option<Accepted> {
@@ -178,20 +185,21 @@ impl Session {
             }
             connection.nacked.remove(&ch);
         }
-        let refusal = if !connection.writes(ch) {
+        let writes = connection.writes(ch);
+        let refusal = if !writes {
             Some((NackReason::NotAllowed, None))
-        } else if payload.len() > connection.message_bytes_max() {
+        } else if payload.is_some_and(|p| p.len() > connection.message_bytes_max()) {
             Some((NackReason::TooLarge, None))
         } else {
             let taken = connection.rate.take(env.now.mono);
             taken.err().map(|wait| (NackReason::RateLimited, Some(millis(wait).max(1))))
         };
-        let exists = self.channel_may_exist(ch);
+        if writes && !self.channel_may_exist(ch) {
+            self.take_for_nobody(id, ch, position, effects);
+            return None;
+        }
         let verdict = match refusal {
             Some((reason, retry)) => Err((Refused { reason, expect: position.seq }, retry)),
-            None if !exists => {
-                Err((Refused { reason: NackReason::NotAllowed, expect: position.seq }, None))
-            }
             None => {
                 let judged = self.channel(ch, env.policy).log.judge(position, payload);
                 judged.map_err(|refused| (refused, retry_of(refused.reason)))
@@ -204,6 +212,17 @@ impl Session {
                 None
             }
         }
+    }
+
+    /// A host may not know yet that a member is gone: what it writes there counts as done.
+    fn take_for_nobody(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        position: Position,
+        effects: &mut Effects,
+    ) {
+        self.control(id, Ack { pos: Positions::from([(ch, position)]) }, effects);
     }
 
     fn nack(
@@ -252,7 +271,7 @@ impl Session {
         if !connection.is_host() && connection.rate.take(env.now.mono).is_err() {
             return effects.events.push(Event::VolatileReplaced);
         }
-        if message.key.len() > belay_wire::KEY_BYTES_MAX {
+        if is_too_long(Some(&message.key)) {
             return self.protocol_error(id, "key of a volatile message is too long", effects);
         }
         if !self.channel_may_exist(ch) {
@@ -287,26 +306,59 @@ impl Session {
     }
 
     fn handle_void(&mut self, id: ConnectionId, void: Void, env: &Env<'_>, effects: &mut Effects) {
+        if void.reason.len() > REASON_BYTES_MAX {
+            return self.protocol_error(id, "reason of a void is too long", effects);
+        }
         let (ch, position) = (void.ch, Position::new(void.epoch, void.seq));
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.nacked.remove(&ch);
         }
-        if let Some(Accepted::Appended) = self.judge_message(id, ch, position, b"", env, effects) {
+        let Some(verdict) = self.judge_message(id, ch, position, None, env, effects) else {
+            return;
+        };
+        if verdict == Accepted::Appended {
             self.channel(ch, env.policy).log.void(void, env.now.mono);
             effects.wake.extend(self.readers_of(ch));
         }
         self.owe_ack(id, ch, env, effects);
     }
 
-    fn handle_skip(&mut self, id: ConnectionId, skip: &Skip, env: &Env<'_>, effects: &mut Effects) {
-        let writes = self.connections.get_mut(&id).is_some_and(|c| {
-            c.nacked.remove(&skip.ch);
-            c.writes(skip.ch)
-        });
-        if !writes {
-            return self.protocol_error(id, "skip of a channel that is not yours", effects);
+    /// Permission, rate and room for a record that is no message. `false`: it was refused.
+    fn may_note(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        position: Position,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        connection.nacked.remove(&ch);
+        if !connection.writes(ch) {
+            self.protocol_error(id, "a record of a channel that is not yours", effects);
+            return false;
         }
-        if !self.channel_may_exist(skip.ch) {
+        let taken = connection.rate.take(env.now.mono);
+        if !self.channel_may_exist(ch) {
+            self.take_for_nobody(id, ch, position, effects);
+            return false;
+        }
+        let refusal = match taken {
+            Err(wait) => Some((NackReason::RateLimited, millis(wait).max(1))),
+            Ok(()) if self.channel(ch, env.policy).log.is_full() => Some((NackReason::Full, 1_000)),
+            Ok(()) => None,
+        };
+        let Some((reason, retry)) = refusal else { return true };
+        let refused = Refused { reason, expect: position.seq };
+        self.nack(id, ch, position.epoch, refused, Some(retry), effects);
+        false
+    }
+
+    fn handle_skip(&mut self, id: ConnectionId, skip: &Skip, env: &Env<'_>, effects: &mut Effects) {
+        if skip.reason.len() > REASON_BYTES_MAX {
+            return self.protocol_error(id, "reason of a skip is too long", effects);
+        }
+        if !self.may_note(id, skip.ch, Position::new(skip.epoch, skip.to), env, effects) {
             return;
         }
         let log = &mut self.channel(skip.ch, env.policy).log;
@@ -325,17 +377,14 @@ impl Session {
         env: &Env<'_>,
         effects: &mut Effects,
     ) {
-        let writes = self.connections.get_mut(&id).is_some_and(|c| {
-            c.nacked.remove(&ch);
-            c.writes(ch)
-        });
-        if !writes || base.seq == Seq::ZERO {
-            return self.protocol_error(id, "epoch of a channel that is not yours", effects);
+        if base.seq == Seq::ZERO {
+            return self.protocol_error(id, "base of an epoch is 0", effects);
         }
-        if !self.channel_may_exist(ch) {
+        if !self.may_note(id, ch, base, env, effects) {
             return;
         }
-        let head = self.channel(ch, env.policy).log.announce(ch, base, env.now.mono);
+        let named = Position { fresh: true, ..base };
+        let head = self.channel(ch, env.policy).log.announce(ch, named, env.now.mono);
         if head.epoch != base.epoch {
             let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
             return self.nack(id, ch, base.epoch, refused, None, effects);
@@ -344,7 +393,7 @@ impl Session {
         self.owe_ack(id, ch, env, effects);
     }
 
-    /// A host may not know yet that a member is gone: what it writes there is ignored.
+    /// Tells whether a channel's member, if it has one, is paired.
     pub(super) fn channel_may_exist(&self, ch: Channel) -> bool {
         ch.member().is_none_or(|m| self.member_exists(m))
     }
@@ -359,6 +408,9 @@ impl Session {
     }
 
     fn handle_snapshot(&mut self, id: ConnectionId, mut snapshot: Snapshot, effects: &mut Effects) {
+        if snapshot.id.len().max(snapshot.reason.len()) > REASON_BYTES_MAX {
+            return self.protocol_error(id, "id or reason of a snapshot is too long", effects);
+        }
         snapshot.from = self.connections.get(&id).and_then(super::Connection::member);
         if let Some(host) = self.host() {
             // One request per member: the newest stands for those that wait.
@@ -371,6 +423,10 @@ impl Session {
             self.control(id, nack, effects);
         }
     }
+}
+
+fn is_too_long(key: Option<&str>) -> bool {
+    key.is_some_and(|key| key.len() > belay_wire::KEY_BYTES_MAX)
 }
 
 fn retry_of(reason: NackReason) -> Option<u64> {

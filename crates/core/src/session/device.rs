@@ -1,11 +1,11 @@
 //! Devices of a session as the host sees them: list, revoke, presence.
 
 use belay_wire::{
-    Channel, CloseCode, ConnectionId, DeviceListed, DeviceRevoked, DeviceView, MemberId, Presence,
-    PresenceMember,
+    Channel, CloseCode, ConnectionId, DeviceListed, DeviceRevoked, DeviceView, Frame, MemberId,
+    Presence, PresenceMember,
 };
 
-use super::{Effect, Effects, Event, Session};
+use super::{Effect, Effects, Event, Input, Session};
 use crate::{Env, token::Principal};
 
 /// Tombstones of revoked devices that a record keeps; older ones answer "unknown" instead of
@@ -25,9 +25,11 @@ impl Session {
         effects: &mut Effects,
     ) {
         let now = env.now.unix_ms;
-        let Some(device) = self.record.device_mut(member).filter(|d| d.revoked_at.is_none()) else {
-            return self.revoke_durable(member, effects);
-        };
+        let Some(device) = self.record.device_mut(member) else { return };
+        if device.revoked_at.is_some() {
+            // The second place may still miss it.
+            return effects.then.push(Effect::Revoke { member });
+        }
         device.revoked_at = Some(now);
         self.forget_old_tombstones();
         effects.events.push(Event::DeviceRevoked { member, cause });
@@ -46,17 +48,20 @@ impl Session {
         self.channels.remove(&Channel::Up(member));
         if let Some(host) = self.host() {
             host.readers.retain(|r| r.channel != Channel::Up(member));
-            let _ = host.send(DeviceRevoked { member, durable: false });
         }
+        let told = Box::new(DeviceRevoked { member, durable: false }.into());
+        effects.then.push(Effect::Feed(Input::TellHost(told)));
         self.mark_devices(effects);
         self.mark_presence(effects);
     }
 
     pub(super) fn revoke_durable(&mut self, member: MemberId, effects: &mut Effects) {
-        if let Some(host) = self.host() {
-            let _ = host.send(DeviceRevoked { member, durable: true });
-            let id = host.id;
-            effects.wake.push(id);
+        self.tell_host(DeviceRevoked { member, durable: true }.into(), effects);
+    }
+
+    pub(super) fn tell_host(&mut self, frame: Frame, effects: &mut Effects) {
+        if let Some(id) = self.connection_of(Principal::Host).map(|host| host.id) {
+            self.control(id, frame, effects);
         }
     }
 

@@ -38,6 +38,10 @@ pub enum Input {
     Revoke { member: MemberId },
     /// The second place has a revocation, too.
     RevokeDurable { member: MemberId },
+    /// Something that the host may know now, because it is stored.
+    TellHost(Box<Frame>),
+    /// The node stops: what is only in memory and can be stored is to be stored.
+    Flush,
     /// Time passed.
     Tick,
 }

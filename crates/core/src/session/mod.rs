@@ -15,7 +15,7 @@ mod pull;
 use std::{collections::BTreeMap, time::Instant};
 
 use belay_wire::{
-    Channel, ConnectionId, MemberId, SessionId,
+    Channel, ConnectionId, Lost, MemberId, Position, Seq, SessionId,
     pair::{HostInfo, SessionCreated},
 };
 
@@ -37,7 +37,12 @@ pub use pull::{OutFrame, Pulled};
 pub(crate) struct ChannelState {
     pub(crate) log: Log,
     pub(crate) volatiles: Volatiles,
+    /// Commands that ended here, until their member forgot them.
+    pub(crate) lost: Vec<Lost>,
 }
+
+/// Ranges of lost commands that are kept for one member.
+const LOST_MAX: usize = 8;
 
 /// A session in memory: its record and what is live.
 #[derive(Debug)]
@@ -49,6 +54,10 @@ pub struct Session {
     outcomes: Vec<pairing::Remembered>,
     /// When the host's last connection ended, Unix milliseconds.
     host_seen_at: u64,
+    /// The record holds a time that is not stored yet.
+    unsaved: bool,
+    /// When the last connection ended.
+    quiet_since: Option<Instant>,
 }
 
 impl Session {
@@ -105,6 +114,8 @@ impl Session {
             pairing: None,
             outcomes: Vec::new(),
             host_seen_at,
+            unsaved: false,
+            quiet_since: None,
         }
     }
 
@@ -115,6 +126,11 @@ impl Session {
 
     /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
     pub fn is_idle(&self) -> bool {
+        self.is_quiet() && !self.unsaved
+    }
+
+    /// Tells whether nothing here could be lost.
+    fn is_quiet(&self) -> bool {
         self.connections.is_empty()
             && self.pairing.is_none()
             && self.outcomes.is_empty()
@@ -144,6 +160,8 @@ impl Session {
             Input::WaiterGone { waiter } => self.waiter_gone(waiter, &mut effects),
             Input::Revoke { member } => self.revoke(member, env, &mut effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, &mut effects),
+            Input::TellHost(frame) => self.tell_host(*frame, &mut effects),
+            Input::Flush => self.flush(&mut effects),
             Input::Tick => self.tick(env, &mut effects),
         }
         effects
@@ -159,17 +177,33 @@ impl Session {
             .map(|since| since + policy.slow_consumer_after);
         let pairing = self.pairing.as_ref().map(pairing::PairRequest::deadline);
         let outcomes = self.outcomes.iter().map(|o| o.until);
-        logs.chain(windows).chain(pairing).chain(outcomes).min()
+        let unsaved = (self.unsaved && self.is_quiet()).then_some(self.quiet_since).flatten();
+        logs.chain(windows).chain(pairing).chain(outcomes).chain(unsaved).min()
+    }
+
+    /// Stores the times of who left, which are not worth a save that could fail while others work.
+    fn flush(&mut self, effects: &mut Effects) {
+        if self.unsaved && effects.save.is_none() {
+            effects.save = Some(self.next_version());
+        }
     }
 
     fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
         self.expire_pairing(env, effects);
         let now = env.now.mono;
+        let mut lost = Vec::new();
         for (channel, state) in &mut self.channels {
             let expired = state.log.expire(now);
-            if expired > 0 && matches!(channel, Channel::Up(_)) {
-                effects.events.push(Event::CommandsExpired { count: expired });
+            if expired.messages > 0 && matches!(channel, Channel::Up(_)) {
+                effects.events.push(Event::CommandsExpired { count: expired.messages });
+                lost.extend(expired.range.map(|range| (*channel, range)));
             }
+        }
+        for (channel, (from, to)) in lost {
+            self.commands_lost(channel, from, to, effects);
+        }
+        if self.is_quiet() {
+            self.flush(effects);
         }
         let slow: Vec<_> = self
             .connections
@@ -207,7 +241,25 @@ impl Session {
         self.channels.entry(channel).or_insert_with(|| ChannelState {
             log: Log::new(limits_of(channel, policy)),
             volatiles: Volatiles::default(),
+            lost: Vec::new(),
         })
+    }
+
+    /// These commands will not reach the host: their member is told, now or when it comes back.
+    fn commands_lost(&mut self, ch: Channel, from: Position, to: Position, effects: &mut Effects) {
+        let start = if from.epoch == to.epoch { from.seq } else { Seq::ZERO.next() };
+        let lost =
+            Lost { ch, epoch: to.epoch, from: start, to: to.seq, reason: "expired".to_owned() };
+        if let Some(state) = self.channels.get_mut(&ch) {
+            state.lost.retain(|l| l.epoch != lost.epoch || l.to < lost.from);
+            state.lost.push(lost.clone());
+            let excess = state.lost.len().saturating_sub(LOST_MAX);
+            state.lost.drain(..excess);
+        }
+        let member = ch.member().map(Principal::Member);
+        if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
+            self.control(id, lost, effects);
+        }
     }
 
     fn member_exists(&self, member: MemberId) -> bool {

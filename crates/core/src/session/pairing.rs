@@ -13,7 +13,7 @@ use belay_wire::{
 };
 
 use super::{
-    Effect, Effects, Event, Session,
+    Effect, Effects, Event, Input, Session,
     effect::{PairAnswer, PairError, WaiterId},
 };
 use crate::{
@@ -448,11 +448,8 @@ impl Session {
             answer: result,
             until: env.now.mono + env.policy.approval_ttl,
         });
-        if let Some(host) = self.host() {
-            let _ = host.send(PairEnded { id: request.id, outcome, member });
-            let id = host.id;
-            effects.wake.push(id);
-        }
+        let told = Box::new(PairEnded { id: request.id, outcome, member }.into());
+        effects.then.push(Effect::Feed(Input::TellHost(told)));
     }
 
     fn warn_of_conflict(&mut self, address: &str, effects: &mut Effects) {

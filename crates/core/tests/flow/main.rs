@@ -9,7 +9,7 @@ use belay_core::{Effect, Event, Input};
 use belay_wire::{
     Channel, CloseCode, Epoch, Frame, Msg, NackReason, Position, Positions, RawJson, Seq,
 };
-use world::{HOST, PHONE, World};
+use world::{HOST, PHONE, World, member};
 
 fn seq(n: u64) -> Seq {
     Seq::new(n).expect("small")
@@ -167,7 +167,7 @@ fn a_flood_of_snapshot_requests_waits_for_the_host_as_one() {
 }
 
 #[test]
-fn what_a_host_writes_for_a_member_that_is_gone_is_ignored() {
+fn what_a_host_writes_for_a_member_that_is_gone_counts_as_done_and_is_not_kept() {
     let mut world = World::new(Positions::new(), Positions::new());
     for n in 0..50 {
         let ch = Channel::DownTo(belay_wire::MemberId::from_bytes([100 + n; 16]));
@@ -183,7 +183,61 @@ fn what_a_host_writes_for_a_member_that_is_gone_is_ignored() {
 
     let got = world.pull(HOST);
 
-    assert!(got.is_empty(), "no such channel was made: {got:?}");
+    assert!(got.iter().all(|f| f.kind() == "ack"), "nothing to send again: {got:?}");
+    assert!(world.pull(HOST).is_empty());
+}
+
+#[test]
+fn records_that_are_no_messages_are_bounded_in_number_size_and_rate() {
+    let up = Channel::Up(member());
+    let mut world = World::new(Positions::new(), announced(up));
+    let skip =
+        |to: u64, reason: String| belay_wire::Skip { ch: up, epoch: Epoch(1), to: seq(to), reason };
+    let mut refused = 0;
+    for n in 1..=1_000 {
+        let effects = world.frame(PHONE, skip(n, "evicted".to_owned()).into());
+        assert!(effects.then.is_empty(), "nobody is closed: {effects:?}");
+        let nacks = world.pull(PHONE);
+        refused += nacks.iter().filter(|f| f.kind() == "nack").count();
+    }
+    assert!(refused >= 700, "only {refused} of 1,000 were refused");
+
+    let effects = world.frame(PHONE, skip(5_000, "x".repeat(10_000)).into());
+    assert!(effects.then.iter().any(|e| matches!(e, Effect::Close { .. })), "{effects:?}");
+}
+
+#[test]
+fn commands_that_expire_are_told_to_their_member_until_it_forgets_them() {
+    let up = Channel::Up(member());
+    let mut world = World::new(Positions::new(), announced(up));
+    for n in 1..=3 {
+        world.frame(PHONE, message(up, n, 1));
+    }
+    world.pull(PHONE);
+    world.wait(Duration::from_hours(25));
+
+    world.give(Input::Tick);
+
+    let lost = |got: Vec<Frame>| {
+        got.into_iter()
+            .find_map(|f| if let Frame::Lost(l) = f { Some((l.from, l.to)) } else { None })
+    };
+    assert_eq!(lost(world.pull(PHONE)), Some((seq(1), seq(3))));
+    let again = belay_wire::ConnectionId::from_bytes([7; 16]);
+    world.attach_phone_again(again);
+    assert_eq!(lost(world.pull(again)), Some((seq(1), seq(3))), "it may not have heard it");
+}
+
+#[test]
+fn a_phone_that_reconnects_without_end_holds_two_sockets() {
+    let mut world = World::new(Positions::new(), Positions::new());
+    let mut closed = 0;
+    for n in 2..=50 {
+        let id = belay_wire::ConnectionId::from_bytes([n; 16]);
+        let effects = world.attach_phone_with(id, u64::from(n));
+        closed += effects.then.iter().filter(|e| matches!(e, Effect::Close { .. })).count();
+    }
+    assert_eq!(closed, 48);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use belay_core::{
-    DeviceRecord, Effects, Entropy, Env, HashKey, Input, Now, Policy, Session, TokenState,
+    DeviceRecord, Effect, Effects, Entropy, Env, HashKey, Input, Now, Policy, Session, TokenState,
     session::{Attach, OutFrame},
     token::{Claims, Principal, TokenKeys},
 };
@@ -90,7 +90,17 @@ impl World {
         self.attach(connection, self.phone, Positions::new(), 2);
     }
 
-    fn attach(&mut self, connection: ConnectionId, claims: Claims, base: Positions, attempt: u64) {
+    pub(crate) fn attach_phone_with(&mut self, connection: ConnectionId, attempt: u64) -> Effects {
+        self.attach(connection, self.phone, Positions::new(), attempt)
+    }
+
+    fn attach(
+        &mut self,
+        connection: ConnectionId,
+        claims: Claims,
+        base: Positions,
+        attempt: u64,
+    ) -> Effects {
         let text = || "test".to_owned();
         let client = ClientInfo { name: text(), version: text(), instance: text(), attempt };
         self.give(Input::Attach(Box::new(Attach {
@@ -104,7 +114,7 @@ impl World {
             revoked_elsewhere: false,
             node: text(),
             offer: false,
-        })));
+        })))
     }
 
     pub(crate) fn give(&mut self, input: Input) -> Effects {
@@ -115,7 +125,16 @@ impl World {
             hash_key: &self.hash_key,
             policy: &self.policy,
         };
-        self.session.handle(input, &mut env)
+        let mut effects = self.session.handle(input, &mut env);
+        // What may be told once the save is done; here it always is.
+        let told = |e: &mut Effect| matches!(e, Effect::Feed(Input::TellHost(_)));
+        let told: Vec<_> = effects.then.extract_if(.., told).collect();
+        for effect in told {
+            if let Effect::Feed(input) = effect {
+                self.session.handle(input, &mut env);
+            }
+        }
+        effects
     }
 
     pub(crate) fn frame(&mut self, connection: ConnectionId, frame: Frame) -> Effects {

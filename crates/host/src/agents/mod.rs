@@ -3,6 +3,7 @@
 pub mod acp;
 pub mod codex;
 pub mod find;
+mod form;
 pub mod scripted;
 mod supervise;
 

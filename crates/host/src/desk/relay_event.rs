@@ -31,7 +31,10 @@ impl Desk {
                 }
             }
             Event::Message(message) => self.message(&message),
-            Event::Frame(frame) => self.frame(*frame),
+            Event::Frame(frame) => {
+                self.parts.client.applied_frame(&frame);
+                self.frame(*frame);
+            }
             Event::Volatile { .. } | Event::Stopped { .. } => {}
         }
     }

@@ -12,6 +12,8 @@ use std::{
 
 pub use setting::{Setting, settings};
 
+use crate::forwarded::Proxies;
+
 /// Everything that is wrong, one line each.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration: {}", .0.join("\n               "))]
@@ -28,6 +30,8 @@ pub struct Config {
     pub store: String,
     pub public_urls: Vec<String>,
     pub behind_proxy: bool,
+    /// Whose `X-Forwarded-For` is believed.
+    pub proxies: Proxies,
     pub insecure_lan: bool,
     pub admin_token: Option<String>,
     pub token_keys: Option<String>,
@@ -67,6 +71,7 @@ impl Default for Config {
             store: "disk:".to_owned(),
             public_urls: Vec::new(),
             behind_proxy: false,
+            proxies: Proxies::default(),
             insecure_lan: false,
             admin_token: None,
             token_keys: None,
@@ -187,6 +192,9 @@ impl Config {
         }
         if !matches!(self.log_format.as_str(), "text" | "json") {
             faults.push(format!("log-format: expected text or json, found {}", self.log_format));
+        }
+        if self.behind_proxy && self.proxies.is_empty() {
+            self.proxies = Proxies::loopback();
         }
         if self.behind_proxy && self.public_urls.is_empty() {
             faults.push(

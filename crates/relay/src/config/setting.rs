@@ -3,6 +3,7 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use super::Config;
+use crate::forwarded::Proxies;
 
 /// One setting.
 #[derive(Clone, Copy)]
@@ -50,6 +51,12 @@ where
 {
     let n: T = parse(text)?;
     if n < T::from(1) { Err("must be at least 1".to_owned()) } else { Ok(n) }
+}
+
+fn devices(text: &str) -> Result<usize, String> {
+    let n = positive(text)?;
+    let most = belay_wire::MEMBERS_MAX;
+    if n > most { Err(format!("a session has at most {most} members")) } else { Ok(n) }
 }
 
 fn switch(text: &str) -> Result<bool, String> {
@@ -120,6 +127,7 @@ static SETTINGS: &[Setting] = &[
         set: |c, text| { c.public_urls = text.split(',').map(|u| u.trim().to_owned()).filter(|u| !u.is_empty()).collect(); Ok(()) },
         show: |c| c.public_urls.join(","),
     },
+    setting!("proxies", "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is believed, comma separated [default with --behind-proxy: loopback]", [], proxies, Proxies::read, Proxies::show),
     setting!("behind-proxy", "", "A proxy in front does TLS", [], behind_proxy, switch, ToString::to_string),
     setting!("insecure-lan", "", "Serve plain http on a network that you trust", [], insecure_lan, switch, ToString::to_string),
     Setting {
@@ -141,7 +149,7 @@ static SETTINGS: &[Setting] = &[
     setting!("http-connections-max", "N", "HTTP connections of each listener, websockets not counted", [], http_connections_max, positive, ToString::to_string),
     setting!("pair-waiters-max", "N", "Pairing calls that wait at one time", ["MAX_PENDING_JOIN_WAITERS"], pair_waiters_max, positive, ToString::to_string),
     setting!("sessions-max", "N", "Sessions that this relay keeps", [], sessions_max, positive, ToString::to_string),
-    setting!("devices-max", "N", "Paired devices per session", ["MAX_DEVICES_PER_SESSION"], devices_max, positive, ToString::to_string),
+    setting!("devices-max", "N", "Paired devices per session", ["MAX_DEVICES_PER_SESSION"], devices_max, devices, ToString::to_string),
     setting!("code-ttl", "TIME", "How long a pairing link or code may be redeemed", [], code_ttl, duration, |v: &Duration| show_duration(*v)),
     setting!("approval-ttl", "TIME", "How long a phone waits for the desktop's approval", [], approval_ttl, duration, |v: &Duration| show_duration(*v)),
     setting!("auth-timeout", "TIME", "How long a websocket may stay unauthenticated", [], auth_timeout, duration, |v: &Duration| show_duration(*v)),

@@ -93,7 +93,7 @@ async fn revoke(
     if handle.session.lock().record().device(member).is_none() {
         return Err(unknown());
     }
-    node.drive(&handle, Input::Revoke { member }).await;
+    let _ = node.drive_to_the_end(&handle, Input::Revoke { member }).await;
     let stored =
         handle.session.lock().record().device(member).is_some_and(|d| d.revoked_at.is_some());
     if handle.is_poisoned() || !stored {

@@ -23,7 +23,7 @@ pub(crate) use error::ApiError;
 
 use crate::{metrics::Request as RequestLabels, node::Node, ws};
 
-/// The peer's address, put into each request by the accept loop.
+/// The client's address, put into each request by the accept loop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 

@@ -101,7 +101,7 @@ async fn start_in(
     let (waiter, answer) = node.wait(handle).ok_or_else(ApiError::over_capacity)?;
     let (waiter_id, address) = (waiter.id, address.to_canonical().to_string());
     let input = Input::StartPair { waiter: waiter_id, start: Box::new(start), address };
-    drive_to_the_end(node, handle, input);
+    node.drive_to_the_end(handle, input);
     match node.answered(answer).await {
         Ok(PairAnswer::Started(started)) => Ok(started),
         Ok(PairAnswer::Code(_) | PairAnswer::Paired(_)) => {
@@ -154,7 +154,7 @@ async fn reveal_inner(
     let handle = node.find_pairing(request).ok_or_else(unknown)?;
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
     let input = Input::RevealPair { waiter: waiter.id, request, reveal };
-    drive_to_the_end(node, &handle, input);
+    node.drive_to_the_end(&handle, input);
     match node.answered(answer).await {
         Ok(PairAnswer::Paired(paired)) => Ok(paired),
         Ok(PairAnswer::Code(_) | PairAnswer::Started(_)) => {
@@ -162,10 +162,4 @@ async fn reveal_inner(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Carries an input out in a task of its own: a phone that hangs up must not cut it in the middle.
-fn drive_to_the_end(node: &Arc<Node>, handle: &Arc<Handle>, input: Input) {
-    let (shared, handle) = (node.clone(), handle.clone());
-    node.tasks.spawn(async move { shared.drive(&handle, input).await });
 }

@@ -52,7 +52,8 @@ async fn create_inner(
     let host = body?.0.host;
     check_name("host.name", &host.name).map_err(ApiError::invalid)?;
     check_name("host.platform", &host.platform).map_err(ApiError::invalid)?;
-    if node.registry.len() >= node.config.sessions_max {
+    let count = node.observe(node.stores.sessions.count()).await;
+    if count.map_err(|_| ApiError::store_unavailable())? >= node.config.sessions_max {
         return Err(ApiError::too_many_sessions());
     }
     let (session, created) = node.with_env(|env| Session::create(host, env));
@@ -87,7 +88,7 @@ async fn code_inner(
     let id = session.parse().map_err(|_| ApiError::not_found("no such session"))?;
     let handle = authenticate_host(node, id, headers).await?;
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
-    node.drive(&handle, Input::NewCode { waiter: waiter.id }).await;
+    node.drive_to_the_end(&handle, Input::NewCode { waiter: waiter.id });
     match node.answered(answer).await {
         Ok(PairAnswer::Code(made)) => Ok(made),
         Ok(PairAnswer::Started(_) | PairAnswer::Paired(_)) => {

@@ -17,7 +17,7 @@ use belay_core::{
 };
 use belay_wire::{CloseCode, NackReason, RequestId, SessionId};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -59,7 +59,7 @@ pub(crate) struct Node {
     pub(crate) stopping: CancellationToken,
     pub(crate) store_ok: AtomicBool,
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
-    waiting: Mutex<HashMap<WaiterId, Waiting>>,
+    waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
     pair_rates: Mutex<HashMap<IpAddr, Gcra>>,
 }
@@ -128,8 +128,27 @@ impl Node {
         if let Some(handle) = self.registry.find(id) {
             return Ok(Some(handle));
         }
-        let record = self.observe(self.stores.sessions.load(id)).await?;
-        Ok(record.map(|record| self.registry.add(Session::load(record))))
+        let Some(record) = self.observe(self.stores.sessions.load(id)).await? else {
+            return Ok(None);
+        };
+        for device in record.devices.iter().filter(|d| d.revoked_at.is_some()) {
+            // A crash between the two places leaves a revocation in one.
+            if !self.stores.revocations.contains(device.member) {
+                let _ = self.observe(self.stores.revocations.add(device.member)).await;
+            }
+        }
+        Ok(Some(self.registry.add(Session::load(record))))
+    }
+
+    /// Carries an input out in a task of its own: a caller that hangs up must not cut it in the
+    /// middle.
+    pub(crate) fn drive_to_the_end(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        input: Input,
+    ) -> JoinHandle<()> {
+        let (node, handle) = (self.clone(), handle.clone());
+        self.tasks.spawn(async move { node.drive(&handle, input).await })
     }
 
     /// Gives an input to a session and carries out what follows, to the end.
@@ -155,6 +174,7 @@ impl Node {
             {
                 tracing::error!(session = %handle.id, %error, "session not saved");
                 handle.poison();
+                self.answer_all(handle);
                 self.fail(effects);
                 continue;
             }
@@ -174,7 +194,10 @@ impl Node {
             }
             Effect::Revoke { member } => match self.stores.revocations.add(member).await {
                 Ok(()) => inputs.push_back(Input::RevokeDurable { member }),
-                Err(error) => tracing::error!(%error, "revocation is in one place only"),
+                Err(error) => {
+                    tracing::error!(%error, "revocation is in one place only; trying again");
+                    handle.retry_revocation(member);
+                }
             },
         }
     }
@@ -212,8 +235,17 @@ impl Node {
         result
     }
 
+    /// Calls that wait for a session that is loaded anew would wait for ever.
+    fn answer_all(&self, handle: &Arc<Handle>) {
+        let theirs = |_: &WaiterId, (of, _): &mut (SessionId, Waiting)| *of == handle.id;
+        let waiting: Vec<_> = self.waiting.lock().extract_if(theirs).collect();
+        for (_, (_, waiting)) in waiting {
+            let _ = waiting.send(Err(CallError::Store));
+        }
+    }
+
     fn answer(&self, waiter: WaiterId, answer: Result<PairAnswer, CallError>) {
-        if let Some(waiting) = self.waiting.lock().remove(&waiter) {
+        if let Some((_, waiting)) = self.waiting.lock().remove(&waiter) {
             let _ = waiting.send(answer);
         }
     }
@@ -240,7 +272,7 @@ impl Node {
         if waiting.len() >= self.config.pair_waiters_max {
             return None;
         }
-        waiting.insert(id, sender);
+        waiting.insert(id, (handle.id, sender));
         self.metrics.pair_waiters.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         Some((Waiter { id, node: self.clone(), handle: handle.clone() }, receiver))
     }

@@ -40,6 +40,10 @@ impl SessionStore for Faulty {
         self.inner.list(after, limit)
     }
 
+    fn count(&self) -> Answer<usize> {
+        self.inner.count()
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.inner.remove(id)
     }

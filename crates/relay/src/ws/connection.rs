@@ -131,7 +131,8 @@ impl Connection {
             last.push(self.drain_frame());
         }
         last.push(bye(code));
-        let _ = socket.write(last).await;
+        // A peer that does not read is not waited for.
+        let _ = tokio::time::timeout(CLOSING_WRITE_TIMEOUT, socket.write(last)).await;
         drop(self);
         socket.close(code).await;
     }
@@ -177,6 +178,10 @@ impl Connection {
     }
 
     fn pull(&self) -> Vec<OutFrame> {
+        if self.handle.is_poisoned() {
+            // It may tell of things that were not stored.
+            return Vec::new();
+        }
         let mut session = self.handle.session.lock();
         let pulled = self.node.with_env(|env| session.pull(self.id, env));
         drop(session);
@@ -192,9 +197,10 @@ impl Connection {
 
     async fn write(&self, socket: &mut Socket) -> Result<(), End> {
         let frames = self.pull();
-        if frames.is_empty() {
-            return Ok(());
-        }
+        if frames.is_empty() { Ok(()) } else { self.write_frames(socket, frames).await }
+    }
+
+    async fn write_frames(&self, socket: &mut Socket, frames: Vec<OutFrame>) -> Result<(), End> {
         let written = {
             let mut writing = std::pin::pin!(socket.write(frames));
             let mut was_woken = false;
@@ -287,7 +293,7 @@ impl Connection {
         self.ping_at = Instant::now() + self.node.config.heartbeat;
         let top = self.handle.session.lock().top(self.id);
         let ping = text(Ping { n: self.pings, t: unix_ms(), top: Some(top) });
-        self.written(socket.write(vec![ping]).await)
+        self.write_frames(socket, vec![ping]).await
     }
 
     fn rotate(&mut self) {

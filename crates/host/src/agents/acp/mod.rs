@@ -3,15 +3,16 @@
 //! The host is the agent's one client. ACP has no replay of pending requests and no echo of
 //! prompts, so the transcript and the table of requests are the host's own.
 
+mod ask;
 mod file;
 mod update;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, VecDeque},
     path::PathBuf,
 };
 
-use belay_wire::app::{AgentState, ItemBody, RequestKind, RequestOption, ThreadStatus};
+use belay_wire::app::{AgentState, ItemBody, ThreadStatus};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -25,7 +26,8 @@ use crate::{
     clock::unix_ms,
     rpc::{Incoming, Launch, Rpc, RpcError},
 };
-use update::Turn;
+use ask::Asked;
+use update::{Turn, is_quiet};
 
 /// The answer of an agent to something that it does not know (JSON-RPC 2.0).
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -79,13 +81,11 @@ struct Prompt {
     command: String,
 }
 
-/// A permission that the agent waits for.
-struct Asked {
-    id: Value,
-    thread: String,
-    tool: String,
-    /// Options that do not allow.
-    refusing: HashSet<String>,
+/// A turn that runs.
+struct Running {
+    turn: Turn,
+    /// The prompt until the agent shows that it has it, and who waits for that.
+    prompt: Option<(Prompt, Reply)>,
 }
 
 /// One process.
@@ -99,8 +99,14 @@ struct Run {
     loaded: HashMap<String, PathBuf>,
     /// Sessions whose history is being replayed, with what came so far.
     replaying: HashMap<String, Turn>,
-    turns: HashMap<String, Turn>,
+    turns: HashMap<String, Running>,
+    /// What agents say of a thread while no turn runs.
+    late: HashMap<String, Turn>,
+    /// Prompts that came while their thread was busy: they follow the turn that runs.
+    waiting: HashMap<String, VecDeque<(Prompt, Reply)>>,
     asked: HashMap<String, Asked>,
+    /// What the answers to calls lead to.
+    calls: HashMap<u64, Box<dyn FnOnce(Result<Value, RpcError>) -> Ended + Send + Sync>>,
 }
 
 impl Run {
@@ -114,7 +120,10 @@ impl Run {
             loaded: HashMap::new(),
             replaying: HashMap::new(),
             turns: HashMap::new(),
+            late: HashMap::new(),
+            waiting: HashMap::new(),
             asked: HashMap::new(),
+            calls: HashMap::new(),
         }
     }
 }
@@ -122,37 +131,55 @@ impl Run {
 impl Process for Run {
     async fn serve(
         mut self,
+        incoming: mpsc::Receiver<Incoming>,
+        queue: &mut mpsc::Receiver<AgentCall>,
+    ) -> Option<String> {
+        let reason = self.serve_all(incoming, queue).await;
+        // These were never given to the agent.
+        for (_, reply) in self.waiting.into_values().flatten() {
+            let reason = reason.clone().unwrap_or_default();
+            let _ = reply.send(Err(AgentError::Down(reason)));
+        }
+        reason
+    }
+}
+
+impl Run {
+    async fn serve_all(
+        &mut self,
         mut incoming: mpsc::Receiver<Incoming>,
         queue: &mut mpsc::Receiver<AgentCall>,
     ) -> Option<String> {
-        let (done, mut ended) = mpsc::channel(QUEUE_LEN);
         let client =
             json!({ "name": "belay", "title": "Belay", "version": env!("CARGO_PKG_VERSION") });
         let files = json!({ "readTextFile": true, "writeTextFile": true });
-        let capabilities = json!({ "fs": files, "terminal": false });
+        let capabilities = json!({ "fs": files, "terminal": false, "elicitation": { "form": {} } });
         let params = json!({ "protocolVersion": 1, "clientCapabilities": capabilities, "clientInfo": client });
-        self.call("initialize", params, &done, Ended::Ready);
+        self.call("initialize", params, Ended::Ready).await;
         let mut ready = false;
         loop {
             tokio::select! {
-                // What an agent says before it answers comes before the answer.
-                biased;
                 said = incoming.recv() => match said {
                     Some(Incoming::Notification { method, params }) => self.hear(&method, &params).await,
                     Some(Incoming::Request { id, method, params }) => self.asked(id, &method, &params).await,
+                    Some(Incoming::Answer { id, result }) => {
+                        match self.calls.remove(&id).map(|end| end(result)) {
+                            Some(Ended::Ready(Ok(answer))) => {
+                                ready = true;
+                                self.ready(&answer).await;
+                            }
+                            Some(Ended::Ready(Err(error))) => {
+                                return Some(format!("it did not start: {error}"));
+                            }
+                            Some(end) => self.ended(end).await,
+                            None => {}
+                        }
+                    }
                     Some(Incoming::Ended { reason }) => return Some(reason),
                     None => return Some("it ended".to_owned()),
                 },
-                Some(end) = ended.recv() => match end {
-                    Ended::Ready(Ok(answer)) => {
-                        ready = true;
-                        self.ready(&answer).await;
-                    }
-                    Ended::Ready(Err(error)) => return Some(format!("it did not start: {error}")),
-                    end => self.ended(end, &done).await,
-                },
                 call = queue.recv(), if ready => match call {
-                    Some(call) => self.begin(call, &done).await,
+                    Some(call) => self.begin(call).await,
                     None => return None,
                 },
             }
@@ -170,19 +197,17 @@ impl Run {
         self.tell(AgentEvent::Status { thread, status, error }).await;
     }
 
-    /// Calls the agent beside the loop; the end comes back as a value.
-    fn call(
-        &self,
+    /// Calls the agent; the end of the call comes back as a value. A call that the process does not
+    /// live to answer leaves its reply unsent, which tells that its effect is unknown.
+    async fn call(
+        &mut self,
         method: &'static str,
         params: Value,
-        done: &mpsc::Sender<Ended>,
-        end: impl FnOnce(Result<Value, RpcError>) -> Ended + Send + 'static,
+        end: impl FnOnce(Result<Value, RpcError>) -> Ended + Send + Sync + 'static,
     ) {
-        let (rpc, done) = (self.rpc.clone(), done.clone());
-        tokio::spawn(async move {
-            let result = rpc.call(method, params).await;
-            let _ = done.send(end(result)).await;
-        });
+        if let Ok(id) = self.rpc.begin(method, params).await {
+            self.calls.insert(id, Box::new(end));
+        }
     }
 
     async fn ready(&mut self, answer: &Value) {
@@ -198,25 +223,20 @@ impl Run {
         self.tell(AgentEvent::State { state, version, pid, text: None }).await;
     }
 
-    async fn begin(&mut self, call: AgentCall, done: &mpsc::Sender<Ended>) {
+    async fn begin(&mut self, call: AgentCall) {
         let reply = call.reply;
         match call.request {
             AgentRequest::List if self.can_list => {
-                self.call("session/list", json!({}), done, |result| Ended::Listed {
-                    reply,
-                    result,
-                });
+                self.call("session/list", json!({}), |result| Ended::Listed { reply, result })
+                    .await;
             }
             AgentRequest::List => {
                 let _ = reply.send(Ok(AgentReply::Threads(Vec::new())));
             }
             AgentRequest::Start { folder } => {
                 let params = json!({ "cwd": folder, "mcpServers": [] });
-                self.call("session/new", params, done, move |result| Ended::New {
-                    folder,
-                    reply,
-                    result,
-                });
+                let end = move |result| Ended::New { folder, reply, result };
+                self.call("session/new", params, end).await;
             }
             AgentRequest::Resume { thread, folder } => {
                 if self.loaded.contains_key(&thread) {
@@ -225,31 +245,29 @@ impl Run {
                     return;
                 }
                 let (id, place) = (thread.clone(), folder.clone());
-                self.load(&thread, &folder, reply, done, move |reply, result| Ended::Loaded {
+                self.load(&thread, &folder, reply, move |reply, result| Ended::Loaded {
                     thread: id,
                     folder: place,
                     reply,
                     result,
-                });
+                })
+                .await;
             }
             AgentRequest::Turn { thread, folder, text, command } => {
                 let prompt =
                     Prompt { thread: thread.clone(), folder: folder.clone(), text, command };
                 if self.loaded.contains_key(&thread) {
-                    let _ = reply.send(self.prompt(prompt, done).await);
+                    self.submit(prompt, reply).await;
                 } else {
-                    self.load(&thread, &folder, reply, done, |reply, result| Ended::LoadedFor {
-                        prompt,
-                        reply,
-                        result,
-                    });
+                    let end = |reply, result| Ended::LoadedFor { prompt, reply, result };
+                    self.load(&thread, &folder, reply, end).await;
                 }
             }
             AgentRequest::Interrupt { thread } => {
                 let _ = reply.send(self.interrupt(&thread).await);
             }
-            AgentRequest::Answer { key, option, .. } => {
-                let _ = reply.send(self.answer(&key, option).await);
+            AgentRequest::Answer { key, option, answers } => {
+                let _ = reply.send(self.answer(&key, option, &answers).await);
             }
             // Names and archives are the host's own.
             AgentRequest::Rename { .. } | AgentRequest::Archive { .. } => {
@@ -261,13 +279,12 @@ impl Run {
         }
     }
 
-    fn load(
+    async fn load(
         &mut self,
         thread: &str,
         folder: &str,
         reply: Reply,
-        done: &mpsc::Sender<Ended>,
-        end: impl FnOnce(Reply, Result<Value, RpcError>) -> Ended + Send + 'static,
+        end: impl FnOnce(Reply, Result<Value, RpcError>) -> Ended + Send + Sync + 'static,
     ) {
         if !self.can_load {
             let text = "this agent cannot load a thread of a former run; start a new one";
@@ -276,10 +293,10 @@ impl Run {
         }
         let params = json!({ "sessionId": thread, "cwd": folder, "mcpServers": [] });
         self.replaying.insert(thread.to_owned(), Turn::new(format!("replay-{thread}")));
-        self.call("session/load", params, done, |result| end(reply, result));
+        self.call("session/load", params, |result| end(reply, result)).await;
     }
 
-    async fn ended(&mut self, end: Ended, done: &mpsc::Sender<Ended>) {
+    async fn ended(&mut self, end: Ended) {
         match end {
             Ended::Ready(_) => {}
             Ended::New { folder, reply, result } => {
@@ -302,18 +319,18 @@ impl Run {
             }
             Ended::LoadedFor { prompt, reply, result } => {
                 self.replaying.remove(&prompt.thread);
-                let answer = match result {
+                match result {
                     Ok(_) => {
                         let folder = PathBuf::from(&prompt.folder);
                         self.loaded.insert(prompt.thread.clone(), folder);
-                        self.prompt(prompt, done).await
+                        self.submit(prompt, reply).await;
                     }
                     // The prompt itself was not sent.
                     Err(error) => {
-                        Err(AgentError::Refused(format!("the thread was not loaded: {error}")))
+                        let text = format!("the thread was not loaded: {error}");
+                        let _ = reply.send(Err(AgentError::Refused(text)));
                     }
-                };
-                let _ = reply.send(answer);
+                }
             }
             Ended::Listed { reply, result } => {
                 let threads = result.map_err(AgentError::from).map(|answer| {
@@ -323,45 +340,72 @@ impl Run {
                 });
                 let _ = reply.send(threads);
             }
-            Ended::Prompted { thread, result } => self.turn_ended(&thread, result).await,
+            Ended::Prompted { thread, result } => {
+                self.turn_ended(&thread, result).await;
+                let next = self.waiting.get_mut(&thread).and_then(VecDeque::pop_front);
+                match next {
+                    Some((prompt, reply)) => self.submit(prompt, reply).await,
+                    None => drop(self.waiting.remove(&thread)),
+                }
+            }
         }
     }
 
-    /// Gives a prompt to the agent; its answer, at the end of the turn, comes by itself.
-    async fn prompt(
-        &mut self,
-        prompt: Prompt,
-        done: &mpsc::Sender<Ended>,
-    ) -> Result<AgentReply, AgentError> {
-        let Prompt { thread, text, command, .. } = prompt;
+    /// Gives a prompt to the agent, or lets it wait for the turn that runs. The agent's answer, at
+    /// the end of the turn, comes by itself.
+    async fn submit(&mut self, prompt: Prompt, reply: Reply) {
+        let thread = prompt.thread.clone();
         if self.turns.contains_key(&thread) {
-            let busy = "the agent still works on the last prompt; wait for it or stop it";
-            return Err(AgentError::Refused(busy.to_owned()));
+            self.waiting.entry(thread).or_default().push_back((prompt, reply));
+            return;
         }
-        let turn = Turn::new(command.clone());
-        let body = ItemBody::User { text: text.clone(), command: Some(command.clone()) };
-        let item = AgentItem { id: format!("{command}/user"), turn: Some(command), body };
-        self.turns.insert(thread.clone(), turn);
-        self.tell(AgentEvent::Item { thread: thread.clone(), item }).await;
-        self.status(&thread, ThreadStatus::Running, None).await;
-        let parts = json!([{ "type": "text", "text": text }]);
+        if let Some(late) = self.late.remove(&thread) {
+            self.tell(AgentEvent::TurnEnded { thread: thread.clone(), turn: late.id }).await;
+        }
+        let parts = json!([{ "type": "text", "text": prompt.text }]);
         let params = json!({ "sessionId": thread, "prompt": parts });
-        self.call("session/prompt", params, done, move |result| Ended::Prompted { thread, result });
-        Ok(AgentReply::Done)
+        let turn = Turn::new(prompt.command.clone());
+        self.turns.insert(thread.clone(), Running { turn, prompt: Some((prompt, reply)) });
+        self.status(&thread, ThreadStatus::Running, None).await;
+        let end = move |result| Ended::Prompted { thread, result };
+        self.call("session/prompt", params, end).await;
+    }
+
+    /// The agent shows that it has the prompt: only now the prompt counts as given.
+    async fn acknowledge(&mut self, thread: &str) {
+        let prompt = self.turns.get_mut(thread).and_then(|running| running.prompt.take());
+        let Some((Prompt { text, command, .. }, reply)) = prompt else { return };
+        let body = ItemBody::User { text, command: Some(command.clone()) };
+        let item = AgentItem { id: format!("{command}/user"), turn: Some(command), body };
+        self.tell(AgentEvent::Item { thread: thread.to_owned(), item }).await;
+        let _ = reply.send(Ok(AgentReply::Done));
     }
 
     async fn turn_ended(&mut self, thread: &str, result: Result<Value, RpcError>) {
-        let Some(turn) = self.turns.remove(thread) else { return };
-        let keys: Vec<_> =
-            self.asked.iter().filter(|(_, a)| a.thread == thread).map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            self.asked.remove(&key);
-            self.tell(AgentEvent::Resolved { key }).await;
+        match &result {
+            Ok(_) => self.acknowledge(thread).await,
+            Err(error) => {
+                let prompt = self.turns.get_mut(thread).and_then(|running| running.prompt.take());
+                if let Some((_, reply)) = prompt {
+                    let _ = reply.send(Err(error.clone().into()));
+                }
+            }
         }
+        let Some(Running { turn, .. }) = self.turns.remove(thread) else { return };
+        self.resolve(|asked| asked.thread == thread).await;
         self.tell(AgentEvent::TurnEnded { thread: thread.to_owned(), turn: turn.id }).await;
         match result {
             Ok(_) => self.status(thread, ThreadStatus::Idle, None).await,
             Err(error) => self.status(thread, ThreadStatus::Failed, Some(error.to_string())).await,
+        }
+    }
+
+    /// These questions are no longer open in the agent.
+    async fn resolve(&mut self, is_over: impl Fn(&Asked) -> bool) {
+        let over = self.asked.iter().filter(|(_, asked)| is_over(asked));
+        for key in over.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.asked.remove(&key);
+            self.tell(AgentEvent::Resolved { key }).await;
         }
     }
 
@@ -371,40 +415,50 @@ impl Run {
         }
         let gone = |_| AgentError::Unknown;
         self.rpc.notify("session/cancel", json!({ "sessionId": thread })).await.map_err(gone)?;
-        let keys: Vec<_> =
-            self.asked.iter().filter(|(_, a)| a.thread == thread).map(|(k, _)| k.clone()).collect();
-        for key in keys {
-            if let Some(asked) = self.asked.remove(&key) {
-                let cancelled = json!({ "outcome": { "outcome": "cancelled" } });
-                self.rpc.answer(asked.id, cancelled).await.map_err(gone)?;
-                self.tell(AgentEvent::Resolved { key }).await;
-            }
+        let open = self.asked.values().filter(|a| a.thread == thread && !a.answered);
+        for (id, cancelled) in open.map(|a| (a.id.clone(), a.cancelled())).collect::<Vec<_>>() {
+            self.rpc.answer(id, cancelled).await.map_err(gone)?;
         }
+        self.resolve(|asked| asked.thread == thread && !asked.answered).await;
         Ok(AgentReply::Done)
     }
 
-    /// Options are chosen by id, never by kind: two may share one.
     async fn answer(
         &mut self,
         key: &str,
         option: Option<String>,
+        answers: &[(String, Vec<String>)],
     ) -> Result<AgentReply, AgentError> {
-        let option =
-            option.ok_or_else(|| AgentError::Refused("choose one of the options".to_owned()))?;
         let closed = || AgentError::Refused("this request is no longer open".to_owned());
-        let asked = self.asked.remove(key).ok_or_else(closed)?;
-        let outcome = json!({ "outcome": { "outcome": "selected", "optionId": option } });
-        self.rpc.answer(asked.id, outcome).await.map_err(|_| AgentError::Unknown)?;
-        self.tell(AgentEvent::Resolved { key: key.to_owned() }).await;
-        self.status(&asked.thread, ThreadStatus::Running, None).await;
-        if asked.refusing.contains(&option)
-            && let Some(item) =
-                self.turns.get_mut(&asked.thread).and_then(|t| t.declined(&asked.tool))
-        {
-            // Some agents say nothing more about a tool that was refused.
-            self.tell(AgentEvent::Item { thread: asked.thread, item }).await;
+        let asked = self.asked.get_mut(key).filter(|asked| !asked.answered).ok_or_else(closed)?;
+        let result = asked.result(option.clone(), answers).map_err(AgentError::Refused)?;
+        asked.answered = true;
+        let refused = option.is_some_and(|option| asked.refuses(&option));
+        let (id, thread, tool) = (asked.id.clone(), asked.thread.clone(), asked.tool.clone());
+        self.rpc.answer(id, result).await.map_err(|_| AgentError::Unknown)?;
+        let running = self.turns.get_mut(&thread).map(|running| &mut running.turn);
+        let runs = running.is_some();
+        let turn = running.or_else(|| self.late.get_mut(&thread));
+        // Some agents say nothing more about a tool that was refused.
+        let declined = turn.filter(|_| refused).and_then(|turn| turn.declined(&tool));
+        if let Some(item) = declined {
+            self.tell(AgentEvent::Item { thread: thread.clone(), item }).await;
+        }
+        let status = if runs { ThreadStatus::Running } else { ThreadStatus::Idle };
+        self.status(&thread, status, None).await;
+        if !runs {
+            // No turn's end will tell that the agent went on.
+            self.resolve(|asked| asked.thread == thread && asked.answered).await;
         }
         Ok(AgentReply::Done)
+    }
+
+    /// The turn that runs in a thread, or what is said after the last one.
+    fn turn(&mut self, thread: &str) -> &mut Turn {
+        match self.turns.get_mut(thread) {
+            Some(running) => &mut running.turn,
+            None => self.late.entry(thread.to_owned()).or_insert_with(Turn::late),
+        }
     }
 
     async fn hear(&mut self, method: &str, params: &Value) {
@@ -416,21 +470,38 @@ impl Run {
             turn.replay(&params["update"]);
             return;
         }
-        // Some agents go on after a turn; what they say belongs to the last one.
-        let turn = self.turns.entry(thread.clone()).or_insert_with(|| Turn::new(String::new()));
-        let events = turn.apply(&thread, &params["update"]);
-        if turn.id.is_empty() {
-            self.turns.remove(&thread);
+        let update = &params["update"];
+        if is_quiet(update) {
+            return;
         }
-        for event in events {
+        self.acknowledge(&thread).await;
+        if let Some(tool) = update["toolCallId"].as_str() {
+            self.resolve(|a| a.answered && a.thread == thread && a.tool == tool).await;
+        }
+        for event in self.turn(&thread).apply(&thread, update) {
             self.tell(event).await;
         }
     }
 
     async fn asked(&mut self, id: Value, method: &str, params: &Value) {
         let thread = text(params, "sessionId");
+        self.acknowledge(&thread).await;
         match method {
-            "session/request_permission" => self.permission(id, &thread, params).await,
+            "session/request_permission" => {
+                // For some agents this request is the only announcement of its tool.
+                for event in self.turn(&thread).apply_tool(&thread, &params["toolCall"]) {
+                    self.tell(event).await;
+                }
+                let (key, folder) = (self.key(&id), self.loaded.get(&thread).cloned());
+                let asked =
+                    ask::permission(&key, id, params, self.turn(&thread), folder.as_deref());
+                self.ask(key, asked).await;
+            }
+            "elicitation/create" if params["mode"] == "form" => {
+                let key = self.key(&id);
+                let asked = ask::elicitation(&key, id, params);
+                self.ask(key, asked).await;
+            }
             "fs/read_text_file" | "fs/write_text_file" => {
                 let folder = self.loaded.get(&thread).cloned();
                 let result = file::serve(method, params, folder.as_deref());
@@ -445,67 +516,15 @@ impl Run {
         }
     }
 
-    async fn permission(&mut self, id: Value, thread: &str, params: &Value) {
-        let key = format!("{}-{id}", self.generation);
-        let tool = text(&params["toolCall"], "toolCallId");
-        let options: Vec<_> = list(params, "options").iter().map(option).collect();
-        let refusing = options.iter().filter(|o| !o.allows).map(|o| o.id.clone()).collect();
-        let turn = self.turns.entry(thread.to_owned()).or_insert_with(|| Turn::new(String::new()));
-        // For some agents this request is the only announcement of its tool.
-        let events = turn.apply_tool(thread, &params["toolCall"]);
-        let ask = ask_of(&key, turn, &tool, options);
-        for event in events {
-            self.tell(event).await;
-        }
-        let asked = Asked { id, thread: thread.to_owned(), tool, refusing };
+    /// Names a question within all runs of the agent.
+    fn key(&self, id: &Value) -> String {
+        format!("{}-{id}", self.generation)
+    }
+
+    async fn ask(&mut self, key: String, (asked, ask): (Asked, AgentAsk)) {
+        let thread = asked.thread.clone();
         self.asked.insert(key, asked);
-        self.status(thread, ThreadStatus::Waiting, None).await;
-        self.tell(AgentEvent::Ask { thread: thread.to_owned(), ask: Box::new(ask) }).await;
+        self.status(&thread, ThreadStatus::Waiting, None).await;
+        self.tell(AgentEvent::Ask { thread, ask: Box::new(ask) }).await;
     }
-}
-
-fn option(value: &Value) -> RequestOption {
-    let kind = text(value, "kind");
-    let always = kind == "allow_always";
-    RequestOption {
-        id: text(value, "optionId"),
-        label: text(value, "name"),
-        allows: kind.starts_with("allow"),
-        reach: always.then(|| "further requests, too; the agent does not say which".to_owned()),
-    }
-}
-
-fn ask_of(key: &str, turn: &Turn, tool: &str, options: Vec<RequestOption>) -> AgentAsk {
-    let item = turn.tool_item(tool);
-    let mut ask = AgentAsk {
-        key: key.to_owned(),
-        item: item.as_ref().map(|i| i.id.clone()),
-        kind: RequestKind::Permission,
-        title: "Use a tool".to_owned(),
-        command: None,
-        cwd: None,
-        reason: None,
-        changes: Vec::new(),
-        questions: Vec::new(),
-        options,
-    };
-    match item.map(|i| i.body) {
-        Some(ItemBody::Command { command, cwd, .. }) => {
-            ask.kind = RequestKind::Command;
-            "Run a command".clone_into(&mut ask.title);
-            ask.command = Some(command);
-            ask.cwd = Some(cwd).filter(|cwd| !cwd.is_empty());
-        }
-        Some(ItemBody::FileChange { changes, .. }) => {
-            ask.kind = RequestKind::FileChange;
-            "Change files".clone_into(&mut ask.title);
-            ask.changes = changes;
-        }
-        Some(ItemBody::Tool { title, text, .. }) => {
-            ask.title = title;
-            ask.reason = Some(text).filter(|text| !text.is_empty());
-        }
-        _ => {}
-    }
-    ask
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use belay_wire::app::{FileChange, ItemBody, PlanStep, Progress};
 use serde_json::{Map, Value};
 
-use crate::agents::{AgentEvent, AgentItem, ThreadInfo, list, text};
+use crate::{
+    agents::{AgentEvent, AgentItem, ThreadInfo, list, text},
+    clock::unix_ms,
+};
 
 /// Updates that say nothing a person needs.
 const QUIET: &[&str] = &[
@@ -28,6 +31,13 @@ pub(super) struct Turn {
     texts: usize,
     /// Items of a replay, in their order.
     replayed: Vec<AgentItem>,
+    /// No turn's end will come for what is said here.
+    is_late: bool,
+}
+
+/// Tells whether an update says nothing that a person needs.
+pub(super) fn is_quiet(update: &Value) -> bool {
+    update["sessionUpdate"].as_str().is_some_and(|kind| QUIET.contains(&kind))
 }
 
 impl Turn {
@@ -39,7 +49,13 @@ impl Turn {
             open: None,
             texts: 0,
             replayed: Vec::new(),
+            is_late: false,
         }
+    }
+
+    /// For what an agent says while no turn runs.
+    pub(super) fn late() -> Self {
+        Self { is_late: true, ..Self::new(format!("late-{}", unix_ms())) }
     }
 
     fn item_id(&self, id: &str) -> String {
@@ -67,7 +83,7 @@ impl Turn {
             }
             // A live turn's prompt is the host's own item.
             "user_message_chunk" => Vec::new(),
-            quiet if QUIET.contains(&quiet) => Vec::new(),
+            _ if is_quiet(update) => Vec::new(),
             other => {
                 self.texts += 1;
                 let body = ItemBody::Other { name: other.to_owned(), value: update.clone() };
@@ -89,9 +105,10 @@ impl Turn {
         if !same {
             self.texts += 1;
             let id = named.unwrap_or_else(|| self.item_id(&format!("{kind}-{}", self.texts)));
+            let done = self.is_late;
             let body = match kind {
-                "message" => ItemBody::Message { text: String::new(), done: false },
-                _ => ItemBody::Reasoning { text: String::new(), done: false },
+                "message" => ItemBody::Message { text: String::new(), done },
+                _ => ItemBody::Reasoning { text: String::new(), done },
             };
             let item = AgentItem { id: id.clone(), turn: self.turn(), body };
             events.push(AgentEvent::Item { thread: thread.to_owned(), item });

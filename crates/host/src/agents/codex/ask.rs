@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use belay_wire::app::{FileChange, Question, RequestKind, RequestOption};
 use serde_json::{Map, Value, json};
 
-use crate::agents::{AgentAsk, text};
+use crate::agents::{AgentAsk, form, text};
 
 /// A request that waits in the agent.
 #[derive(Debug)]
@@ -14,11 +14,15 @@ pub(super) struct Pending {
     shape: Shape,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Shape {
-    Decision,
+    /// With the rule that "accept and remember" adds.
+    Decision(Value),
     Answers,
-    Elicitation,
+    /// With the schema of the form.
+    Elicitation(Value),
+    /// With the permissions that were asked for.
+    Permissions(Value),
 }
 
 impl Pending {
@@ -29,9 +33,23 @@ impl Pending {
         answers: &[(String, Vec<String>)],
     ) -> Result<Value, String> {
         let chosen = || option.ok_or_else(|| "choose one of the options".to_owned());
-        match self.shape {
-            Shape::Decision => Ok(json!({ "decision": chosen()? })),
-            Shape::Elicitation => Ok(json!({ "action": chosen()?, "content": content(answers) })),
+        match &self.shape {
+            Shape::Decision(rule) => Ok(match chosen()? {
+                REMEMBER => {
+                    json!({ "decision": { REMEMBER: { "execpolicy_amendment": rule } } })
+                }
+                plain => json!({ "decision": plain }),
+            }),
+            Shape::Elicitation(schema) => match chosen()? {
+                "accept" => {
+                    Ok(json!({ "action": "accept", "content": form::content(schema, answers)? }))
+                }
+                other => Ok(json!({ "action": other })),
+            },
+            Shape::Permissions(asked) => Ok(match chosen()? {
+                "decline" => json!({ "permissions": {}, "scope": "turn" }),
+                scope => json!({ "permissions": asked, "scope": scope }),
+            }),
             Shape::Answers => {
                 let given: Map<_, _> = answers
                     .iter()
@@ -41,14 +59,6 @@ impl Pending {
             }
         }
     }
-}
-
-fn content(answers: &[(String, Vec<String>)]) -> Value {
-    let given: Map<_, _> = answers
-        .iter()
-        .filter_map(|(id, answers)| Some((id.clone(), answers.first()?.clone().into())))
-        .collect();
-    Value::Object(given)
 }
 
 /// Reads a request; `None` for one that this host cannot answer.
@@ -75,14 +85,23 @@ pub(super) fn read(
         options: decisions(),
     };
     let shape = match method {
-        "item/commandExecution/requestApproval" => Shape::Decision,
+        "item/commandExecution/requestApproval" => {
+            if let Some(host) = params["networkApprovalContext"]["host"].as_str() {
+                ask.title = format!("Reach {host}");
+            } else if params["kind"] == "writeStdin" {
+                "Type into a running command".clone_into(&mut ask.title);
+            }
+            let rule = params["proposedExecpolicyAmendment"].clone();
+            ask.options.extend(remember(&rule));
+            Shape::Decision(rule)
+        }
         "item/fileChange/requestApproval" => {
             ask.kind = RequestKind::FileChange;
             "Change files".clone_into(&mut ask.title);
             ask.cwd = some("grantRoot");
             ask.changes =
                 ask.item.as_ref().and_then(|i| changes.get(i)).cloned().unwrap_or_default();
-            Shape::Decision
+            Shape::Decision(Value::Null)
         }
         "item/tool/requestUserInput" => {
             ask.kind = RequestKind::Question;
@@ -92,35 +111,60 @@ pub(super) fn read(
             Shape::Answers
         }
         "mcpServer/elicitation/request" => {
+            match params["mode"].as_str() {
+                Some("url") => ask.command = some("url"),
+                Some("form" | "openai/form" | "openaiForm") | None => {}
+                Some(_) => return None,
+            }
             ask.kind = RequestKind::Permission;
             ask.title = format!("{} asks", text(params, "serverName"));
             ask.reason = some("message");
-            ask.questions = schema_questions(&params["requestedSchema"]);
+            ask.questions = form::questions(&params["requestedSchema"]);
             ask.options = vec![
                 option("accept", "Accept", true, None),
                 option("decline", "Decline", false, None),
                 option("cancel", "Cancel", false, None),
             ];
-            Shape::Elicitation
+            Shape::Elicitation(params["requestedSchema"].clone())
+        }
+        "item/permissions/requestApproval" => {
+            ask.kind = RequestKind::Permission;
+            "More permissions".clone_into(&mut ask.title);
+            ask.command = Some(params["permissions"].to_string());
+            ask.options = vec![
+                option("turn", "Allow for this turn", true, None),
+                option("session", "Allow for this session", true, Some(SESSION_REACH)),
+                option("decline", "Decline", false, None),
+            ];
+            Shape::Permissions(params["permissions"].clone())
         }
         _ => return None,
     };
     Some((Pending { id: id.clone(), shape }, ask))
 }
 
+/// How far an answer for the session reaches.
+const SESSION_REACH: &str = "the same request again in this thread, unasked, until Codex restarts";
+
 /// The agent's list of decisions is a hint; these four were seen to be obeyed.
 fn decisions() -> Vec<RequestOption> {
     vec![
         option("accept", "Accept", true, None),
-        option(
-            "acceptForSession",
-            "Accept for this session",
-            true,
-            Some("the same request again in this thread, unasked, until Codex restarts"),
-        ),
+        option("acceptForSession", "Accept for this session", true, Some(SESSION_REACH)),
         option("decline", "Decline, go on", false, None),
         option("cancel", "Decline and stop", false, None),
     ]
+}
+
+/// The decision that also adds a rule.
+const REMEMBER: &str = "acceptWithExecpolicyAmendment";
+
+/// Codex may propose a rule for commands like this one.
+fn remember(rule: &Value) -> Option<RequestOption> {
+    let words: Vec<_> = rule.as_array()?.iter().filter_map(Value::as_str).collect();
+    let reach =
+        format!("every command that begins with `{}` runs unasked, for good", words.join(" "));
+    (!words.is_empty()).then(|| option(REMEMBER, "Accept and remember", true, Some(&reach)))
 }
 
 fn option(id: &str, label: &str, allows: bool, reach: Option<&str>) -> RequestOption {
@@ -138,18 +182,6 @@ fn questions(value: &Value) -> Vec<Question> {
         secret: q["isSecret"].as_bool().unwrap_or(false),
     };
     list.iter().map(question).collect()
-}
-
-fn schema_questions(schema: &Value) -> Vec<Question> {
-    let Some(properties) = schema["properties"].as_object() else { return Vec::new() };
-    let question = |(id, schema): (&String, &Value)| Question {
-        id: id.clone(),
-        text: schema["title"].as_str().or(schema["description"].as_str()).unwrap_or(id).to_owned(),
-        choices: labels(&schema["oneOf"], "const"),
-        free: schema["oneOf"].is_null(),
-        secret: false,
-    };
-    properties.iter().map(question).collect()
 }
 
 fn labels(value: &Value, name: &str) -> Vec<String> {

@@ -112,6 +112,7 @@ impl Run {
                 said = incoming.recv() => match said {
                     Some(Incoming::Notification { method, params }) => self.hear(&method, params).await,
                     Some(Incoming::Request { id, method, params }) => self.asked(id, &method, params).await,
+                    Some(Incoming::Answer { .. }) => {}
                     Some(Incoming::Ended { reason }) => return Some(reason),
                     None => return Some("it ended".to_owned()),
                 },
