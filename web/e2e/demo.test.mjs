@@ -102,14 +102,46 @@ test('a prompt given without network is kept over a reload and delivered after i
 
     await context.setOffline(true);
     await page.evaluate(() => dispatchEvent(new Event('pageshow')));
-    await page.locator('.chat .hops .bad').first().waitFor();
+    await page.locator('.chat .hop.bad').first().waitFor();
     await hand.say('written offline');
     await page.getByText('on this phone', { exact: false }).waitFor();
+    for (const n of [1, 2, 3, 4, 5]) await hand.say(`order ${n}`);
     await context.setOffline(false);
     await page.reload();
     await page.getByText('You said: written offline').waitFor();
     await until('it is there once', async () => (await page.getByText('You said: written offline').count()) === 1);
+    await page.getByText('You said: order 5').waitFor();
+    const given = desktop.journal().flatMap((line) => line.intent?.request.command.text ?? []).filter((t) => t.startsWith('order'));
+    assert.deepEqual(given, ['order 1', 'order 2', 'order 3', 'order 4', 'order 5'], 'a reload keeps the order');
   });
+});
+
+test('a small phone without a pointer: no sideways scroll, and an approval by keyboard alone', { timeout: 120_000 }, async () => {
+  const desktop = await Desktop.start(['--agent', 'scripted']);
+  const device = await phone();
+  const { page } = device;
+  const hand = new Hand(page);
+
+  await watched(device, 'keyboard', async () => {
+    await page.setViewportSize({ width: 360, height: 640 });
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    await hand.pair(desktop, 'Ana');
+    await hand.newThread('run make me a sandwich');
+    await hand.card.waitFor();
+    await shoot(page, '18-small');
+    const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(sideways <= 0, `${sideways} px too wide`);
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.working')).animationName), 'none');
+    const focused = () => page.evaluate(() => document.activeElement?.textContent ?? '');
+    await until('the option can be reached by Tab', async () => {
+      await page.keyboard.press('Tab');
+      return (await focused()) === 'Accept';
+    });
+    await page.keyboard.press('Enter');
+    await page.getByText('Done.').waitFor();
+  });
+
+  assert.deepEqual(device.faults, []);
 });
 
 test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }, async () => {

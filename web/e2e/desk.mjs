@@ -84,8 +84,14 @@ export class Desktop {
     desktop.args = ['up', '--data-dir', desktop.data, '--port', String(port ?? (await freePort())), '--admin-listen', desktop.admin,
       '--folder', desktop.project, '--name', 'Workbench', ...agent];
     desktop.up();
-    await until('the terminal shows a link', () => desktop.pty.text().includes('scan with the phone'));
+    desktop.plain = agent.includes('--plain');
+    await until('the terminal shows a link', () => desktop.pty.text().includes(desktop.plain ? 'Open on the phone:' : 'scan with the phone'));
     return desktop;
+  }
+
+  /** The person at the desktop says yes. */
+  approve() {
+    this.pty.type(this.plain ? 'y\n' : 'y');
   }
 
   up() {
@@ -110,9 +116,10 @@ export class Desktop {
     return execFileSync(BELAY, [...args, '--data-dir', this.data], { encoding: 'utf8' });
   }
 
-  /** A link for a phone; the terminal wraps the one that it shows. */
+  /** A link for a phone: the one on the terminal where it stands on one line, else a new one. */
   link() {
-    const link = /Open on the phone: (\S+)/.exec(this.belay('devices', 'add'))[1];
+    const shown = this.plain ? this.pty.text() : this.belay('devices', 'add');
+    const link = /Open on the phone: (\S+)/.exec(shown)[1];
     this.links.push(link);
     return link;
   }
@@ -173,18 +180,18 @@ export class Hand {
     await between('01-pair');
     await this.page.getByRole('button', { name: 'Pair' }).click();
     const digits = (await this.page.locator('.digits').textContent()).replaceAll(' ', '');
-    const shown = `${digits.slice(0, 3)} ${digits.slice(3)}`;
+    const shown = desktop.plain ? digits : `${digits.slice(0, 3)} ${digits.slice(3)}`;
     await until('the terminal shows the same digits', () => desktop.pty.text().includes(shown));
     await between('02-compare');
-    desktop.pty.type('y');
+    desktop.approve();
     await this.page.getByRole('heading', { name: 'Workbench' }).waitFor();
   }
 
   async newThread(prompt, between = async () => {}) {
-    await this.page.getByRole('button', { name: 'New thread' }).click();
+    await this.page.getByRole('button', { name: 'New thread', exact: true }).click();
     await this.page.getByLabel('What should it do?').fill(prompt);
     await between('03-new-thread');
-    await this.page.getByRole('button', { name: 'Start' }).click();
+    await this.page.getByRole('button', { name: 'Start', exact: true }).click();
   }
 
   async say(text) {

@@ -9,6 +9,33 @@ import { axe, cleanUp, report, shoot, until, watched } from './lib.mjs';
 
 after(cleanUp);
 
+/** Runs a journey and reports it, also when a step fails. */
+async function journey(agent, binary, desktop, device, walk) {
+  const steps = [];
+  const entry = { agent, version: version(binary), pid: undefined, model_requests: 0, steps, failed: [], commit: commit(), started: new Date().toISOString() };
+  try {
+    await watched(device, agent, () => walk(steps, entry));
+    assert.deepEqual(device.faults, []);
+    assert.ok(desktop.model.requests() > 0, 'the mock model was asked');
+  } catch (error) {
+    entry.failed.push(`after "${steps.at(-1)}": ${String(error).split('\n')[0]}`);
+    throw error;
+  } finally {
+    entry.model_requests = desktop.model.requests();
+    report('journey.json', entry);
+  }
+}
+
+/** A long answer is seen while it grows. */
+async function streams(hand, steps) {
+  await hand.idle();
+  await hand.say('SLOW please');
+  await hand.page.getByText('word5 ', { exact: false }).last().waitFor();
+  const partly = await hand.page.locator('.bubble.agent').last().textContent();
+  assert.ok(!partly.includes('word199'), 'a part is shown before the whole is there');
+  steps.push('stream');
+}
+
 const WORDS = Array.from({ length: 200 }, (_, n) => `word${n}`).join(' ');
 
 async function declineThenAnswerAfterReload(hand, desktop, decline, accept, steps) {
@@ -32,10 +59,7 @@ async function declineThenAnswerAfterReload(hand, desktop, decline, accept, step
 
 test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async () => {
   assert.ok(existsSync(CODEX), `${CODEX} is missing: make bootstrap fetches it`);
-  const steps = [];
-  const started = new Date().toISOString();
   const desktop = await Desktop.start(['--codex', CODEX, '--agent', 'codex']);
-  steps.push('up');
   const device = await phone();
   const { page } = device;
   const hand = new Hand(page);
@@ -43,16 +67,14 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await shoot(page, name);
     assert.deepEqual(await axe(page), [], name);
   };
-  let pid;
-  let took;
-
-  await watched(device, 'codex', async () => {
+  await journey('codex', CODEX, desktop, device, async (steps, entry) => {
+    steps.push('up');
     await hand.pair(desktop, 'Ana’s phone', look);
     steps.push('pair');
     await hand.newThread('Hello there', look);
     await page.getByText('Hello from the mock model.').waitFor();
     await page.getByText('✓✓ with the agent').waitFor();
-    steps.push('prompt', 'stream');
+    steps.push('prompt');
 
     await hand.say('RUN echo approved-$((40+2))');
     await hand.card.waitFor();
@@ -64,16 +86,14 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
 
     await declineThenAnswerAfterReload(hand, desktop, 'Decline, go on', 'Accept', steps);
 
-    await hand.idle();
-    await hand.say('SLOW please');
-    await page.getByText('word5', { exact: false }).waitFor();
+    await streams(hand, steps);
     process.kill(desktop.find(' serve '), 'SIGKILL');
-    await page.locator('.chat .hops .bad, .chat .hops .trying').first().waitFor();
+    await page.locator('.chat .hop.bad, .chat .hop.trying').first().waitFor();
     await shoot(page, '05-relay-gone');
     await page.getByText('word199', { exact: false }).waitFor({ timeout: 60_000 });
     const streamed = await page.locator('.bubble.agent').last().textContent();
     assert.equal(streamed.trim(), WORDS, 'the text is complete');
-    await page.locator('.chat .hops .good').nth(2).waitFor();
+    await page.locator('.chat .hop.good').nth(2).waitFor();
     await shoot(page, '06-recovered');
     steps.push('relay killed, text complete');
 
@@ -115,41 +135,32 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await look('09-wide');
     await page.setViewportSize({ width: 390, height: 844 });
 
-    pid = desktop.find('app-server');
+    entry.pid = desktop.find('app-server');
     const asked = Date.now();
     desktop.belay('devices', 'revoke', 'Ana’s phone', '--yes', '--admin', `http://${desktop.admin}`);
     await page.getByRole('heading', { name: 'This device was removed' }).waitFor();
-    took = Date.now() - asked;
+    entry.revoke_ms = Date.now() - asked;
     await look('10-revoked');
-    assert.ok(took < 1000, `revoked within a second, not ${took} ms`);
+    assert.ok(entry.revoke_ms < 1000, `revoked within a second, not ${entry.revoke_ms} ms`);
     steps.push('revoke');
-  });
-
-  assert.deepEqual(device.faults, []);
-  assert.deepEqual(desktop.secretsInLogs(), [], 'no log holds a secret');
-  assert.ok(desktop.model.requests() > 0, 'the mock model was asked');
-  report('journey.json', {
-    agent: 'codex', version: version(CODEX), pid, model_requests: desktop.model.requests(), steps, failed: [],
-    revoke_ms: took, commit: commit(), started,
+    assert.deepEqual(desktop.secretsInLogs(), [], 'no log holds a secret');
   });
 });
 
 test('a phone drives the real OpenCode by ACP through Belay', { timeout: 240_000 }, async () => {
   assert.ok(existsSync(OPENCODE), `${OPENCODE} is missing: make bootstrap fetches it`);
-  const steps = [];
-  const started = new Date().toISOString();
-  const desktop = await Desktop.start(['--acp', `${OPENCODE} acp`, '--agent', 'acp']);
+  const desktop = await Desktop.start(['--acp', `${OPENCODE} acp`, '--agent', 'acp', '--plain']);
   const device = await phone({ colorScheme: 'dark' });
   const { page } = device;
   const hand = new Hand(page);
-  let pid;
 
-  await watched(device, 'opencode', async () => {
+  await journey('opencode', OPENCODE, desktop, device, async (steps, entry) => {
     await hand.pair(desktop, 'Ben’s phone');
     steps.push('pair');
     await hand.newThread('Hello there');
     await page.getByText('Hello from the mock model.').waitFor();
-    steps.push('prompt', 'stream');
+    steps.push('prompt');
+    await streams(hand, steps);
 
     await hand.idle();
     await hand.say('RUN touch accepted.txt');
@@ -165,18 +176,11 @@ test('a phone drives the real OpenCode by ACP through Belay', { timeout: 240_000
     await hand.idle();
     await desktop.kill('opencode acp');
     desktop.up();
-    await page.locator('.chat .hops .good').nth(2).waitFor({ timeout: 60_000 });
+    await page.locator('.chat .hop.good').nth(2).waitFor({ timeout: 60_000 });
     const before = await page.getByText('Hello from the mock model.').count();
     await hand.say('Hello again');
     await until('the thread goes on', async () => (await page.getByText('Hello from the mock model.').count()) > before);
     steps.push('resume');
-    pid = desktop.find('opencode acp');
-  });
-
-  assert.deepEqual(device.faults, []);
-  assert.ok(desktop.model.requests() > 0, 'the mock model was asked');
-  report('journey.json', {
-    agent: 'opencode', version: version(OPENCODE), pid, model_requests: desktop.model.requests(), steps, failed: [],
-    commit: commit(), started,
+    entry.pid = desktop.find('opencode acp');
   });
 });

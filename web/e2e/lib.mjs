@@ -141,11 +141,16 @@ export async function watched({ page, faults }, name, steps) {
   }
 }
 
-/** Accessibility faults of the page as it is now. */
+/** Accessibility faults of the page as it is now, in both colour schemes. */
 export async function axe(page) {
   await page.evaluate(`${AXE};undefined`);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
-  return violations.map((v) => `${v.id}: ${v.help} (${v.nodes.map((n) => n.target.join(' ')).join('; ')})`);
+  const faults = [];
+  for (const colorScheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+    faults.push(...violations.map((v) => `${colorScheme} ${v.id}: ${v.help} (${v.nodes.map((n) => n.target.join(' ')).join('; ')})`));
+  }
+  return faults;
 }
 
 /** A picture in both colour schemes. */

@@ -25,8 +25,8 @@ const PAGE = 40;
 const FILL_PAGES_MAX = 25;
 const SNAPSHOT_RETRY_MS = 10_000;
 
-/** Where a command stands: on this phone, at the relay, done, refused, or unknown. */
-export type Mark = 'waiting' | 'asking' | 'sent' | 'done' | 'failed' | 'unknown' | 'dropped';
+/** Where a command stands: on this phone, at the relay, at the desktop, done, refused, or unknown. */
+export type Mark = 'waiting' | 'asking' | 'sent' | 'desktop' | 'done' | 'failed' | 'unknown' | 'dropped';
 
 export interface Sent {
   id: string;
@@ -75,6 +75,9 @@ export class App {
   private snapshotId: string | undefined;
   private snapshotTimer: ReturnType<typeof setTimeout> | undefined;
   private scheduled = false;
+  private count = 0;
+  /** Items of which more is asked for already. */
+  private readonly fetching = new Set<string>();
 
   constructor(readonly profile: store.Profile) {
     this.state = {
@@ -97,11 +100,13 @@ export class App {
       link: (link) => this.change({ link }),
       welcome: (welcome) => {
         this.change({ hostConnected: welcome.hostConnected });
+        this.askAboutOld();
         if (this.state.syncedAt === undefined || this.snapshotId !== undefined) this.resync('connect');
       },
       message: (_, payload) => this.hear(payload),
       volatile: (_, payload) => this.hear(payload),
-      stored: (payloads) => payloads.forEach((payload) => this.storedAtRelay(payload)),
+      stored: (payloads) => payloads.forEach((payload) => this.reached(payload, 'sent')),
+      applied: (payloads) => payloads.forEach((payload) => this.reached(payload, 'desktop')),
       room: () => this.pushHeld(),
       lost: (payloads) => payloads.forEach((payload) => this.lost(payload)),
       frame: (frame) => this.frame(frame),
@@ -147,8 +152,35 @@ export class App {
     const known = this.state.conversations.get(thread);
     if (known?.loading) return;
     this.conversation(thread, (c) => ({ ...c, loading: true }));
-    this.takePage(thread, await this.ask({ c: 'itemPage', thread, limit: PAGE }));
+    // Whoever asks again after a gap goes on with it.
+    if (!(await this.readPage(thread))) return;
+    const view = this.state.threads.get(thread);
+    if (view?.status === 'stored' && this.state.conversations.get(thread)?.items.size === 0) {
+      // Only its agent has it: the desktop reads it from there.
+      const outcome = await this.giveAndWait({ c: 'threadResume', thread });
+      if (outcome.state === 'done' && !(await this.readPage(thread))) return;
+    }
     await this.fill(thread);
+  }
+
+  /** False when it was given up because of a gap. */
+  private async readPage(thread: string, before?: number): Promise<boolean> {
+    const outcome = await this.ask({ c: 'itemPage', thread, ...(before !== undefined && { before }), limit: PAGE });
+    if (outcome.state === 'unknown') return false;
+    if (outcome.state === 'failed') this.change({ notice: outcome.text });
+    this.takePage(thread, outcome);
+    return true;
+  }
+
+  /** Reads threads that are older than those that are here; false when there are no more. */
+  async olderThreads(): Promise<boolean> {
+    const before = Math.min(...Array.from(this.state.threads.values(), (t) => t.updatedAt));
+    const outcome = await this.ask({ c: 'threadList', before, limit: PAGE });
+    const page = outcome.data as { threads?: ThreadView[]; more?: boolean } | undefined;
+    let threads = this.state.threads;
+    for (const thread of page?.threads ?? []) threads = newer(threads, thread);
+    this.change({ threads });
+    return page?.more ?? false;
   }
 
   /** Reads what is missing between items that are here: places follow each other without a break. */
@@ -157,9 +189,7 @@ export class App {
       const items = this.state.conversations.get(thread)?.items ?? new Map<string, Item>();
       const before = holeBefore(items);
       if (before === undefined) return;
-      const outcome = await this.ask({ c: 'itemPage', thread, before, limit: PAGE });
-      if (outcome.state !== 'done') break;
-      this.takePage(thread, outcome);
+      if (!(await this.readPage(thread, before))) return;
     }
     // Too much is missing: what lies before it is read again when the person goes there.
     this.conversation(thread, (c) => {
@@ -174,7 +204,7 @@ export class App {
     if (!known || known.loading || !known.more) return;
     const first = Math.min(...Array.from(known.items.values(), (i) => i.ord));
     this.conversation(thread, (c) => ({ ...c, loading: true }));
-    this.takePage(thread, await this.ask({ c: 'itemPage', thread, before: first, limit: PAGE }));
+    await this.readPage(thread, first);
   }
 
   private takePage(thread: string, outcome: CommandOutcome): void {
@@ -199,7 +229,7 @@ export class App {
     const request = { id: `c-${hex(random(12))}`, command, at: Date.now() };
     this.mark({ ...request, mark: 'waiting' });
     try {
-      await store.keepCommand({ request });
+      await store.keepCommand({ request, n: (this.count += 1) });
     } catch {
       this.change({ notice: 'This browser could not keep what you wrote: do not close the page before it is sent.' });
     }
@@ -233,9 +263,39 @@ export class App {
 
   private resume(kept: store.Kept): void {
     const { request } = kept;
+    if (kept.failed !== undefined) return this.mark({ ...request, mark: 'failed', text: kept.failed });
     const asks = !kept.confirmed && Date.now() - request.at > STALE_COMMAND_MS;
     this.mark({ ...request, mark: asks ? 'asking' : 'waiting' });
     if (!asks) this.push(request);
+  }
+
+  /** What waited on this phone for longer than an hour is not sent without asking. */
+  private askAboutOld(): void {
+    const isOld = (request: CommandRequest) => Date.now() - request.at > STALE_COMMAND_MS;
+    const asks = this.held.filter((r) => isOld(r) && this.state.sent.has(r.id));
+    asks.push(...(this.client.takeBack((payload) => this.oldCommand(payload)) as CommandRequest[]));
+    this.held = this.held.filter((r) => !asks.includes(r));
+    for (const request of asks) this.mark({ ...request, mark: 'asking' });
+  }
+
+  private oldCommand(payload: unknown): CommandRequest | undefined {
+    const sent = this.state.sent.get(commandOf(payload));
+    if (sent?.mark !== 'waiting' || Date.now() - sent.at <= STALE_COMMAND_MS) return undefined;
+    return { id: sent.id, command: sent.command, at: sent.at };
+  }
+
+  /** Gives a command that was refused once more. */
+  async again(id: string): Promise<void> {
+    const sent = this.state.sent.get(id);
+    if (!sent) return;
+    await this.forget(id);
+    await this.give(sent.command);
+  }
+
+  /** The person has seen that it was not done. */
+  async forget(id: string): Promise<void> {
+    await store.dropCommand(id);
+    this.change({ sent: without(this.state.sent, id) });
   }
 
   /** A person decided about a command that is older than an hour. */
@@ -248,14 +308,13 @@ export class App {
       this.mark({ ...sent, mark: 'waiting' });
       this.push(request);
     } else {
-      await store.dropCommand(id);
-      this.change({ sent: without(this.state.sent, id) });
+      await this.forget(id);
     }
   }
 
-  private storedAtRelay(payload: unknown): void {
+  private reached(payload: unknown, mark: 'sent' | 'desktop'): void {
     const sent = this.state.sent.get(commandOf(payload));
-    if (sent?.mark === 'waiting') this.mark({ ...sent, mark: 'sent' });
+    if (sent?.mark === 'waiting' || (sent?.mark === 'sent' && mark === 'desktop')) this.mark({ ...sent, mark });
   }
 
   private lost(payload: unknown): void {
@@ -271,10 +330,11 @@ export class App {
         return;
       case 'gap':
         this.resync(`gap:${frame.reason}`);
-        this.forgetPages();
+        this.askAgain(frame.ch);
         return;
       case 'epoch':
         this.resync('desktop_restarted');
+        this.askAgain(frame.ch);
         return;
       case 'notice':
         this.change({ notice: frame.text });
@@ -283,10 +343,24 @@ export class App {
     }
   }
 
-  /** After a gap, loaded pages may miss items: they are read again when they are opened. */
-  private forgetPages(): void {
-    const open = [...this.state.conversations.entries()].filter(([, c]) => c.loaded).map(([id]) => id);
-    for (const id of open) {
+  /** After a gap, pages may miss items (`down`), or results may be gone (our own channel): they are
+   *  asked for once more. The desktop runs no command twice. */
+  private askAgain(channel: string): void {
+    if (channel === 'down') return this.readAgain();
+    for (const [id, resolve] of this.results) {
+      if (!id.startsWith('r-')) continue;
+      this.results.delete(id);
+      resolve({ id, state: 'unknown' });
+    }
+    for (const sent of this.state.sent.values()) {
+      const open = sent.mark === 'sent' || sent.mark === 'desktop';
+      if (open) this.push({ id: sent.id, command: sent.command, at: sent.at });
+    }
+    this.readAgain();
+  }
+
+  private readAgain(): void {
+    for (const id of this.state.conversations.keys()) {
       this.conversation(id, (c) => ({ ...c, loading: false }));
       void this.open(id);
     }
@@ -324,10 +398,10 @@ export class App {
       this.snapshotId = undefined;
       clearTimeout(this.snapshotTimer);
     }
-    let threads = this.state.threads;
-    for (const thread of body.threads) threads = newer(threads, thread);
-    let requests = this.state.requests;
-    for (const request of body.requests) requests = newer(requests, request);
+    // What the desktop no longer names is gone; what is newer here came after it.
+    const oldest = Math.min(...body.threads.map((t) => t.updatedAt));
+    const threads = renewed(this.state.threads, body.threads, (t) => t.updatedAt < oldest);
+    const requests = renewed(this.state.requests, body.requests, () => false);
     this.change({
       host: body.host,
       agents: body.agents,
@@ -356,9 +430,20 @@ export class App {
     const body = item?.body;
     if (!item || !body || (body.kind !== 'message' && body.kind !== 'reasoning')) return;
     // One that does not fit is ignored: the next durable upsert brings the whole text.
-    if (body.text.length < offset || body.text.length >= offset + text.length) return;
+    if (body.text.length < offset) return this.fetch(thread, id);
+    if (body.text.length >= offset + text.length) return;
     const grown = { ...item, body: { ...body, text: body.text.slice(0, offset) + text } };
     this.conversation(thread, (c) => ({ ...c, items: new Map(c.items).set(id, grown) }));
+  }
+
+  /** A text has a hole: the item is asked for whole, once at a time. */
+  private fetch(thread: string, id: string): void {
+    if (this.fetching.has(id)) return;
+    this.fetching.add(id);
+    void this.whole(thread, id).then((item) => {
+      this.fetching.delete(id);
+      if (item) this.item(thread, item);
+    });
   }
 
   private commandKnown(view: CommandView): void {
@@ -374,13 +459,26 @@ export class App {
     resolve?.(outcome);
     const sent = this.state.sent.get(outcome.id);
     if (!sent) return;
-    if (outcome.state !== 'unknown') void store.dropCommand(outcome.id);
     const mark = outcome.state;
+    const prompt = sent.command.c === 'turnStart';
+    if (mark === 'failed' && prompt) {
+      const { id, command, at } = sent;
+      void store.keepCommand({ request: { id, command, at }, failed: outcome.text ?? 'it was not done' });
+    } else if (mark !== 'unknown') {
+      void store.dropCommand(outcome.id);
+    }
+    // A prompt says so itself, and who waits for a result is told.
+    if (mark === 'failed' && !prompt && !resolve) this.change({ notice: `Not done: ${outcome.text ?? 'the desktop refused'}` });
     this.mark(outcome.text === undefined ? { ...sent, mark } : { ...sent, mark, text: outcome.text });
   }
 
   private mark(sent: Sent): void {
     this.change({ sent: new Map(this.state.sent).set(sent.id, sent) });
+  }
+
+  /** Shows a message until it is dismissed. */
+  tell(notice: string): void {
+    this.change({ notice });
   }
 
   dismiss(): void {
@@ -422,6 +520,14 @@ function commandOf(payload: unknown): string {
 function newer<T extends { id: string; rev: number }>(map: Map<string, T>, value: T): Map<string, T> {
   const held = map.get(value.id);
   return held && held.rev >= value.rev ? map : new Map(map).set(value.id, value);
+}
+
+/** What a snapshot names, in its newer copy, what came after it, and what lies beyond it. */
+export function renewed<T extends { id: string; rev: number }>(map: Map<string, T>, values: T[], isBeyond: (value: T) => boolean): Map<string, T> {
+  const top = Math.max(0, ...values.map((v) => v.rev));
+  const named = new Map(values.map((v) => [v.id, v]));
+  const kept = [...map.values()].filter((v) => v.rev > (named.get(v.id)?.rev ?? top) || (!named.has(v.id) && isBeyond(v)));
+  return new Map([...named, ...kept.map((v) => [v.id, v] as const)]);
 }
 
 function put(items: Map<string, Item>, item: Item): void {

@@ -36,7 +36,11 @@ export function Chat({ app, state, thread, onBack }: Props) {
   const last = items.at(-1);
   const lastLength = JSON.stringify(last?.body)?.length;
 
+  const heading = useRef<HTMLHeadingElement>(null);
+  const agentName = state.agents.find((a) => a.id === view?.agent)?.name ?? view?.agent;
+
   useEffect(() => void app.open(thread), [app, thread]);
+  useEffect(() => heading.current?.focus(), [thread]);
   // Follow the end while the person is there.
   useLayoutEffect(() => {
     const box = scroller.current;
@@ -62,18 +66,18 @@ export function Chat({ app, state, thread, onBack }: Props) {
       <header class="bar">
         <button class="back" onClick={onBack} aria-label="Back to the threads">‹</button>
         <div class="heading">
-          <h1>{view?.title || 'Thread'}</h1>
-          <p class="muted small">{view ? `${view.agent} · ${folderName(view.folder)}` : ''}</p>
+          <h1 ref={heading} tabIndex={-1}>{view?.title || 'Thread'}</h1>
+          <p class="muted small">{view ? `${agentName} · ${folderName(view.folder)}` : ''}</p>
         </div>
         <ThreadMenu app={app} thread={thread} title={view?.title ?? ''} onArchived={onBack} />
       </header>
       <div class="narrow-only"><StatusBar app={app} state={state} /></div>
       <div class="items" ref={scroller} onScroll={onScroll} tabIndex={0} role="log" aria-label="Conversation" aria-busy={conversation?.loading}>
         {conversation?.more && <button class="small older" onClick={() => void older()} disabled={conversation.loading}>Older</button>}
-        {!conversation?.loaded && <p class="muted empty">Loading from the desktop…</p>}
+        {!conversation?.loaded && items.length === 0 && <p class="muted empty">{conversation?.loading === false ? 'Not loaded: the desktop did not answer. Resync to try again.' : 'Loading from the desktop…'}</p>}
         {items.map((item) => (
           <Fragment key={item.id}>
-            <ItemView app={app} thread={thread} item={item} sent={sentOf(state, item)} />
+            <ItemView app={app} thread={thread} item={item} sent={sentOf(state, item)} asked={open.some((r) => r.item === item.id)} />
             {over.filter((r) => placeOf(r, items) === item).map((r) => <RequestCard key={r.id} app={app} state={state} request={r} />)}
           </Fragment>
         ))}
@@ -99,7 +103,7 @@ function sentOf(state: State, item: Item): Sent | undefined {
 }
 
 const MARKS: Record<Sent['mark'], string> = {
-  waiting: '◷ on this phone', asking: '', sent: '✓ at the relay', done: '✓✓ at the desktop', failed: '✕ not done', unknown: '? unknown', dropped: '✕ given up',
+  waiting: '◷ on this phone', asking: '', sent: '✓ at the relay', desktop: '✓✓ at the desktop', done: '✓✓ with the agent', failed: '✕ not done', unknown: '? unknown', dropped: '✕ given up',
 };
 
 function Waiting({ app, sent }: { app: App; sent: Sent }) {
@@ -116,6 +120,12 @@ function Waiting({ app, sent }: { app: App; sent: Sent }) {
       ) : (
         <p class="mark small">{MARKS[sent.mark]}{sent.text ? `: ${sent.text}` : ''}</p>
       )}
+      {sent.mark === 'failed' && (
+        <div class="row">
+          <button class="small" onClick={() => void app.forget(sent.id)}>Remove</button>
+          <button class="small primary" onClick={() => void app.again(sent.id)}>Send again</button>
+        </div>
+      )}
     </article>
   );
 }
@@ -130,13 +140,29 @@ function ThreadMenu({ app, thread, title, onArchived }: { app: App; thread: stri
     void app.give({ c: 'threadArchive', thread });
     onArchived();
   };
+  const menu = useRef<HTMLDetailsElement>(null);
+  const close = () => menu.current?.removeAttribute('open');
+  const choose = (act: () => void) => {
+    close();
+    act();
+  };
+  useEffect(() => {
+    const outside = (event: Event) => menu.current?.contains(event.target as Node) || close();
+    const escape = (event: KeyboardEvent) => event.key === 'Escape' && close();
+    addEventListener('pointerdown', outside);
+    addEventListener('keydown', escape);
+    return () => {
+      removeEventListener('pointerdown', outside);
+      removeEventListener('keydown', escape);
+    };
+  }, []);
   return (
-    <details class="menu">
+    <details class="menu" ref={menu}>
       <summary aria-label="More about this thread">⋯</summary>
       <div>
-        <button onClick={rename}>Rename</button>
-        <button onClick={() => void app.give({ c: 'threadResume', thread })}>Load in the agent</button>
-        <button onClick={archive}>Archive</button>
+        <button onClick={() => choose(rename)}>Rename</button>
+        <button onClick={() => choose(() => void app.give({ c: 'threadResume', thread }))}>Load in the agent</button>
+        <button onClick={() => choose(archive)}>Archive</button>
       </div>
     </details>
   );

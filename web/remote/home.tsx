@@ -1,11 +1,11 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ThreadView } from '../sdk/wire';
 import type { App, State } from './app';
 import { Chat } from './chat';
 import { ago, useApp, useNow } from './hooks';
 import { NewThread } from './new-thread';
 import { StatusBar } from './status';
-import { UnknownCommands } from './unknown';
+import { UnknownCommands, inWords } from './unknown';
 
 const STATUS: Record<ThreadView['status'], string> = {
   stored: '', idle: '', running: 'working', waiting: 'needs you', failed: 'failed',
@@ -22,6 +22,8 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
     return () => removeEventListener('popstate', onPop);
   }, []);
 
+  const isMaking = useRef(false);
+  isMaking.current = making;
   const open = (id: string) => {
     history.pushState({ thread: id }, '');
     setThread(id);
@@ -37,7 +39,8 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
         </header>
         <StatusBar app={app} state={state} />
         <UnknownCommands app={app} state={state} />
-        <ThreadList state={state} current={thread} onOpen={open} />
+        <Undone app={app} state={state} />
+        <ThreadList app={app} state={state} current={thread} onOpen={open} />
       </div>
       <div class="content">
         {thread ? (
@@ -48,7 +51,7 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
       </div>
       {making && (
         <NewThread app={app} state={state} onClose={() => setMaking(false)}
-          onMade={(id) => { setMaking(false); open(id); }} />
+          onMade={(id) => { if (isMaking.current) { setMaking(false); open(id); } }} />
       )}
       {state.notice && (
         <div class="toast" role="status">{state.notice}<button class="small" onClick={() => app.dismiss()}>OK</button></div>
@@ -57,11 +60,35 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
   );
 }
 
-function ThreadList({ state, current, onOpen }: { state: State; current: string | undefined; onOpen: (id: string) => void }) {
+/** What was written long ago and is not a prompt in a thread: nothing is sent late without asking. */
+function Undone({ app, state }: { app: App; state: State }) {
+  const asking = [...state.sent.values()].filter((s) => s.mark === 'asking' && s.command.c !== 'turnStart');
+  const starting = [...state.sent.values()].filter((s) => s.command.c === 'threadStart' && ['waiting', 'sent', 'desktop'].includes(s.mark));
+  return (
+    <>
+      {asking.map((sent) => (
+        <article key={sent.id} class="card warn">
+          <p>Written {new Date(sent.at).toLocaleString()} and not sent. Send it now?</p>
+          <p class="quote">{inWords(sent.command)}</p>
+          <div class="row">
+            <button class="small" onClick={() => void app.sendLate(sent.id, false)}>Drop</button>
+            <button class="small primary" onClick={() => void app.sendLate(sent.id, true)}>Send</button>
+          </div>
+        </article>
+      ))}
+      {starting.map((sent) => <p key={sent.id} class="muted small starting">Starting: {inWords(sent.command)}</p>)}
+    </>
+  );
+}
+
+function ThreadList({ app, state, current, onOpen }: { app: App; state: State; current: string | undefined; onOpen: (id: string) => void }) {
   const now = useNow();
-  const rank = (t: ThreadView) => (t.status === 'waiting' ? 1 : 0);
+  const [more, setMore] = useState(true);
+  const needs = needsPerson(state);
+  const rank = (t: ThreadView) => (needs.has(t.id) ? 1 : 0);
+  const nameOf = (id: string) => state.agents.find((a) => a.id === id)?.name ?? id;
   const threads = [...state.threads.values()]
-    .filter((t) => !t.archived)
+    .filter((t) => !t.archived || needs.has(t.id))
     .toSorted((a, b) => rank(b) - rank(a) || b.updatedAt - a.updatedAt);
   if (threads.length === 0) {
     const text = state.syncing ? 'Asking the desktop for its threads…' : 'No threads yet. Start one.';
@@ -75,15 +102,25 @@ function ThreadList({ state, current, onOpen }: { state: State; current: string 
             <button class={`thread ${t.status}`} aria-current={t.id === current ? 'page' : undefined} onClick={() => onOpen(t.id)}>
               <span class="title">{t.title || 'Untitled'}</span>
               <span class="meta">
-                {STATUS[t.status] && <span class={`tag ${t.status}`}>{STATUS[t.status]}</span>}
-                <span>{t.agent} · {folderName(t.folder)} · {ago(t.updatedAt, now)}</span>
+                {needs.has(t.id) ? <span class="tag waiting">needs you</span> : STATUS[t.status] && <span class={`tag ${t.status}`}>{STATUS[t.status]}</span>}
+                <span>{nameOf(t.agent)} · {folderName(t.folder)} · {ago(t.updatedAt, now)}{t.archived ? ' · archived' : ''}</span>
               </span>
             </button>
           </li>
         ))}
       </ul>
+      {more && threads.length >= 50 && (
+        <button class="small older" onClick={() => void app.olderThreads().then(setMore)}>Older threads</button>
+      )}
     </nav>
   );
+}
+
+/** Threads with an open request or a command that nobody knows the end of. */
+function needsPerson(state: State): Set<string> {
+  const open = [...state.requests.values()].filter((r) => r.state === 'open').map((r) => r.thread);
+  const unknown = [...state.unknown.values()].flatMap((c) => ('thread' in c.command ? [c.command.thread] : []));
+  return new Set([...open, ...unknown]);
 }
 
 function Stopped({ state, onForget }: { state: State; onForget: () => Promise<void> }) {

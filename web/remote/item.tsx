@@ -1,9 +1,13 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { utf8 } from '../sdk/bytes';
 import type { FileChange, Item, ItemBody, Progress } from '../sdk/wire';
 import type { App, Sent } from './app';
 import { Markdown } from './markdown';
+import { visible } from './visible';
 
 const COLLAPSED_LINES = 8;
+/** What the desktop writes where it cut a diff. */
+const CUT = '[cut here; the whole diff is on the desktop]';
 
 const PROGRESS: Record<Progress, string> = { running: 'running', completed: 'done', failed: 'failed', declined: 'declined' };
 
@@ -12,9 +16,11 @@ interface Props {
   thread: string;
   item: Item;
   sent: Sent | undefined;
+  /** It waits for a person's answer. */
+  asked: boolean;
 }
 
-export function ItemView({ app, thread, item, sent }: Props) {
+export function ItemView({ app, thread, item, sent, asked }: Props) {
   const { body } = item;
   switch (body.kind) {
     case 'user':
@@ -41,19 +47,24 @@ export function ItemView({ app, thread, item, sent }: Props) {
         </article>
       );
     case 'command':
-      return <CommandItem app={app} thread={thread} id={item.id} body={body} />;
+      return <CommandItem app={app} thread={thread} id={item.id} body={body} asked={asked} />;
     case 'fileChange':
       return (
         <article class="card" aria-label="File change">
-          <p class="head"><span>Files</span><Tag progress={body.progress} /></p>
-          {body.changes.map((c) => <Change change={c} />)}
+          <p class="head"><span>Files</span><Tag progress={body.progress} asked={asked} /></p>
+          {body.changes.map((c, at) => (
+            <Change change={c} whole={async () => {
+              const whole = await app.whole(thread, item.id);
+              return whole?.body.kind === 'fileChange' ? whole.body.changes[at] : undefined;
+            }} />
+          ))}
         </article>
       );
     case 'tool':
       return (
         <article class="card" aria-label="Tool">
           <p class="head"><span>{body.title}</span><Tag progress={body.progress} /></p>
-          {body.text && <Output text={body.text} total={body.text.length} />}
+          {body.text && <Output text={body.text} total={0} />}
         </article>
       );
     case 'notice':
@@ -68,10 +79,10 @@ export function ItemView({ app, thread, item, sent }: Props) {
   }
 }
 
-function CommandItem({ app, thread, id, body }: { app: App; thread: string; id: string; body: ItemBody & { kind: 'command' } }) {
+function CommandItem({ app, thread, id, body, asked }: { app: App; thread: string; id: string; body: ItemBody & { kind: 'command' }; asked: boolean }) {
   return (
     <article class="card" aria-label="Command">
-      <p class="head"><code class="cmd">{body.command}</code><Tag progress={body.progress} code={body.exitCode} /></p>
+      <p class="head"><code class="cmd">{visible(body.command)}</code><Tag progress={body.progress} code={body.exitCode} asked={asked} /></p>
       {body.output && (
         <Output text={body.output} total={body.outputBytes} whole={async () => {
           const item = await app.whole(thread, id);
@@ -84,22 +95,31 @@ function CommandItem({ app, thread, id, body }: { app: App; thread: string; id: 
 
 /** The end of a long output, and all of it on demand. */
 function Output({ text, total, whole }: { text: string; total: number; whole?: () => Promise<string | undefined> }) {
+  const [open, setOpen] = useState(false);
   const [all, setAll] = useState<string>();
   const lines = text.split('\n');
-  const cut = lines.length > COLLAPSED_LINES + 2 || total > text.length + 4;
-  if (all !== undefined) return <pre class="output" tabIndex={0}>{all}</pre>;
-  const shown = cut ? lines.slice(-COLLAPSED_LINES).join('\n') : text;
+  const cut = lines.length > COLLAPSED_LINES + 2 || total > utf8(text).length;
+  const shown = open ? (all ?? text) : cut ? lines.slice(-COLLAPSED_LINES).join('\n') : text;
+  const read = useRef(whole);
+  read.current = whole;
+  // What grows while all of it is shown is read again.
+  useEffect(() => {
+    if (open) void read.current?.().then(setAll);
+  }, [open, text]);
   return (
     <>
       <pre class="output" tabIndex={0}>{shown}</pre>
       {cut && (
-        <button class="small" onClick={() => void (whole?.() ?? Promise.resolve(text)).then((t) => setAll(t ?? text))}>Show all</button>
+        <button class="small" onClick={() => setOpen(!open)}>{open ? 'Show less' : 'Show all'}</button>
       )}
     </>
   );
 }
 
-export function Change({ change }: { change: FileChange }) {
+export function Change({ change: given, whole: fetch }: { change: FileChange; whole?: () => Promise<FileChange | undefined> }) {
+  const [fetched, setFetched] = useState<FileChange>();
+  const change = fetched ?? given;
+  const isCut = fetch && !fetched && given.diff.includes(CUT);
   const lines = change.diff.replace(/\n$/, '').split('\n');
   const tone = (line: string) =>
     line.startsWith('@@') ? 'hunk' : line.startsWith('+') ? 'add' : line.startsWith('-') ? 'del' : '';
@@ -107,15 +127,17 @@ export function Change({ change }: { change: FileChange }) {
   const whole = change.change === 'add' ? 'add' : change.change === 'delete' ? 'del' : '';
   return (
     <details class="change" open={lines.length <= 40}>
-      <summary><span class="tag">{change.change}</span> <code>{change.path}</code></summary>
+      <summary><span class="tag">{change.change}</span> <code>{visible(change.path)}</code></summary>
       <pre class="diff" tabIndex={0}>
-        {lines.map((line) => <span class={raw ? whole : tone(line)}>{line || ' '}{'\n'}</span>)}
+        {lines.map((line) => <span class={raw ? whole : tone(line)}>{visible(line) || ' '}{'\n'}</span>)}
       </pre>
+      {isCut && <button class="small" onClick={() => void fetch().then(setFetched)}>Show all</button>}
     </details>
   );
 }
 
-function Tag({ progress, code }: { progress: Progress; code?: number | undefined }) {
+function Tag({ progress, code, asked }: { progress: Progress; code?: number | undefined; asked?: boolean }) {
+  if (asked && progress === 'running') return <span class="tag waiting">asks you</span>;
   const text = code !== undefined && code !== 0 ? `exit ${code}` : PROGRESS[progress];
   return <span class={`tag ${progress}`}>{text}</span>;
 }

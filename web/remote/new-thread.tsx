@@ -12,6 +12,7 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [agent, setAgent] = useState(state.agents[0]?.id ?? '');
   const [folder, setFolder] = useState(state.folders[0] ?? '');
+  const [below, setBelow] = useState('');
   const [prompt, setPrompt] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string>();
@@ -22,11 +23,17 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
     setBusy(true);
     setError(undefined);
     const text = prompt.trim();
-    const outcome = await app.giveAndWait({ c: 'threadStart', agent, folder, ...(text && { prompt: text }) });
+    const outcome = await app.giveAndWait({ c: 'threadStart', agent, folder: inside(folder, below), ...(text && { prompt: text }) });
     setBusy(false);
     const made = (outcome.data as { thread?: string } | undefined)?.thread;
-    if (made) onMade(made);
-    else setError(outcome.text ?? 'The desktop gave no thread.');
+    if (made) {
+      if (outcome.state === 'failed') {
+        // The thread is there, its first prompt is not: it waits in the box.
+        sessionStorage.setItem(`draft:${made}`, text);
+        app.tell(`The thread was made, but not its first prompt: ${outcome.text ?? ''}`);
+      }
+      onMade(made);
+    } else setError(outcome.text ?? 'The desktop gave no thread.');
   };
 
   return (
@@ -41,8 +48,13 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
         </label>
         <label>
           Folder
-          <input value={folder} onInput={(e) => setFolder(e.currentTarget.value)} list="folders" required spellcheck={false} autocapitalize="off" />
-          <datalist id="folders">{state.folders.map((f) => <option value={f}>{f}</option>)}</datalist>
+          <select value={folder} onChange={(e) => setFolder(e.currentTarget.value)}>
+            {state.folders.map((f) => <option value={f}>{f}</option>)}
+          </select>
+        </label>
+        <label>
+          Folder inside it (optional)
+          <input value={below} onInput={(e) => setBelow(e.currentTarget.value)} spellcheck={false} autocapitalize="off" placeholder="for example packages/web" />
         </label>
         <label>
           What should it do?
@@ -57,3 +69,8 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
     </dialog>
   );
 }
+
+const inside = (folder: string, below: string) => {
+  const part = below.trim().replaceAll(/^\/+|\/+$/g, '');
+  return part ? `${folder}/${part}` : folder;
+};

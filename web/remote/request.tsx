@@ -3,6 +3,7 @@ import type { RequestOption, RequestView } from '../sdk/wire';
 import type { App, Sent, State } from './app';
 import { ago, useNow } from './hooks';
 import { Change } from './item';
+import { visible } from './visible';
 
 const SETTLE_MS = 400;
 
@@ -22,6 +23,7 @@ function progressOf(request: RequestView, mine: Sent | undefined): string | unde
   if (request.state === 'answered') return `${request.answer?.by ?? 'Somebody'} answered “${request.answer?.label ?? ''}”. The desktop has it.`;
   if (mine?.mark === 'waiting') return 'Your answer waits on this phone.';
   if (mine?.mark === 'sent') return 'Your answer is at the relay.';
+  if (mine?.mark === 'desktop') return 'Your answer is at the desktop.';
   return undefined;
 }
 
@@ -38,12 +40,12 @@ export function RequestCard({ app, state, request }: Props) {
   const mine = answerOf(state, request.id);
   const progress = progressOf(request, mine);
   const failed = mine?.mark === 'failed' ? mine.text : undefined;
-  const busy = mine?.mark === 'waiting' || mine?.mark === 'sent';
+  const busy = mine?.mark === 'waiting' || mine?.mark === 'sent' || mine?.mark === 'desktop';
 
   if (request.state === 'void') {
     return (
       <article class="card quiet void" aria-label="Request that is void">
-        <p><s>{request.command ?? request.title}</s></p>
+        <p><s>{visible(request.command ?? request.title)}</s></p>
         <p class="muted small">Void: {request.note}.</p>
       </article>
     );
@@ -54,18 +56,24 @@ export function RequestCard({ app, state, request }: Props) {
 
   const choose = (option: RequestOption) => {
     // What reaches further than this once takes a second tap.
-    if (option.reach && armed !== option.id) return setArmed(option.id);
+    if (option.reach && armed !== option.id) {
+      setArmed(option.id);
+      // The second half of a double tap is no second tap.
+      setReady(false);
+      setTimeout(() => setReady(true), SETTLE_MS);
+      return;
+    }
     void app.give({ c: 'answer', request: request.id, option: option.id, ...(hasAnswers(answers) && { answers }) });
   };
   const say = (question: string, answer: string) => setAnswers({ ...answers, [question]: [answer] });
-  const complete = (request.questions ?? []).every((q) => (answers[q.id]?.length ?? 0) > 0);
+  const complete = (request.questions ?? []).every((q) => (answers[q.id]?.some((a) => a.trim() !== '') ?? false));
 
   return (
     <article class="card ask" aria-label={request.title}>
       <p class="head"><strong>{request.title}</strong><span class="muted small">asked {ago(request.askedAt, now)}</span></p>
-      {request.command && <pre class="exact" tabIndex={0}>{request.command}</pre>}
-      {request.cwd && <p class="small">in <code>{request.cwd}</code></p>}
-      {request.reason && <p class="reason">Reason: {request.reason}</p>}
+      {request.command && <pre class="exact" tabIndex={0} dir="ltr">{visible(request.command)}</pre>}
+      {request.cwd && <p class="small">in <code dir="ltr">{visible(request.cwd)}</code></p>}
+      {request.reason && <p class="reason">Reason: <bdi>{request.reason}</bdi></p>}
       {request.changes?.map((change) => <Change change={change} />)}
       {request.questions?.map((q) => (
         <fieldset>

@@ -25,13 +25,14 @@ function Unknown({ app, command }: { app: App; command: CommandView }) {
   );
 }
 
-function inWords(command: Command): string {
+export function inWords(command: Command): string {
   switch (command.c) {
     case 'turnStart': return command.text;
     case 'threadStart': return `New thread in ${command.folder}: ${command.prompt ?? ''}`;
     case 'threadRename': return `Rename to “${command.title}”`;
     case 'threadArchive': return 'Archive this thread';
     case 'turnInterrupt': return 'Stop the agent';
+    case 'answer': return 'An answer to a request';
     default: return command.c;
   }
 }

@@ -30,6 +30,8 @@ export interface Listener {
   message(channel: string, payload: unknown): void;
   volatile(channel: string, payload: unknown): void;
   stored(payloads: unknown[]): void;
+  /** The desktop has these. */
+  applied(payloads: unknown[]): void;
   /** The outbox has room again. */
   room(): void;
   /** These will not reach the desktop. */
@@ -82,6 +84,11 @@ export class Client {
     const taken = this.writer.push(payload) !== undefined;
     this.flush();
     return taken;
+  }
+
+  /** Takes messages out of the outbox that were never sent; `pick` gives what to give back for each. */
+  takeBack(pick: (payload: unknown) => unknown): unknown[] {
+    return this.writer.takeBack(pick);
   }
 
   /** Sends a control frame if there is a connection. */
@@ -230,11 +237,12 @@ export class Client {
     }
     if (frame.k === 'void') this.ack(frame.ch, frame.epoch, frame.seq);
     if (frame.k === 'skip' || frame.k === 'gap') this.ack(frame.ch, frame.epoch, frame.to);
+    if (frame.k === 'epoch') this.ack(frame.ch, frame.new, frame.base - 1);
     if (frame.k === 'vol') return this.listener.volatile(frame.ch, frame.p);
     const own = frame.k === 'ack' || frame.k === 'stable' ? frame.pos[this.writer.channel] : undefined;
     if (frame.k === 'ack' && own) this.listener.stored(this.writer.acked(own));
     else if (frame.k === 'stable' && own) {
-      this.writer.stable(own);
+      this.listener.applied(this.writer.stable(own));
       this.listener.room();
     } else if (frame.k === 'lost' && frame.ch === this.writer.channel) {
       this.listener.lost(this.writer.lost(frame.epoch, frame.from, frame.to));

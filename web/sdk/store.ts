@@ -17,6 +17,10 @@ export interface Profile {
 /** A command that waits for its result. */
 export interface Kept {
   request: CommandRequest;
+  /** Its place among those that this device gave. */
+  n?: number;
+  /** It was not done, and why; kept until the person has seen to it. */
+  failed?: string;
   /** The person was asked and said yes to sending it late. */
   confirmed?: boolean;
 }
@@ -63,5 +67,11 @@ export async function saveProfile(profile: Profile): Promise<void> {
 export const forgetProfile = () => run('device', 'readwrite', (s) => s.delete('profile'));
 export const keepCommand = (kept: Kept) => run('commands', 'readwrite', (s) => s.put(kept, kept.request.id));
 export const dropCommand = (id: string) => run('commands', 'readwrite', (s) => s.delete(id));
-export const keptCommands = () => run<Kept[]>('commands', 'readonly', (s) => s.getAll());
+
+/** In the order in which they were given. */
+export async function keptCommands(): Promise<Kept[]> {
+  const kept = await run<Kept[]>('commands', 'readonly', (s) => s.getAll());
+  return kept.toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
+}
+
 export const forgetCommands = () => run('commands', 'readwrite', (s) => s.clear());

@@ -19,6 +19,8 @@ export class Writer {
   private outbox: Entry[] = [];
   private stored = 0;
   private sent = 0;
+  /** The highest number that was ever written to a socket in this epoch. */
+  private touched = 0;
   private fresh = true;
   private announced = false;
 
@@ -36,6 +38,24 @@ export class Writer {
     const seq = this.next++;
     this.outbox.push({ seq, payload, size });
     return seq;
+  }
+
+  /** Gives up messages that no relay has seen; what follows takes their numbers. */
+  takeBack(pick: (payload: unknown) => unknown): unknown[] {
+    const taken: unknown[] = [];
+    const kept: Entry[] = [];
+    for (const entry of this.outbox) {
+      const back = entry.seq > this.touched && entry.void === undefined ? pick(entry.payload) : undefined;
+      if (back === undefined) kept.push(entry);
+      else taken.push(back);
+    }
+    if (taken.length > 0) {
+      this.outbox = kept;
+      let seq = this.touched + 1;
+      for (const entry of kept) if (entry.seq > this.touched) entry.seq = seq++;
+      this.next = seq;
+    }
+    return taken;
   }
 
   base(): Position {
@@ -64,8 +84,12 @@ export class Writer {
     return newly.map((e) => e.payload);
   }
 
-  stable(position: Position): void {
-    if (position.epoch === this.epoch) this.outbox = this.outbox.filter((e) => e.seq > position.seq);
+  /** Gives the payloads that the desktop has now, and forgets them. */
+  stable(position: Position): unknown[] {
+    if (position.epoch !== this.epoch) return [];
+    const applied = this.outbox.filter((e) => e.seq <= position.seq && e.void === undefined);
+    this.outbox = this.outbox.filter((e) => e.seq > position.seq);
+    return applied.map((e) => e.payload);
   }
 
   /** Gives the payloads that will not arrive, and forgets them. */
@@ -126,6 +150,7 @@ export class Writer {
           : { k: 'void', ch, epoch, seq, reason: entry.void },
       );
       this.sent = seq;
+      this.touched = Math.max(this.touched, seq);
     }
     return frames;
   }
@@ -135,7 +160,7 @@ export class Writer {
     this.epoch = this.draw();
     this.outbox.forEach((entry, at) => (entry.seq = at + 1));
     this.next = this.outbox.length + 1;
-    this.stored = this.sent = 0;
+    this.stored = this.sent = this.touched = 0;
     this.announced = false;
   }
 }

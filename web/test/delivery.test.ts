@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import vectors from '../../crates/wire/vectors/frames.json';
-import { holeBefore } from '../remote/app';
+import { holeBefore, renewed } from '../remote/app';
+import { isStale } from '../remote/status';
+import { visible } from '../remote/visible';
 import { Reader } from '../sdk/reader';
 import type { Frame, Item } from '../sdk/wire';
 import { OUTBOX_MAX, Writer } from '../sdk/writer';
@@ -48,6 +50,27 @@ describe('the writer', () => {
     const frames = writer.frames();
     expect(frames[0]).toMatchObject({ k: 'void', seq: 2 });
     expect(seqs(frames)).toEqual([3]);
+  });
+
+  it('takes back only what no relay has seen, and closes the numbers', () => {
+    const writer = writerWith(3);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.frames();
+    for (const payload of ['old', 'new', 'old']) writer.push(payload);
+
+    expect(writer.takeBack((payload) => (payload === 1 || payload === 'old' ? payload : undefined))).toEqual(['old', 'old']);
+
+    expect(writer.frames()).toMatchObject([{ k: 'msg', seq: 4, p: 'new' }]);
+    expect(writer.push('next')).toBe(5);
+  });
+
+  it('tells what the desktop has', () => {
+    const writer = writerWith(3);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.frames();
+
+    expect(writer.stable({ epoch: EPOCH, seq: 2 })).toEqual([0, 1]);
+    expect(writer.stable({ epoch: NEXT, seq: 3 })).toEqual([]);
   });
 
   it('is bounded, and forgets what the desktop has', () => {
@@ -120,4 +143,28 @@ it('a full outbox takes nothing more, and what is given up leaves it', () => {
   const large = new Writer('up/m', 'e', () => 'f');
   const half = 'x'.repeat(2 * 1024 * 1024);
   expect([large.push(half), large.push(half), large.push('small')]).toEqual([1, undefined, 2]);
+});
+
+describe('what a page shows', () => {
+  it('keeps from before a snapshot only what is newer than it or beyond it', () => {
+    const thing = (id: string, rev: number) => ({ id, rev });
+    const before = new Map([['gone', thing('gone', 3)], ['newer', thing('newer', 12)], ['far', thing('far', 1)], ['a', thing('a', 9)]]);
+
+    const after = renewed(before, [thing('a', 8), thing('b', 10)], (v) => v.id === 'far');
+
+    expect([...after.values()].map((v) => `${v.id}${v.rev}`).toSorted()).toEqual(['a9', 'b10', 'far1', 'newer12']);
+  });
+
+  it('is called stale when a hop is not well and nothing came for long', () => {
+    expect(isStale(['good', 'bad', 'good'], 0, 91_000)).toBe(true);
+    expect(isStale(['good', 'good', 'good'], 0, 91_000)).toBe(false);
+    expect(isStale(['good', 'trying', 'good'], 60_000, 91_000)).toBe(false);
+    expect(isStale(['bad'], undefined, 91_000)).toBe(false);
+  });
+
+  it('hides nothing in a command', () => {
+    expect(visible('rm -rf ./build \u202e#  toor/')).toBe('rm -rf ./build ⟨U+202E⟩#  toor/');
+    expect(visible('a\u200bb\u001b[2J\u{e0041}')).toBe('a⟨U+200B⟩b⟨U+001B⟩[2J⟨U+E0041⟩');
+    expect(visible('tab\tline\nümlaut 漢字 עברית')).toBe('tab\tline\nümlaut 漢字 עברית');
+  });
 });

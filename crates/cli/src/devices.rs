@@ -1,6 +1,10 @@
-//! `belay devices`: the devices of this machine's session, through the relay's admin listener.
+//! `belay devices`: the devices of this machine's session, through the desktop side that runs here,
+//! or through the relay's admin listener.
 
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 use belay_client::{CredentialStore, FileCredentials};
@@ -16,9 +20,15 @@ pub(crate) fn command() -> Command {
         .value_name("URL")
         .env("BELAY_ADMIN")
         .default_value("http://127.0.0.1:8788")
-        .help("Address of the relay's admin listener");
+        .help("Address of the relay's admin listener; asked when no desktop side runs here");
     Command::new("devices")
         .about("List, remove or add the devices of this machine's session")
+        .long_about(
+            "List, remove or add the devices of this machine's session.\n\nThe desktop side that runs \
+             on the data folder is asked; when none runs, `list` and `revoke` ask the relay's admin \
+             listener, which works where the relay runs on this machine.\n\n  belay devices list\n  \
+             belay devices revoke \"Ana's phone\"\n  belay devices add",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(
@@ -58,6 +68,35 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
     }
 }
 
+/// Who is asked.
+enum Desk {
+    /// The desktop side that runs on this folder.
+    Running(PathBuf),
+    Admin(Box<Admin>),
+}
+
+impl Desk {
+    async fn open(args: &ArgMatches) -> anyhow::Result<(Self, DeviceListed)> {
+        let folder = settings::data_dir_of(args).join("host");
+        match belay_host::ask_for_devices(&folder).await {
+            Ok(listed) => Ok((Self::Running(folder), listed)),
+            Err(error) => {
+                let admin =
+                    Admin::open(args).with_context(|| format!("no desktop side: {error}"))?;
+                let listed = admin.devices().await?;
+                Ok((Self::Admin(Box::new(admin)), listed))
+            }
+        }
+    }
+
+    async fn revoke(&self, device: &DeviceView) -> anyhow::Result<()> {
+        match self {
+            Self::Running(folder) => Ok(belay_host::ask_to_revoke(folder, device.member).await?),
+            Self::Admin(admin) => admin.revoke(device).await,
+        }
+    }
+}
+
 struct Admin {
     http: reqwest::Client,
     url: String,
@@ -86,6 +125,11 @@ impl Admin {
         Ok(serde_json::from_str(&self.send(call).await?)?)
     }
 
+    async fn revoke(&self, device: &DeviceView) -> anyhow::Result<()> {
+        let url = format!("{}/admin/sessions/{}/devices/{}", self.url, self.session, device.member);
+        self.send(self.http.delete(url).bearer_auth(&self.token)).await.map(|_| ())
+    }
+
     async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
         let answer = call.send().await.with_context(|| {
             format!("the relay's admin listener does not answer at {}; is it running?", self.url)
@@ -111,7 +155,7 @@ fn admin_token(folder: &Path) -> anyhow::Result<String> {
 }
 
 async fn list(args: &ArgMatches) -> anyhow::Result<()> {
-    let listed = Admin::open(args)?.devices().await?;
+    let (_, listed) = Desk::open(args).await?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} of {} devices", listed.used, listed.allowed)?;
     for device in &listed.devices {
@@ -138,9 +182,8 @@ fn ago(unix_ms: u64) -> String {
 }
 
 async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
-    let admin = Admin::open(args)?;
+    let (desk, listed) = Desk::open(args).await?;
     let wanted = args.get_one::<String>("device").cloned().unwrap_or_default();
-    let listed = admin.devices().await?;
     let fits = |d: &&DeviceView| d.name == wanted || d.member.to_string() == wanted;
     let found: Vec<_> = listed.devices.iter().filter(fits).collect();
     let device = match found.as_slice() {
@@ -151,8 +194,7 @@ async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
     if !args.get_flag("yes") && !confirmed(&format!("Remove {}?", device.name))? {
         bail!("nothing was removed");
     }
-    let url = format!("{}/admin/sessions/{}/devices/{}", admin.url, admin.session, device.member);
-    admin.send(admin.http.delete(url).bearer_auth(&admin.token)).await?;
+    desk.revoke(device).await?;
     writeln!(std::io::stdout(), "{} was removed", device.name)?;
     Ok(())
 }

@@ -142,6 +142,7 @@ pub(crate) async fn run(
     relay: String,
     link: String,
     folder: PathBuf,
+    warning: Option<String>,
 ) -> anyhow::Result<()> {
     let (agents, notes) = agents(args)?;
     let folders = match args.get_many::<PathBuf>("folder") {
@@ -149,7 +150,7 @@ pub(crate) async fn run(
         None => vec![std::env::current_dir().context("this folder is gone")?],
     };
     let name = args.get_one::<String>("name").cloned().unwrap_or_else(machine_name);
-    let options = HostOptions { relay, link, folder, name, folders, agents, notes };
+    let options = HostOptions { relay, link, folder, name, folders, agents, notes, warning };
     let (view, shown) = watch::channel(HostView::default());
     let (commands, asked) = mpsc::channel(COMMANDS_LEN);
     let full_screen = !args.get_flag("plain")

@@ -128,7 +128,7 @@ fn run_host(args: &ArgMatches) -> anyhow::Result<()> {
     let folder = settings::data_dir_of(args);
     start_log(&Config::default(), &folder.join("host.log"))?;
     let relay = args.get_one::<String>("relay").cloned().unwrap_or_default();
-    block_on(host::run(args, relay.clone(), relay, folder.join("host")))
+    block_on(host::run(args, relay.clone(), relay, folder.join("host"), None))
 }
 
 /// The desktop side logs to a file, because its terminal is taken.
@@ -143,7 +143,9 @@ fn start_log(config: &Config, path: &std::path::Path) -> anyhow::Result<()> {
 
 /// Makes the data folder.
 pub(crate) fn make_folder(folder: &std::path::Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| {
         format!("the data folder {} cannot be made; name another with --data-dir", folder.display())
     })
 }

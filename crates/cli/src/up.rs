@@ -20,16 +20,18 @@ const RESTART_PAUSE: Duration = Duration::from_millis(300);
 /// Bytes of the relay's log that are taken at once.
 const LINE_MAX: u64 = 64 * 1024;
 
+/// What plain http on a network means.
+const LAN_WARNING: &str = "--lan serves plain http on this network: anyone on it can read what passes, \
+    and the page cannot scan QR codes, show notifications or hold its key in the browser's key \
+    store. Use it only where you trust every device.";
+
 /// Runs both halves until the person quits.
 pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result<()> {
-    if args.get_flag("lan") {
+    let lan = args.get_flag("lan");
+    if lan {
         config.host = IpAddr::from([0, 0, 0, 0]);
         config.insecure_lan = true;
-        eprintln!(
-            "belay: --lan serves plain http on this network: anyone on it can read what passes, \
-             and the page cannot scan QR codes, show notifications or hold its key in the \
-             browser's key store. Use it only where you trust every device."
-        );
+        eprintln!("belay: {LAN_WARNING}");
     }
     crate::make_folder(&config.data_dir)?;
     let log = Arc::new(LogFile::open(&log_path(&config))?);
@@ -40,7 +42,8 @@ pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result
     let relay = format!("http://127.0.0.1:{}", config.port);
     let link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
     let supervisor = tokio::spawn(supervise(child, config.clone(), log, stop.clone()));
-    let result = crate::host::run(args, relay, link, config.data_dir.join("host")).await;
+    let warning = lan.then(|| LAN_WARNING.to_owned());
+    let result = crate::host::run(args, relay, link, config.data_dir.join("host"), warning).await;
     stop.cancel();
     let _ = supervisor.await;
     result
@@ -72,6 +75,14 @@ fn start(config: &Config, log: &Arc<LogFile>) -> anyhow::Result<(Child, JoinHand
     let program = std::env::current_exe().context("this program cannot be found again")?;
     let mut command = Command::new(program);
     command.args(["serve", "--exit-with-stdin"]);
+    // What counts is what this process decided, not what its environment says.
+    for setting in settings() {
+        command.env_remove(setting.env());
+        for name in setting.old_env {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("BELAY_CONFIG");
     let standard = Config::default();
     for setting in settings().iter().filter(|s| !s.hidden && !s.secret) {
         let value = (setting.show)(config);

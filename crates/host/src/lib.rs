@@ -14,7 +14,7 @@ mod transcript;
 pub mod ui;
 mod view;
 
-pub use control::ask_for_offer;
+pub use control::{ask_for_devices, ask_for_offer, ask_to_revoke};
 pub use rpc::Launch;
 pub use run::{AgentChoice, HostError, HostOptions, run};
 pub use view::{HostView, Offer, UiCommand};

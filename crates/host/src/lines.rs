@@ -1,8 +1,9 @@
 //! Files of JSON lines: appended to while the host runs, written anew when little of them is needed.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -31,12 +32,21 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> std::io::Result<Vec<T>> 
     Ok(lines)
 }
 
+/// Makes a folder that only its owner can look into.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Adds a line; after a line that was cut short it begins a new one. Gives the file's length.
 ///
 /// # Errors
 /// When it is not written; what was written of it is taken back if that is possible.
 pub(crate) fn append(path: &Path, line: &impl Serialize, sync: bool) -> std::io::Result<u64> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut options = OpenOptions::new();
+    let mut file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
     let before = file.seek(SeekFrom::End(0))?;
     let mut text = Vec::new();
     if before > 0 {
@@ -69,7 +79,9 @@ pub(crate) fn rewrite(
     lines: impl IntoIterator<Item = impl Serialize>,
 ) -> std::io::Result<u64> {
     let temporary = path.with_extension("new");
-    let mut file = BufWriter::new(File::create(&temporary)?);
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = BufWriter::new(file);
     for line in lines {
         serde_json::to_writer(&mut file, &line)?;
         file.write_all(b"\n")?;

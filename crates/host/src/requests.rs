@@ -27,7 +27,21 @@ impl Requests {
     /// Takes what a file held. Nobody waits for an answer to what was open.
     pub(crate) fn restore(kept: Vec<RequestView>) -> Self {
         let views = kept.into_iter().map(|view| (view.id.clone(), view)).collect();
-        Self { views, routes: BTreeMap::new() }
+        let mut requests = Self { views, routes: BTreeMap::new() };
+        requests.forget_old();
+        requests
+    }
+
+    /// How many wait for a person.
+    pub(crate) fn open_count(&self) -> usize {
+        self.views.values().filter(|v| v.state == RequestState::Open).count()
+    }
+
+    /// Tells whether a thread has one that is not over.
+    pub(crate) fn waits_in(&self, thread: &str) -> bool {
+        let waits =
+            |v: &RequestView| matches!(v.state, RequestState::Open | RequestState::Answered);
+        self.views.values().any(|v| v.thread == thread && waits(v))
     }
 
     /// Adds what an agent asks.
@@ -87,13 +101,23 @@ impl Requests {
         Ok(route)
     }
 
-    /// Puts a request back after its answer did not reach the agent.
-    pub(crate) fn reopen(&mut self, id: &str, rev: u64) {
-        if let Some(view) = self.views.get_mut(id).filter(|v| v.state == RequestState::Answered) {
-            view.state = RequestState::Open;
-            view.answer = None;
-            view.rev = rev;
+    /// An answer did not reach the agent: its request is open again, or void if the agent withdrew it
+    /// meanwhile.
+    pub(crate) fn reopen(&mut self, id: &str, command: &str, rev: u64) {
+        let Some(view) = self.views.get_mut(id) else { return };
+        if view.answer.as_ref().is_none_or(|answer| answer.command != command) {
+            return;
         }
+        view.state = match view.state {
+            RequestState::Answered => RequestState::Open,
+            RequestState::Resolved => {
+                view.note = Some("the agent withdrew it before the answer came".to_owned());
+                RequestState::Void
+            }
+            RequestState::Open | RequestState::Void => return,
+        };
+        view.answer = None;
+        view.rev = rev;
     }
 
     /// The agent took the answer, or withdrew the request.
@@ -194,6 +218,18 @@ mod tests {
         assert!(refused.contains("Ana"), "{refused}");
         assert_eq!(requests.resolved(0, "0", 4), Some(id.clone()));
         assert_eq!(requests.view(&id).map(|v| v.state), Some(RequestState::Resolved));
+    }
+
+    #[test]
+    fn an_answer_that_came_too_late_for_the_agent_is_not_called_given() {
+        let (mut requests, id) = table();
+        requests.take(&id, answer("Ana"), 2).expect("open");
+        requests.resolved(0, "0", 3);
+
+        requests.reopen(&id, "Ana", 4);
+
+        let view = requests.view(&id).expect("kept");
+        assert_eq!((view.state, view.answer.is_none()), (RequestState::Void, true));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! (without the `jsonrpc` member) and of ACP (with it).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     process::Stdio,
     sync::{
@@ -17,13 +17,18 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::{
     io::AsyncWriteExt,
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     sync::{mpsc, oneshot},
 };
-use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::{
+    codec::{FramedRead, LinesCodec},
+    task::TaskTracker,
+};
 
 /// Longest line of an agent, in bytes; one that babbles beyond it is stopped.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Lines of error output that are told when an agent ends.
+const LAST_WORDS: usize = 3;
 /// Lines to and from the agent that may wait.
 const QUEUE_LEN: usize = 1_024;
 /// How long an agent may take to end after its input was closed.
@@ -92,24 +97,32 @@ impl Rpc {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(crate) fn start(launch: &Launch) -> std::io::Result<(Self, mpsc::Receiver<Incoming>)> {
+    pub(crate) fn start(
+        launch: &Launch,
+        processes: &TaskTracker,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Incoming>)> {
         let mut child = Command::new(&launch.program)
             .args(&launch.args)
             .envs(launch.env.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
+            // What it starts is stopped with it.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let missing = || std::io::Error::other("no pipe to the agent");
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
+        let stderr = child.stderr.take().ok_or_else(missing)?;
         let pid = child.id();
         let (lines, queue) = mpsc::channel(QUEUE_LEN);
         let (events, incoming) = mpsc::channel(QUEUE_LEN);
         let pending = Pending::default();
         tokio::spawn(write(stdin, queue));
-        tokio::spawn(read(child, stdout, pending.clone(), events));
+        let said = LastWords::default();
+        processes.spawn(listen(stderr, said.clone()));
+        processes.spawn(read(child, stdout, said, pending.clone(), events));
         let next = Arc::new(AtomicU64::new(1));
         let with_version = launch.with_version;
         Ok((Self { lines, pending, next, with_version, pid }, incoming))
@@ -185,9 +198,36 @@ async fn write(mut stdin: ChildStdin, mut queue: mpsc::Receiver<String>) {
     }
 }
 
+/// The last lines that an agent wrote to its error output: they often say why it ended.
+type LastWords = Arc<Mutex<VecDeque<String>>>;
+
+async fn listen(stderr: ChildStderr, said: LastWords) {
+    let mut lines = FramedRead::new(stderr, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
+    while let Some(Ok(line)) = lines.next().await {
+        let line: String = line.chars().filter(|c| !c.is_control()).take(300).collect();
+        if !line.trim().is_empty() {
+            let mut said = said.lock();
+            said.push_back(line);
+            if said.len() > LAST_WORDS {
+                said.pop_front();
+            }
+        }
+    }
+}
+
+/// Ends a process and what it started.
+async fn stop(child: &mut Child) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill().await;
+}
+
 async fn read(
     mut child: Child,
     stdout: ChildStdout,
+    said: LastWords,
     pending: Pending,
     events: mpsc::Sender<Incoming>,
 ) {
@@ -210,9 +250,11 @@ async fn read(
     let status = if let Ok(Ok(status)) = tokio::time::timeout(EXIT_TIMEOUT, child.wait()).await {
         format!("{reason} ({status})")
     } else {
-        let _ = child.kill().await;
+        stop(&mut child).await;
         format!("{reason} (killed)")
     };
+    let words = said.lock().iter().cloned().collect::<Vec<_>>().join(" / ");
+    let status = if words.is_empty() { status } else { format!("{status}; it said: {words}") };
     for (_, waiting) in pending.lock().drain() {
         let _ = waiting.map(|waiting| waiting.send(Err(RpcError::Died)));
     }
@@ -289,7 +331,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_call_to_an_agent_that_dies_is_unknown_not_failed() {
-        let (rpc, mut incoming) = Rpc::start(&shell("read line; exit 3")).expect("started");
+        let (rpc, mut incoming) =
+            Rpc::start(&shell("read line; exit 3"), &TaskTracker::new()).expect("started");
 
         let result = rpc.call("turn/start", json!({})).await;
 
@@ -299,8 +342,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_agent_that_babbles_is_stopped() {
-        let script = "head -c 20000000 /dev/zero | tr '\\0' x; sleep 60";
-        let (_rpc, mut incoming) = Rpc::start(&shell(script)).expect("started");
+        let script = "head -c 80000000 /dev/zero | tr '\\0' x; sleep 60";
+        let (_rpc, mut incoming) =
+            Rpc::start(&shell(script), &TaskTracker::new()).expect("started");
 
         let reason = end(&mut incoming).await;
 
@@ -311,7 +355,7 @@ mod tests {
     async fn noise_between_the_lines_is_skipped_and_id_zero_is_an_id() {
         let script = "echo noise; echo '[1]'; echo '{\"id\":0,\"method\":\"ask\",\"params\":{}}'; \
                       read line; echo \"{\\\"method\\\":\\\"heard\\\",\\\"params\\\":$line}\"";
-        let (rpc, mut incoming) = Rpc::start(&shell(script)).expect("started");
+        let (rpc, mut incoming) = Rpc::start(&shell(script), &TaskTracker::new()).expect("started");
 
         let Some(Incoming::Request { id, .. }) = incoming.recv().await else { panic!("a request") };
         assert_eq!(id, json!(0));

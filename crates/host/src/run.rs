@@ -12,12 +12,14 @@ use belay_client::{
 };
 use belay_wire::{CloseCode, app::CommandRequest, pair::HostInfo};
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     agents::{Agent, AgentEvent, acp, codex, scripted},
     control,
     desk::{Desk, Ended, Parts},
     journal::Journal,
+    lines,
     requests::Requests,
     rpc::Launch,
     transcript::Transcript,
@@ -26,6 +28,9 @@ use crate::{
 
 /// Agent events that may wait for the desk.
 const EVENTS_LEN: usize = 1_024;
+
+/// How long the agents may take to end.
+const AGENTS_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Which agent to run.
 #[derive(Debug, Clone)]
@@ -54,6 +59,8 @@ pub struct HostOptions {
     pub agents: Vec<AgentChoice>,
     /// What a person should read first, for example how to install an agent.
     pub notes: Vec<String>,
+    /// What a person must know about the link before sharing it.
+    pub warning: Option<String>,
 }
 
 /// Why a host ended.
@@ -91,7 +98,7 @@ pub async fn run(
 ) -> Result<(), HostError> {
     let folder = options.folder.clone();
     let file = |path: &Path, cause| HostError::File { path: path.to_owned(), cause };
-    std::fs::create_dir_all(&folder).map_err(|e| file(&folder, e))?;
+    lines::private_folder(&folder).map_err(|e| file(&folder, e))?;
     let _lock = lock_patiently(&folder).await?;
     let control = control::serve(folder.clone(), view.subscribe(), commands);
     let _control = AbortOnDrop(tokio::spawn(async move {
@@ -110,7 +117,8 @@ pub async fn run(
         let (transcript, kept) = Transcript::open(&threads).map_err(|e| file(&threads, e))?;
         let path = folder.join("journal.jsonl");
         let (journal, unknown) = Journal::open(&path).map_err(|e| file(&path, e))?;
-        let (agents, events) = start_agents(&options.agents);
+        let processes = TaskTracker::new();
+        let (agents, events) = start_agents(&options.agents, &processes);
         let (client, relay) = Client::start(Options {
             credentials: credentials.clone(),
             identity: identity.clone(),
@@ -131,9 +139,14 @@ pub async fn run(
             folders: folders.clone(),
             agents,
             notes: options.notes.clone(),
+            warning: options.warning.clone(),
             view: view.clone(),
         };
-        match Desk::run(parts, relay, events, &mut ui).await {
+        let ended = Desk::run(parts, relay, events, &mut ui).await;
+        // Agents that do not end by themselves are stopped; none outlives this host.
+        processes.close();
+        let _ = tokio::time::timeout(AGENTS_TIMEOUT, processes.wait()).await;
+        match ended {
             Ended::Quit => return Ok(()),
             Ended::Refused { code, reason } => {
                 if code != CloseCode::UnknownDevice.code() {
@@ -218,13 +231,16 @@ fn lock(folder: &Path) -> Result<std::fs::File, HostError> {
     }
 }
 
-fn start_agents(choices: &[AgentChoice]) -> (Vec<Agent>, mpsc::Receiver<(usize, AgentEvent)>) {
+fn start_agents(
+    choices: &[AgentChoice],
+    processes: &TaskTracker,
+) -> (Vec<Agent>, mpsc::Receiver<(usize, AgentEvent)>) {
     let (joined, events) = mpsc::channel(EVENTS_LEN);
     let mut agents = Vec::new();
     for (at, choice) in choices.iter().enumerate() {
         let (agent, mut told) = match choice {
-            AgentChoice::Codex(launch) => codex::start(launch.clone()),
-            AgentChoice::Acp(launch) => acp::start(launch.clone()),
+            AgentChoice::Codex(launch) => codex::start(launch.clone(), processes),
+            AgentChoice::Acp(launch) => acp::start(launch.clone(), processes),
             AgentChoice::Scripted => scripted::start(),
         };
         agents.push(agent);

@@ -45,6 +45,8 @@ pub struct HostView {
     /// Lines of activity since the start.
     pub activity_count: u64,
     pub pending_requests: usize,
+    /// What a person must know about the link.
+    pub warning: Option<String>,
 }
 
 /// What a person asks for at the terminal.

@@ -8,6 +8,7 @@ use belay_host::{
 };
 use belay_wire::app::{ItemBody, RequestKind, ThreadStatus};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -19,12 +20,13 @@ struct Fake {
 impl Fake {
     async fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fake-acp.py");
-        let (agent, events) = acp::start(Launch {
+        let launch = Launch {
             program: "python3".into(),
             args: vec![script.to_owned()],
             env: Vec::new(),
             with_version: true,
-        });
+        };
+        let (agent, events) = acp::start(launch, &TaskTracker::new());
         let fake = Self { agent, events };
         let started = fake.agent.ask(AgentRequest::Start { folder: "/tmp".to_owned() });
         let started = tokio::time::timeout(DEADLINE, started).await.expect("in time");

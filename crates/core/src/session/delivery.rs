@@ -198,12 +198,11 @@ impl Session {
             self.take_for_nobody(id, ch, position, effects);
             return None;
         }
-        let verdict = match refusal {
-            Some((reason, retry)) => Err((Refused { reason, expect: position.seq }, retry)),
-            None => {
-                let judged = self.channel(ch, env.policy).log.judge(position, payload);
-                judged.map_err(|refused| (refused, retry_of(refused.reason)))
-            }
+        let verdict = if let Some((reason, retry)) = refusal {
+            Err((Refused { reason, expect: position.seq }, retry))
+        } else {
+            let judged = self.channel(ch, env.policy).log.judge(position, payload);
+            judged.map_err(|refused| (refused, retry_of(refused.reason)))
         };
         match verdict {
             Ok(accepted) => Some(accepted.unwrap_or(Accepted::Appended)),

@@ -146,6 +146,11 @@ pub enum AgentEvent {
         thread: NativeId,
         item: AgentItem,
     },
+    /// What the agent remembers of a thread that it loaded.
+    History {
+        thread: NativeId,
+        items: Vec<AgentItem>,
+    },
     /// Text that follows what the item has.
     Delta {
         thread: NativeId,

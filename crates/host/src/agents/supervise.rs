@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use belay_wire::app::AgentState;
 use tokio::{sync::mpsc, time::Instant};
+use tokio_util::task::TaskTracker;
 
 use super::{AgentCall, AgentError, AgentEvent};
 use crate::rpc::{Incoming, Launch, Rpc};
@@ -27,6 +28,7 @@ pub(super) trait Process: Send {
 /// Runs processes one after the other until nobody needs them.
 pub(super) async fn supervise<P: Process>(
     launch: Launch,
+    processes: TaskTracker,
     mut queue: mpsc::Receiver<AgentCall>,
     events: mpsc::Sender<AgentEvent>,
     run: impl Fn(Rpc, mpsc::Sender<AgentEvent>) -> P + Send,
@@ -34,7 +36,7 @@ pub(super) async fn supervise<P: Process>(
     let mut pause = PAUSE_MIN;
     loop {
         let started = Instant::now();
-        let reason = match Rpc::start(&launch) {
+        let reason = match Rpc::start(&launch, &processes) {
             Ok((rpc, incoming)) => run(rpc, events.clone()).serve(incoming, &mut queue).await,
             Err(error) => Some(format!("{}: {error}", launch.program.display())),
         };

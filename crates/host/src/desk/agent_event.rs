@@ -4,7 +4,7 @@ use belay_wire::app::{AgentState, ItemBody, ThreadStatus, ThreadView};
 
 use super::{
     Desk,
-    publish::{Changed, shorten_changes},
+    publish::{Changed, shorten_ask},
 };
 use crate::{
     agents::{AgentEvent, AgentItem, AgentReply, AgentRequest, ThreadInfo},
@@ -18,7 +18,7 @@ impl Desk {
             AgentEvent::State { state, version, pid, text } => {
                 self.agent_state(agent, state, version, text, pid);
             }
-            AgentEvent::Restarted => self.agent_restarted(agent),
+            AgentEvent::Restarted => self.agent_is_new(agent),
             AgentEvent::Item { thread, item } => {
                 let thread = self.thread_of(agent, &thread);
                 let id = item.id.clone();
@@ -26,6 +26,10 @@ impl Desk {
                     self.item_changed(&thread, &id);
                     self.title_from_prompt(&thread, &id);
                 }
+            }
+            AgentEvent::History { thread, items } => {
+                let thread = self.thread_of(agent, &thread);
+                self.import(&thread, items);
             }
             AgentEvent::Delta { thread, item, text } => {
                 let thread = self.thread_of(agent, &thread);
@@ -51,7 +55,7 @@ impl Desk {
             }
             AgentEvent::Ask { thread, mut ask } => {
                 let thread = self.thread_of(agent, &thread);
-                shorten_changes(&mut ask.changes);
+                shorten_ask(&mut ask);
                 let rev = self.parts.transcript.next_rev();
                 let view = self.parts.requests.ask(agent, &thread, *ask, rev);
                 self.note(format!(
@@ -65,6 +69,19 @@ impl Desk {
                 if let Some(id) = self.parts.requests.resolved(agent, &key, rev) {
                     self.request_changed(&id);
                 }
+            }
+        }
+    }
+
+    /// Takes what an agent remembers of a thread of which the host has no record of its own.
+    pub(super) fn import(&mut self, thread: &str, items: Vec<AgentItem>) {
+        if self.parts.transcript.has_items(thread) {
+            return;
+        }
+        for item in items {
+            let id = item.id.clone();
+            if self.parts.transcript.put_item(thread, item) {
+                self.publisher.mark(Changed::Item(thread.to_owned(), id));
             }
         }
     }
@@ -91,26 +108,26 @@ impl Desk {
             (None, None) => format!("{name} is ready"),
         };
         let ready = slot.view.state == AgentState::Ready;
+        let gone = matches!(slot.view.state, AgentState::Restarting | AgentState::Down);
         self.note(line);
         self.publisher.mark(Changed::Agent(agent));
         if ready {
             self.list_threads(agent);
         }
+        if gone {
+            self.agent_is_new(agent);
+        }
     }
 
-    /// A new process knows nothing of the former one's requests and turns.
-    fn agent_restarted(&mut self, agent: usize) {
+    /// A process that ended, or a new one, knows nothing of former requests and turns.
+    fn agent_is_new(&mut self, agent: usize) {
         let rev = self.parts.transcript.next_rev();
-        let note = "the agent was restarted and no longer waits for this";
+        let note = "the agent ended and no longer waits for this";
         for id in self.parts.requests.void(Some(agent), note, rev) {
             self.request_changed(&id);
             let thread = self.parts.requests.view(&id).map(|v| v.thread.clone());
             if let Some(thread) = thread {
-                self.add_notice(
-                    &thread,
-                    &id,
-                    "The agent was restarted. What it asked before is void.",
-                );
+                self.add_notice(&thread, &id, "The agent ended. What it asked before is void.");
             }
         }
         let Some(slot) = self.slots.get(agent) else { return };
@@ -122,10 +139,15 @@ impl Desk {
                     ThreadStatus::Running | ThreadStatus::Waiting | ThreadStatus::Idle
                 )
         };
-        let busy: Vec<_> =
-            self.parts.transcript.views().into_iter().filter(busy).map(|v| v.id.clone()).collect();
-        for thread in busy {
+        let was_working = |v: &ThreadView| v.status != ThreadStatus::Idle;
+        let busy = self.parts.transcript.views().into_iter().filter(busy);
+        let busy: Vec<_> = busy.map(|v| (v.id.clone(), was_working(v))).collect();
+        for (thread, was_working) in busy {
             self.close_items(&thread, None);
+            if was_working {
+                let text = "The agent ended in the middle of this turn.";
+                self.add_notice(&thread, &format!("ended-{}", unix_ms()), text);
+            }
             self.set_status(&thread, ThreadStatus::Stored, None);
         }
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Desk,
     lane::{Finished, Job},
-    publish::Changed,
+    publish::shortened,
     steps::{Effect, Plan, Steps},
 };
 use crate::{
@@ -48,12 +48,24 @@ impl Desk {
             }
             None => {}
         }
-        if let Err(error) = self.parts.journal.intend(member, request) {
+        if let Err(error) = self.parts.journal.intend(member, &self.without_secrets(request)) {
             let text = format!("the desktop cannot write its journal ({error}); nothing was done");
             let outcome = failed(id.clone(), text);
             return self.tell_result(member, &outcome);
         }
         self.begin(member, request, false);
+    }
+
+    /// A command as it is written down: answers that must not be shown are not kept.
+    fn without_secrets(&self, request: &CommandRequest) -> CommandRequest {
+        let mut kept = request.clone();
+        if let Command::Answer { request, answers, .. } = &mut kept.command {
+            let questions = self.parts.requests.view(request).map(|v| v.questions.as_slice());
+            for question in questions.unwrap_or_default().iter().filter(|q| q.secret) {
+                answers.remove(&question.id);
+            }
+        }
+        kept
     }
 
     /// Begins a command whose intent is kept. `again`: it may have been done before.
@@ -138,7 +150,11 @@ impl Desk {
             }
             None if view.questions.is_empty() => return Err("choose one of the options".to_owned()),
             None => {
-                answers.iter().flat_map(|(_, a)| a.iter().cloned()).collect::<Vec<_>>().join(", ")
+                let is_secret = |id: &str| view.questions.iter().any(|q| q.id == id && q.secret);
+                let shown = |(id, given): &(String, Vec<String>)| {
+                    if is_secret(id) { "(not shown)".to_owned() } else { given.join(", ") }
+                };
+                answers.iter().map(shown).collect::<Vec<_>>().join(", ")
             }
         };
         let by = self.device_name(member);
@@ -163,6 +179,15 @@ impl Desk {
         }
         let native = self.parts.transcript.native(thread).ok_or_else(unknown)?;
         Ok((self.agent_named(&view.agent)?, native.to_owned()))
+    }
+
+    fn may_read(&self, thread: &str) -> Result<(), String> {
+        let view = self.parts.transcript.view(thread);
+        let view = view.ok_or("the desktop does not know this thread")?;
+        if self.is_allowed(&view.folder) {
+            return Ok(());
+        }
+        Err(format!("{} is not a folder that the desktop allows", view.folder))
     }
 
     fn folder_of(&self, thread: &str) -> String {
@@ -207,14 +232,7 @@ impl Desk {
             }
             Effect::Loaded(info, items) => {
                 let thread = self.put_thread(agent, &info, ThreadStatus::Idle);
-                if !self.parts.transcript.has_items(&thread) {
-                    for item in items {
-                        let item_id = item.id.clone();
-                        if self.parts.transcript.put_item(&thread, item) {
-                            self.publisher.mark(Changed::Item(thread.clone(), item_id));
-                        }
-                    }
-                }
+                self.import(&thread, items);
                 if self
                     .parts
                     .transcript
@@ -243,7 +261,7 @@ impl Desk {
         let Some((_, request)) = self.parts.journal.begun(id) else { return };
         if let Command::Answer { request, .. } = request.command.clone() {
             let rev = self.parts.transcript.next_rev();
-            self.parts.requests.reopen(&request, rev);
+            self.parts.requests.reopen(&request, id, rev);
             self.request_changed(&request);
         }
     }
@@ -280,20 +298,21 @@ impl Desk {
                 let older = transcript
                     .views()
                     .into_iter()
-                    .filter(|v| before.is_none_or(|b| v.updated_at < b));
+                    .filter(|v| before.is_none_or(|b| v.updated_at < b))
+                    .filter(|v| !v.archived && self.is_allowed(&v.folder));
                 let threads: Vec<_> = older.take(limit).collect();
                 done(id, Some(json!({ "more": threads.len() == limit, "threads": threads })))
             }
             Command::ItemPage { thread, before, limit } => {
-                if transcript.view(thread).is_none() {
-                    return failed(id, "the desktop does not know this thread".to_owned());
+                if let Err(text) = self.may_read(thread) {
+                    return failed(id, text);
                 }
                 let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
                 let (items, mut more) = transcript.page(thread, *before, limit);
                 let mut bytes = 0;
                 let mut page: Vec<Value> = Vec::new();
                 for item in items.into_iter().rev() {
-                    let value = serde_json::to_value(item).unwrap_or_default();
+                    let value = serde_json::to_value(shortened(item)).unwrap_or_default();
                     bytes += value.to_string().len();
                     if bytes > PAGE_BYTES && !page.is_empty() {
                         more = true;
@@ -305,6 +324,9 @@ impl Desk {
                 done(id, Some(json!({ "thread": thread, "items": page, "more": more })))
             }
             Command::ItemGet { thread, item } => match transcript.item(thread, item) {
+                Some(_) if self.may_read(thread).is_err() => {
+                    failed(id, "the desktop does not allow this folder".to_owned())
+                }
                 Some(item) => done(id, Some(json!({ "thread": thread, "item": item }))),
                 None => failed(id, "the desktop does not know this item".to_owned()),
             },

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use tokio::sync::mpsc;
+
 use super::{
     Desk, Work,
     steps::{Effect, Steps, carry_out},
@@ -72,7 +74,13 @@ impl Desk {
         let Some(slot) = self.slots.get(agent) else { return };
         let (handle, finished) = (slot.agent.clone(), self.finished.clone());
         tokio::spawn(async move {
-            let result = carry_out(&handle, steps).await;
+            let (started, mut made) = mpsc::channel(1);
+            let told = async {
+                while let Some(info) = made.recv().await {
+                    let _ = finished.send(Work::Started(agent, info)).await;
+                }
+            };
+            let (result, ()) = tokio::join!(carry_out(&handle, steps, started), told);
             let _ = finished.send(Work::Command(Finished { id, agent, lane, result })).await;
         });
     }

@@ -18,7 +18,7 @@ use std::{
 use belay_client::{Api, Client, CredentialStore, Event, Identity};
 use belay_wire::{
     DeviceView, MemberId,
-    app::{AgentState, AgentView, CommandRequest},
+    app::{AgentState, AgentView, CommandRequest, ThreadStatus},
     pair::CodeMade,
 };
 use tokio::sync::{mpsc, watch};
@@ -69,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) folders: Vec<PathBuf>,
     pub(crate) agents: Vec<Agent>,
     pub(crate) notes: Vec<String>,
+    pub(crate) warning: Option<String>,
     pub(crate) view: watch::Sender<HostView>,
 }
 
@@ -81,6 +82,8 @@ pub(crate) enum Work {
     Threads(usize, Vec<ThreadInfo>),
     /// A prompt whose effect was unknown stands in its thread.
     Found(String),
+    /// A thread was made; its first prompt follows.
+    Started(usize, ThreadInfo),
 }
 
 /// The state of a host.
@@ -185,6 +188,9 @@ impl Desk {
             Work::Command(finished) => self.finished(finished),
             Work::Threads(agent, threads) => self.threads_listed(agent, threads),
             Work::Found(id) => self.was_done(&id),
+            Work::Started(agent, info) => {
+                self.put_thread(agent, &info, ThreadStatus::Idle);
+            }
             Work::Code(Ok(made)) => {
                 self.making_code = false;
                 self.pairing.show(&self.parts.link, &made, &self.parts.identity);
@@ -272,8 +278,6 @@ impl Desk {
 
     /// Tells the terminal what changed.
     fn show(&self) {
-        let open =
-            |r: &&belay_wire::app::RequestView| r.state == belay_wire::app::RequestState::Open;
         let view = HostView {
             relay: self.parts.link.clone(),
             connected: self.relay_trouble.is_none(),
@@ -286,7 +290,8 @@ impl Desk {
             folders: self.parts.folders.iter().map(|f| f.display().to_string()).collect(),
             activity: self.activity.clone(),
             activity_count: self.activity_count,
-            pending_requests: self.parts.requests.list().iter().filter(open).count(),
+            pending_requests: self.parts.requests.open_count(),
+            warning: self.parts.warning.clone(),
         };
         self.parts.view.send_if_modified(|shown| {
             let changed = *shown != view;

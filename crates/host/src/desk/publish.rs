@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
+    fmt::Write,
     time::Duration,
 };
 
@@ -13,13 +14,13 @@ use belay_wire::{
     Channel, MemberId, RawJson,
     app::{
         CommandView, FileChange, FromHost, Item, ItemBody, RequestState, RequestView, SnapshotBody,
-        seal,
+        ThreadView, seal,
     },
 };
 use tokio::time::Instant;
 
 use super::Desk;
-use crate::transcript::Grown;
+use crate::{agents::AgentAsk, transcript::Grown};
 
 /// A running text is upserted durably at least this often, or when this much is new.
 const DURABLE_EVERY: Duration = Duration::from_secs(2);
@@ -31,8 +32,12 @@ const OUTPUT_TAIL: usize = 4 * 1024;
 const DIFF_MAX: usize = 64 * 1024;
 /// Bytes of all diffs of one item or request.
 const DIFFS_MAX: usize = 256 * 1024;
+/// Bytes of a command line, reason or title of a request.
+const WORDS_MAX: usize = 32 * 1024;
 /// Bytes of the requests in a snapshot.
 const SNAPSHOT_REQUEST_BYTES: usize = 512 * 1024;
+/// Bytes of the prompt that a command of a snapshot shows.
+const COMMAND_TEXT_MAX: usize = 2 * 1024;
 /// Threads of a snapshot.
 const SNAPSHOT_THREADS: usize = 50;
 
@@ -63,7 +68,8 @@ pub(super) struct Publisher {
     order: VecDeque<Changed>,
     marked: HashSet<Changed>,
     running: BTreeMap<(String, String), Running>,
-    outputs: BTreeMap<(String, String), Instant>,
+    /// Outputs that grow: when each was last upserted, and whether there is more.
+    outputs: BTreeMap<(String, String), (Instant, bool)>,
     /// Commands that are no longer unknown, to be told once.
     settled: BTreeMap<String, CommandView>,
     results: VecDeque<(MemberId, RawJson)>,
@@ -117,11 +123,9 @@ impl Desk {
             None => {}
             Some(Grown::Output) => {
                 let now = Instant::now();
-                let last = self.publisher.outputs.entry(key).or_insert(now - OUTPUT_EVERY);
-                if now.duration_since(*last) >= OUTPUT_EVERY {
-                    *last = now;
-                    self.item_changed(thread, item);
-                }
+                let output =
+                    self.publisher.outputs.entry(key).or_insert((now - OUTPUT_EVERY, true));
+                output.1 = true;
             }
             Some(Grown::Text { before }) => {
                 let running = self.publisher.running.entry(key).or_insert_with(|| Running {
@@ -146,6 +150,7 @@ impl Desk {
             }
         }
         self.mark_long_running();
+        self.mark_outputs();
         while let Some(changed) = self.publisher.order.pop_front() {
             self.publisher.marked.remove(&changed);
             if !self.send_change(&changed) {
@@ -164,6 +169,20 @@ impl Desk {
         let due: Vec<_> = running.filter(|(_, r)| due(r)).map(|(key, _)| key.clone()).collect();
         for (thread, item) in due {
             self.parts.transcript.keep_item(&thread, &item);
+            self.item_changed(&thread, &item);
+        }
+    }
+
+    /// The last words of an output are shown, too, although nothing follows them.
+    fn mark_outputs(&mut self) {
+        let outputs = &mut self.publisher.outputs;
+        let is_due = |(at, _): &(Instant, bool)| at.elapsed() >= OUTPUT_EVERY;
+        outputs.retain(|_, output| output.1 || !is_due(output));
+        let due = outputs.iter().filter(|(_, output)| output.1 && is_due(output));
+        let due: Vec<_> = due.map(|(key, _)| key.clone()).collect();
+        for (thread, item) in due {
+            let key = (thread.clone(), item.clone());
+            self.publisher.outputs.insert(key, (Instant::now(), false));
             self.item_changed(&thread, &item);
         }
     }
@@ -227,7 +246,8 @@ impl Desk {
         }
     }
 
-    /// All requests that wait, and as many of the newest that are over as fit.
+    /// All requests that wait, the later ones without their diffs if there is much, and as many of the
+    /// newest that are over as fit.
     fn snapshot_requests(&self) -> Vec<RequestView> {
         let mut bytes = 0;
         let mut chosen: Vec<_> = self.parts.requests.list();
@@ -235,11 +255,47 @@ impl Desk {
             let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
             (!waits, std::cmp::Reverse(r.asked_at))
         });
-        chosen.retain(|r| {
+        chosen.retain_mut(|r| {
+            let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
             bytes += serde_json::to_string(r).map_or(0, |text| text.len());
-            bytes <= SNAPSHOT_REQUEST_BYTES
+            if waits && bytes > SNAPSHOT_REQUEST_BYTES {
+                for change in &mut r.changes {
+                    "[see the thread: much waits here]".clone_into(&mut change.diff);
+                }
+            }
+            waits || bytes <= SNAPSHOT_REQUEST_BYTES
         });
         chosen
+    }
+
+    /// The newest threads that are not archived, and whatever needs a person.
+    fn snapshot_threads(&self) -> Vec<ThreadView> {
+        let unknown = |id: &str| {
+            let threads = self.unknown.values().filter_map(|(_, r)| r.command.thread());
+            threads.into_iter().any(|thread| thread == id)
+        };
+        let views = self.parts.transcript.views();
+        let allowed = views.into_iter().filter(|v| self.is_allowed(&v.folder));
+        let needs = |v: &ThreadView| self.parts.requests.waits_in(&v.id) || unknown(&v.id);
+        let mut shown = 0;
+        let mut threads = Vec::new();
+        for view in allowed {
+            let newest = !view.archived && shown < SNAPSHOT_THREADS;
+            shown += usize::from(newest);
+            if newest || needs(view) {
+                threads.push(view.clone());
+            }
+        }
+        threads
+    }
+
+    fn snapshot_commands(&self) -> Vec<CommandView> {
+        let mut views: Vec<_> =
+            self.unknown.keys().filter_map(|id| self.command_view(id)).collect();
+        for view in &mut views {
+            view.command.shorten(COMMAND_TEXT_MAX);
+        }
+        views
     }
 
     /// Answers a snapshot request on the member's own channel.
@@ -253,15 +309,13 @@ impl Desk {
             }
             return;
         };
-        let views = self.parts.transcript.views();
-        let shown = views.into_iter().filter(|v| !v.archived).take(SNAPSHOT_THREADS);
         let body = SnapshotBody {
             host: self.parts.host_name.clone(),
             agents: self.slots.iter().map(|s| s.view.clone()).collect(),
             folders: self.parts.folders.iter().map(|f| f.display().to_string()).collect(),
-            threads: shown.cloned().collect(),
+            threads: self.snapshot_threads(),
             requests: self.snapshot_requests(),
-            commands: self.unknown.keys().filter_map(|id| self.command_view(id)).collect(),
+            commands: self.snapshot_commands(),
             more: BTreeMap::new(),
         };
         let (epoch, seq) = (position.epoch, position.seq);
@@ -282,7 +336,7 @@ fn volatile_key(thread: &str, item: &str) -> String {
 }
 
 /// An item as an upsert carries it.
-fn shortened(item: &Item) -> Item {
+pub(super) fn shortened(item: &Item) -> Item {
     let mut item = item.clone();
     match &mut item.body {
         ItemBody::Command { output, .. } if output.len() > OUTPUT_TAIL => {
@@ -303,5 +357,26 @@ pub(super) fn shorten_changes(changes: &mut [FileChange]) {
     for change in changes.iter_mut().filter(|c| c.diff.len() > most) {
         change.diff.truncate(change.diff.floor_char_boundary(most));
         change.diff.push_str("\n[cut here; the whole diff is on the desktop]");
+    }
+}
+
+/// Cuts what an agent asks down to what a message carries.
+pub(super) fn shorten_ask(ask: &mut AgentAsk) {
+    shorten_changes(&mut ask.changes);
+    let words = [ask.command.as_mut(), ask.reason.as_mut(), Some(&mut ask.title)];
+    for text in words.into_iter().flatten() {
+        cut_words(text, WORDS_MAX);
+    }
+    for question in &mut ask.questions {
+        cut_words(&mut question.text, WORDS_MAX / 8);
+    }
+}
+
+fn cut_words(text: &mut String, most: usize) {
+    if text.len() > most {
+        let whole = text.len();
+        text.truncate(text.floor_char_boundary(most));
+        let _ =
+            write!(text, "\n[cut here: {whole} bytes; look at the desktop before you allow it]");
     }
 }

@@ -2,12 +2,19 @@
 
 use belay_client::{Event, Message};
 use belay_wire::{
-    Channel, Frame,
+    Channel, Frame, RawJson,
     app::{FromMember, open},
     pair::PairOutcome,
 };
 
-use super::Desk;
+use super::{Desk, command::failed};
+
+/// The id of something that may be a command.
+fn command_id(payload: &RawJson) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(payload.text()).ok()?;
+    let id = value["b"]["command"]["id"].as_str()?;
+    (!id.is_empty() && id.len() <= 128).then(|| id.to_owned())
+}
 
 impl Desk {
     pub(super) fn relay_event(&mut self, event: Event) {
@@ -43,7 +50,14 @@ impl Desk {
         let Channel::Up(member) = message.channel else { return };
         match open::<FromMember>(&message.payload) {
             Ok(FromMember::Command { command }) => self.command(member, &command),
-            Err(error) => self.note(format!("a message of {}: {error}", self.device_name(member))),
+            Err(error) => {
+                self.note(format!("a message of {}: {error}", self.device_name(member)));
+                // A command of a newer page is answered, or its phone would wait for ever.
+                if let Some(id) = command_id(&message.payload) {
+                    let text = format!("this desktop does not understand it ({error}); update it");
+                    self.tell_result(member, &failed(id, text));
+                }
+            }
         }
         self.parts.client.applied(message.channel, message.position);
     }

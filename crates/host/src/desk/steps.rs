@@ -1,6 +1,7 @@
 //! How a command is carried out by an agent, and what it did.
 
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::agents::{Agent, AgentError, AgentItem, AgentReply, AgentRequest, ThreadInfo};
 
@@ -59,11 +60,19 @@ impl Steps {
     }
 }
 
-pub(super) async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, AgentError> {
+/// `started` is told of a new thread before its first prompt is given.
+pub(super) async fn carry_out(
+    agent: &Agent,
+    steps: Steps,
+    started: mpsc::Sender<ThreadInfo>,
+) -> Result<Effect, AgentError> {
     match steps {
         Steps::Unless(find, request) => {
-            if !matches!(agent.ask(find).await, Ok(AgentReply::Found(true))) {
-                agent.ask(request).await?;
+            match agent.ask(find).await {
+                Ok(AgentReply::Found(true)) => {}
+                Ok(_) => drop(agent.ask(request).await?),
+                // Whether it was done is as unknown as before.
+                Err(_) => return Err(AgentError::Unknown),
             }
             Ok(Effect::Nothing)
         }
@@ -72,6 +81,7 @@ pub(super) async fn carry_out(agent: &Agent, steps: Steps) -> Result<Effect, Age
             let AgentReply::Thread(info) = agent.ask(start).await? else {
                 return Err(AgentError::Refused("the agent gave no thread".to_owned()));
             };
+            let _ = started.send(info.clone()).await;
             let mut trouble = None;
             if let Some((text, command)) = prompt {
                 let turn = AgentRequest::Turn { thread: info.id.clone(), folder, text, command };

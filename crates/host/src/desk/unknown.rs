@@ -2,7 +2,7 @@
 
 use belay_wire::{
     MemberId,
-    app::{Command, CommandOutcome, CommandRequest, CommandState, CommandView, Settle},
+    app::{Command, CommandOutcome, CommandRequest, CommandState, CommandView, Settle, ThreadView},
 };
 
 use super::{
@@ -11,6 +11,11 @@ use super::{
     publish::Changed,
 };
 use crate::agents::{AgentReply, AgentRequest};
+
+/// How far the clocks of phone and desktop may differ when a thread is looked for by its age.
+const STARTED_SKEW_MS: u64 = 10 * 60_000;
+/// Threads that are looked into for a prompt that may have started one.
+const STARTED_MAX: usize = 10;
 
 impl Desk {
     /// After a restart: what needs no person is ended, the rest is shown until one decides.
@@ -67,9 +72,21 @@ impl Desk {
             .unknown
             .values()
             .filter_map(|(_, request)| match &request.command {
-                Command::TurnStart { thread, .. } => Some((request.id.clone(), thread.clone())),
+                Command::TurnStart { thread, .. } => {
+                    Some(vec![(request.id.clone(), thread.clone())])
+                }
+                // The thread itself may have been made, with the prompt in it.
+                Command::ThreadStart { folder, prompt: Some(_), .. } => {
+                    let views = self.parts.transcript.views().into_iter();
+                    let may = |v: &&ThreadView| {
+                        v.folder == *folder && v.created_at + STARTED_SKEW_MS >= request.at
+                    };
+                    let threads = views.filter(may).take(STARTED_MAX);
+                    Some(threads.map(|v| (request.id.clone(), v.id.clone())).collect())
+                }
                 _ => None,
             })
+            .flatten()
             .collect();
         for (id, thread) in prompts {
             if self.parts.transcript.has_prompt(&thread, &id) {

@@ -27,7 +27,7 @@ pub(crate) struct Transcript {
 impl Transcript {
     /// Reads all threads and the requests that belong to them.
     pub(crate) fn open(folder: &Path) -> std::io::Result<(Self, Vec<RequestView>)> {
-        std::fs::create_dir_all(folder)?;
+        lines::private_folder(folder)?;
         let mut transcript = Self { folder: folder.to_owned(), threads: BTreeMap::new(), rev: 0 };
         let mut requests = BTreeMap::new();
         for entry in std::fs::read_dir(folder)? {
@@ -182,9 +182,6 @@ impl Transcript {
             }
             ItemBody::Command { output, output_bytes, .. } => {
                 *output_bytes += more.len() as u64;
-                if output.len() > ITEM_TEXT_MAX {
-                    return None;
-                }
                 output.push_str(more);
                 cut(&mut held.body);
                 Some(Grown::Output)

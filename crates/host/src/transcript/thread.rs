@@ -5,15 +5,21 @@ use std::{
     path::PathBuf,
 };
 
-use belay_wire::app::{Item, ItemBody, Progress, RequestView, ThreadView};
+use belay_wire::app::{Item, ItemBody, Progress, RequestState, RequestView, ThreadView};
 use serde::{Deserialize, Serialize};
 
 use crate::lines;
 
 /// Bytes of one item's text or output that are kept; beyond it the end is cut and said so.
 pub(super) const ITEM_TEXT_MAX: usize = 256 * 1024;
+/// Where the middle of an output was.
+const OUTPUT_CUT: &str = "\n[cut here by belay: too long to keep]\n";
+/// An output may grow by this before it is cut again.
+const OUTPUT_SLACK: usize = 64 * 1024;
 /// A file is written anew when it has this many times what is needed.
 pub(super) const COMPACT_ABOVE: usize = 4;
+/// Requests that are over and stay in their thread's file when it is written anew.
+const REQUESTS_MAX: usize = 50;
 /// While the host runs, a file of fewer bytes is not written anew.
 const COMPACT_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -58,6 +64,11 @@ impl Thread {
                 requests.insert(request.id.clone(), request);
             }
         }
+        let mut over: Vec<_> = requests.values().filter(|r| is_over(r)).map(age).collect();
+        over.sort();
+        for (_, id) in over.iter().take(over.len().saturating_sub(REQUESTS_MAX)) {
+            requests.remove(id);
+        }
         let view = Line::Thread { native: self.native.clone(), view: self.view.clone() };
         let items = self.order.iter().filter_map(|id| self.items.get(id).cloned()).map(Line::Item);
         let requests = requests.into_values().map(Line::Request);
@@ -72,6 +83,14 @@ impl Thread {
         }
         self.items.insert(item.id.clone(), item);
     }
+}
+
+fn is_over(request: &RequestView) -> bool {
+    matches!(request.state, RequestState::Resolved | RequestState::Void)
+}
+
+fn age(request: &RequestView) -> (u64, String) {
+    (request.asked_at, request.id.clone())
 }
 
 /// Ends an open item; `false` if it was not open.
@@ -102,18 +121,44 @@ pub(super) fn cut(body: &mut ItemBody) {
         ItemBody::Message { text, .. }
         | ItemBody::Reasoning { text, .. }
         | ItemBody::Tool { text, .. } => text,
-        ItemBody::Command { output, .. } => output,
+        ItemBody::Command { output, .. } => return keep_ends(output),
+        ItemBody::FileChange { changes, .. } => {
+            let most = ITEM_TEXT_MAX / changes.len().max(1);
+            return changes.iter_mut().for_each(|change| cut_end(&mut change.diff, most));
+        }
+        ItemBody::Other { value, .. } if value.to_string().len() > ITEM_TEXT_MAX => {
+            *value = serde_json::json!({ "cut": "too large to keep" });
+            return;
+        }
         ItemBody::User { .. }
         | ItemBody::Plan { .. }
-        | ItemBody::FileChange { .. }
         | ItemBody::Notice { .. }
         | ItemBody::Other { .. } => return,
     };
-    if text.len() > ITEM_TEXT_MAX {
-        let end = text.floor_char_boundary(ITEM_TEXT_MAX);
-        text.truncate(end);
+    cut_end(text, ITEM_TEXT_MAX);
+}
+
+fn cut_end(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
         text.push_str("\n[cut here by belay: too long to keep]");
     }
+}
+
+/// A long output keeps its beginning and, since errors stand there, its end.
+fn keep_ends(output: &mut String) {
+    if output.len() <= ITEM_TEXT_MAX + OUTPUT_SLACK {
+        return;
+    }
+    let head = match output.find(OUTPUT_CUT) {
+        Some(at) => at,
+        None => output.floor_char_boundary(ITEM_TEXT_MAX / 4),
+    };
+    let tail = output.ceil_char_boundary(output.len() - ITEM_TEXT_MAX / 2);
+    let tail = output.split_off(tail);
+    output.truncate(head);
+    output.push_str(OUTPUT_CUT);
+    output.push_str(&tail);
 }
 
 /// A file name that is safe for any thread id.

@@ -6,4 +6,5 @@ mod tui;
 
 pub use plain::run as plain;
 pub use qr::half_blocks;
+use tui::ago;
 pub use tui::run as full_screen;

@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
+use belay_wire::MemberId;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     sync::{mpsc, watch},
 };
 
-use super::half_blocks;
+use super::{ago, half_blocks};
 use crate::view::{HostView, UiCommand};
 
 const HELP: &str = "type: y = approve, n = decline, a = add a device, l = list devices, \
@@ -18,6 +19,8 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
     let mut shown = HostView::default();
     let mut input = BufReader::new(tokio::io::stdin()).lines();
     let mut typing = true;
+    // The device whose removal waits for a yes.
+    let mut removing = None;
     say(HELP);
     loop {
         tokio::select! {
@@ -32,7 +35,7 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
                 shown = now;
             }
             line = input.next_line(), if typing => match line {
-                Ok(Some(line)) => match read(line.trim(), &shown) {
+                Ok(Some(line)) => match read(line.trim(), &shown, &mut removing) {
                     Ok(Some(command)) => {
                         let quit = command == UiCommand::Quit;
                         if commands.send(command).await.is_err() || quit {
@@ -55,10 +58,22 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
 
 /// Prints a line; when nobody reads them any more, the host goes on without.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    // What agents and phones say must not command the terminal.
+    let plain: String = line.chars().filter(|c| !c.is_control()).collect();
+    let _ = writeln!(std::io::stdout(), "{plain}");
 }
 
-fn read(line: &str, view: &HostView) -> Result<Option<UiCommand>, String> {
+fn read(
+    line: &str,
+    view: &HostView,
+    removing: &mut Option<MemberId>,
+) -> Result<Option<UiCommand>, String> {
+    if let Some(member) = removing.take() {
+        return match line {
+            "y" | "yes" => Ok(Some(UiCommand::Revoke(member))),
+            _ => Err("nothing was removed".to_owned()),
+        };
+    }
     let pending = || view.phone.as_ref().map(|p| p.id).ok_or("no phone waits".to_owned());
     match line {
         "y" | "yes" => pending().map(|id| Some(UiCommand::Approve(id))),
@@ -69,7 +84,9 @@ fn read(line: &str, view: &HostView) -> Result<Option<UiCommand>, String> {
         other => {
             let number = other.strip_prefix("r ").and_then(|n| n.trim().parse::<usize>().ok());
             let device = number.and_then(|n| view.devices.get(n.checked_sub(1)?));
-            device.map(|d| Some(UiCommand::Revoke(d.member))).ok_or_else(|| HELP.to_owned())
+            let device = device.ok_or_else(|| HELP.to_owned())?;
+            *removing = Some(device.member);
+            Err(format!("Remove {}? y = yes, anything else = no", device.name))
         }
     }
 }
@@ -77,7 +94,7 @@ fn read(line: &str, view: &HostView) -> Result<Option<UiCommand>, String> {
 fn devices(view: &HostView) -> Vec<String> {
     let used = format!("{} of {} devices", view.devices.len(), view.devices_allowed);
     let line = |(at, d): (usize, &belay_wire::DeviceView)| {
-        let state = if d.connected { "connected" } else { "away" };
+        let state = if d.connected { "connected".to_owned() } else { ago(d.seen_at) };
         format!("  {}. {} ({}), {state}", at + 1, d.name, d.platform)
     };
     std::iter::once(used).chain(view.devices.iter().enumerate().map(line)).collect()

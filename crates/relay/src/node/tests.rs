@@ -85,18 +85,56 @@ fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
 }
 
 #[tokio::test]
-async fn what_a_failed_save_left_in_memory_is_never_stored_over_what_came_after_it() {
+async fn a_call_that_waits_when_a_save_fails_is_answered() {
+    let store = Arc::new(Faulty::default());
+    let node = Arc::new(node(store.clone()));
+    let id = stored_session(&node, &store, &[]).await;
+    let handle = node.session(id).await.expect("readable").expect("there");
+    let (_waiter, answer) = node.wait(&handle).expect("room");
+    store.fails.store(true, Ordering::Release);
+
+    let waiter = WaiterId(99);
+    node.drive(&handle, Input::NewCode { waiter }).await;
+
+    assert!(matches!(node.answered(answer).await, Err(CallError::Store)));
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_in_one_place_only_is_completed_when_its_session_is_loaded() {
     let store = Arc::new(Faulty::default());
     let node = node(store.clone());
+    let gone = MemberId::from_bytes([1; 16]);
+    let revoked = belay_core::DeviceRecord { revoked_at: Some(1), ..device(&node, gone) };
+    let id = stored_session(&node, &store, &[revoked]).await;
+
+    node.session(id).await.expect("readable").expect("there");
+
+    assert!(node.stores.revocations.contains(gone));
+}
+
+async fn stored_session(
+    node: &Node,
+    store: &Faulty,
+    devices: &[belay_core::DeviceRecord],
+) -> SessionId {
     let key = PublicKey { sign: Bytes32([1; 32]), agree: Bytes32([2; 32]) };
     let (name, platform) = ("desk".to_owned(), "test".to_owned());
     let host = HostInfo { name, platform, public_key: key };
     let (session, _) = node.with_env(|env| Session::create(host, env));
-    let (kept, lost) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
     let mut record = session.record().clone();
-    record.devices = vec![device(&node, kept), device(&node, lost)];
+    record.devices = devices.to_vec();
     let id = record.id;
     store.save(record).await.expect("stored");
+    id
+}
+
+#[tokio::test]
+async fn what_a_failed_save_left_in_memory_is_never_stored_over_what_came_after_it() {
+    let store = Arc::new(Faulty::default());
+    let node = node(store.clone());
+    let (kept, lost) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
+    let devices = [device(&node, kept), device(&node, lost)];
+    let id = stored_session(&node, &store, &devices).await;
 
     let before = node.session(id).await.expect("readable").expect("there");
     store.fails.store(true, Ordering::Release);

@@ -13,9 +13,10 @@ use belay_relay::Config;
 
 use belay_testkit::{Desk, Relay, config};
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket =
+    tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
-async fn connect(relay: &Relay, origin: Option<&str>) -> Result<Socket, u16> {
+pub(crate) async fn connect(relay: &Relay, origin: Option<&str>) -> Result<Socket, u16> {
     let url = format!("{}/ws", relay.url.replacen("http", "ws", 1));
     let mut request = url.into_client_request().expect("an address");
     let headers = request.headers_mut();
@@ -35,7 +36,7 @@ async fn connect(relay: &Relay, origin: Option<&str>) -> Result<Socket, u16> {
 }
 
 /// The close code that ends a socket.
-async fn close_code(socket: &mut Socket) -> Option<u16> {
+pub(crate) async fn close_code(socket: &mut Socket) -> Option<u16> {
     let closing = async {
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Close(frame) = message {
@@ -174,6 +175,7 @@ async fn bodies_that_are_wrong_are_named() {
         ("{\"code\":5}", "code"),
         ("{\"unknown\":1}", "unknown field"),
         ("{\"commit\":\"x\"}", "43 base64url"),
+        ("{\"code\":\"a\",\"code\":\"b\"}", "duplicate field"),
     ];
     for (body, word) in cases {
         let answer = raw(&relay, &post(body)).await;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use belay_client::{Api, Identity, Phone};
+use belay_client::{Api, Event, Identity, Phone};
 use belay_relay::Config;
 use belay_wire::{
-    Bytes32, Secret,
+    Bytes32, Frame, Secret,
     pair::{DeviceInfo, PairOutcome, RevealPair, StartPair},
     proof::commitment,
 };
@@ -26,6 +26,8 @@ async fn a_hundred_redemptions_with_different_keys_pair_at_most_one() {
         });
     }
 
+    let warned = |e: &Event| matches!(e, Event::Frame(f) if matches!(&**f, Frame::Notice(n) if n.code == "pair_conflict"));
+    desk.until(warned).await;
     let outcome = desk.until_ended().await;
     let results = calls.join_all().await;
 

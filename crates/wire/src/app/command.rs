@@ -87,6 +87,36 @@ impl Command {
     pub const fn is_read(&self) -> bool {
         matches!(self, Self::ThreadList { .. } | Self::ItemPage { .. } | Self::ItemGet { .. })
     }
+
+    /// The thread that it changes.
+    pub fn thread(&self) -> Option<&str> {
+        match self {
+            Self::ThreadResume { thread }
+            | Self::ThreadRename { thread, .. }
+            | Self::ThreadArchive { thread }
+            | Self::TurnStart { thread, .. }
+            | Self::TurnInterrupt { thread } => Some(thread),
+            Self::ThreadList { .. }
+            | Self::ThreadStart { .. }
+            | Self::Answer { .. }
+            | Self::ItemPage { .. }
+            | Self::ItemGet { .. }
+            | Self::Settle { .. } => None,
+        }
+    }
+
+    /// Cuts a long prompt, for a view of the command.
+    pub fn shorten(&mut self, bytes_max: usize) {
+        let text = match self {
+            Self::TurnStart { text, .. } => Some(text),
+            Self::ThreadStart { prompt, .. } => prompt.as_mut(),
+            _ => None,
+        };
+        if let Some(text) = text.filter(|text| text.len() > bytes_max) {
+            text.truncate(text.floor_char_boundary(bytes_max));
+            text.push('…');
+        }
+    }
 }
 
 /// What to do with a command whose effect is unknown.

@@ -15,6 +15,7 @@ use std::{
 use belay_wire::app::{AgentState, ItemBody, ThreadStatus};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::{
     Agent, AgentAsk, AgentCall, AgentError, AgentEvent, AgentItem, AgentReply, AgentRequest,
@@ -33,12 +34,12 @@ use update::{Turn, is_quiet};
 const METHOD_NOT_FOUND: i64 = -32601;
 
 /// Starts an ACP agent and keeps it running.
-pub fn start(launch: Launch) -> (Agent, mpsc::Receiver<AgentEvent>) {
+pub fn start(launch: Launch, processes: &TaskTracker) -> (Agent, mpsc::Receiver<AgentEvent>) {
     let (calls, queue) = mpsc::channel(QUEUE_LEN);
     let (events, told) = mpsc::channel(QUEUE_LEN);
     let program = launch.program.file_name().map(|n| n.to_string_lossy().into_owned());
     let name = program.unwrap_or_else(|| "ACP agent".to_owned());
-    tokio::spawn(supervise(launch, queue, events, Run::new));
+    tokio::spawn(supervise(launch, processes.clone(), queue, events, Run::new));
     (Agent::new("acp", name, calls), told)
 }
 
@@ -71,6 +72,8 @@ enum Ended {
         result: Result<Value, RpcError>,
     },
 }
+
+type End = Box<dyn FnOnce(Result<Value, RpcError>) -> Ended + Send + Sync>;
 
 type Reply = tokio::sync::oneshot::Sender<Result<AgentReply, AgentError>>;
 
@@ -106,7 +109,7 @@ struct Run {
     waiting: HashMap<String, VecDeque<(Prompt, Reply)>>,
     asked: HashMap<String, Asked>,
     /// What the answers to calls lead to.
-    calls: HashMap<u64, Box<dyn FnOnce(Result<Value, RpcError>) -> Ended + Send + Sync>>,
+    calls: HashMap<u64, End>,
 }
 
 impl Run {
@@ -444,7 +447,12 @@ impl Run {
         if let Some(item) = declined {
             self.tell(AgentEvent::Item { thread: thread.clone(), item }).await;
         }
-        let status = if runs { ThreadStatus::Running } else { ThreadStatus::Idle };
+        let still_asks = self.asked.values().any(|a| a.thread == thread && !a.answered);
+        let status = match runs {
+            _ if still_asks => ThreadStatus::Waiting,
+            true => ThreadStatus::Running,
+            false => ThreadStatus::Idle,
+        };
         self.status(&thread, status, None).await;
         if !runs {
             // No turn's end will tell that the agent went on.

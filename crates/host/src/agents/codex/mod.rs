@@ -9,10 +9,11 @@ use std::collections::{HashMap, HashSet};
 use belay_wire::app::{AgentState, ThreadStatus};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::{
     Agent, AgentCall, AgentError, AgentEvent, AgentItem, AgentReply, AgentRequest, QUEUE_LEN,
-    ThreadInfo,
+    ThreadInfo, list,
     supervise::{Process, supervise},
     text,
 };
@@ -31,14 +32,15 @@ pub const METHODS: &[&str] = &[
     "turn/interrupt",
 ];
 
-/// Threads that one listing asks for.
+/// Threads that one page of a listing has, and pages that are read.
 const LIST_LIMIT: u32 = 50;
+const LIST_PAGES_MAX: usize = 10;
 
 /// Starts Codex and keeps it running.
-pub fn start(launch: Launch) -> (Agent, mpsc::Receiver<AgentEvent>) {
+pub fn start(launch: Launch, processes: &TaskTracker) -> (Agent, mpsc::Receiver<AgentEvent>) {
     let (calls, queue) = mpsc::channel(QUEUE_LEN);
     let (events, told) = mpsc::channel(QUEUE_LEN);
-    tokio::spawn(supervise(launch, queue, events, Run::new));
+    tokio::spawn(supervise(launch, processes.clone(), queue, events, Run::new));
     (Agent::new("codex", "Codex".to_owned(), calls), told)
 }
 
@@ -140,7 +142,7 @@ impl Run {
             let _ = call.reply.send(result);
             return;
         }
-        let rpc = self.rpc.clone();
+        let (rpc, events) = (self.rpc.clone(), self.events.clone());
         let thread = match &call.request {
             AgentRequest::Turn { thread, .. } | AgentRequest::Resume { thread, .. } => Some(thread),
             _ => None,
@@ -151,7 +153,7 @@ impl Run {
             _ => None,
         };
         tokio::spawn(async move {
-            let ended = execute(&rpc, call.request, is_loaded, turn).await;
+            let ended = execute(&rpc, call.request, is_loaded, turn, &events).await;
             let _ = done.send((call.reply, ended)).await;
         });
     }
@@ -267,10 +269,15 @@ impl From<RpcError> for AgentError {
     }
 }
 
-async fn execute(rpc: &Rpc, request: AgentRequest, is_loaded: bool, turn: Option<String>) -> Done {
+async fn execute(
+    rpc: &Rpc,
+    request: AgentRequest,
+    is_loaded: bool,
+    turn: Option<String>,
+    events: &mpsc::Sender<AgentEvent>,
+) -> Done {
     let mut done = Done { result: Ok(AgentReply::Done), loaded: None, turn: None };
-    done.result =
-        execute_inner(rpc, request, is_loaded, turn, &mut done.loaded, &mut done.turn).await;
+    done.result = execute_inner(rpc, request, is_loaded, turn, events, &mut done).await;
     done
 }
 
@@ -279,26 +286,34 @@ async fn execute_inner(
     request: AgentRequest,
     is_loaded: bool,
     running: Option<String>,
-    loaded: &mut Option<String>,
-    turn: &mut Option<(String, String)>,
+    events: &mpsc::Sender<AgentEvent>,
+    done: &mut Done,
 ) -> Result<AgentReply, AgentError> {
     match request {
         AgentRequest::List => {
-            let params = json!({ "limit": LIST_LIMIT });
-            let result = rpc.call("thread/list", params).await?;
-            let threads = result["data"].as_array().map(Vec::as_slice).unwrap_or_default();
-            Ok(AgentReply::Threads(threads.iter().map(item::thread).collect()))
+            let mut threads = Vec::new();
+            let mut cursor = Value::Null;
+            for _ in 0..LIST_PAGES_MAX {
+                let params = json!({ "limit": LIST_LIMIT, "cursor": cursor });
+                let mut result = rpc.call("thread/list", params).await?;
+                threads.extend(list(&result, "data").iter().map(item::thread));
+                cursor = result["nextCursor"].take();
+                if cursor.is_null() {
+                    break;
+                }
+            }
+            Ok(AgentReply::Threads(threads))
         }
         AgentRequest::Start { folder } => {
             let params = json!({ "cwd": folder, "approvalsReviewer": "user" });
             let result = rpc.call("thread/start", params).await?;
             let info = item::thread(&result["thread"]);
-            *loaded = Some(info.id.clone());
+            done.loaded = Some(info.id.clone());
             Ok(AgentReply::Thread(info))
         }
         AgentRequest::Resume { thread, .. } => {
             let (info, items) = resume(rpc, &thread).await?;
-            *loaded = Some(thread);
+            done.loaded = Some(thread);
             Ok(AgentReply::Loaded(info, items))
         }
         AgentRequest::Rename { thread, title } => {
@@ -311,8 +326,10 @@ async fn execute_inner(
         }
         AgentRequest::Turn { thread, text: prompt, command, .. } => {
             if !is_loaded {
-                resume(rpc, &thread).await.map_err(not_begun)?;
-                *loaded = Some(thread.clone());
+                let items = resume(rpc, &thread).await.map_err(not_begun)?.1;
+                let history = AgentEvent::History { thread: thread.clone(), items };
+                let _ = events.send(history).await;
+                done.loaded = Some(thread.clone());
             }
             let params = json!({
                 "threadId": thread,
@@ -320,7 +337,7 @@ async fn execute_inner(
                 "clientUserMessageId": command,
             });
             let result = rpc.call("turn/start", params).await?;
-            *turn = Some((thread, text(&result["turn"], "id")));
+            done.turn = Some((thread, text(&result["turn"], "id")));
             Ok(AgentReply::Done)
         }
         AgentRequest::Interrupt { thread } => {

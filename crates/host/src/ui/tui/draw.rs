@@ -26,15 +26,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &HostView, keys: &Keys) {
     frame.render_widget(keys_line(view, keys.mode()), foot);
     let qr = view.offer.as_ref().and_then(|o| half_blocks(&o.url));
     let qr_width = qr.as_ref().map_or(0, |rows| rows[0].chars().count());
-    let wide = usize::from(body.width) >= qr_width + 44;
-    let show_left = view.offer.is_some() && wide;
+    let qr_height = qr.as_ref().map_or(0, Vec::len);
+    let fits =
+        usize::from(body.width) >= qr_width + 44 && usize::from(body.height) >= qr_height + 4;
+    let show_left = view.offer.is_some() && fits;
     let left_width = if show_left { u16::try_from(qr_width).unwrap_or(0) + 4 } else { 0 };
     let [left, right] =
         Layout::horizontal([Constraint::Length(left_width), Constraint::Min(0)]).areas(body);
     if show_left {
         draw_offer(frame, left, view, qr);
     }
-    draw_right(frame, right, view, keys);
+    draw_right(frame, right, view, keys, show_left);
 }
 
 fn status_line(view: &HostView) -> Line<'static> {
@@ -71,17 +73,17 @@ fn draw_offer(frame: &mut Frame<'_>, area: Rect, view: &HostView, qr: Option<Vec
     frame.render_widget(Paragraph::new(Text::from(lines)).block(block), area);
 }
 
-fn draw_right(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys) {
+fn draw_right(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys, has_qr: bool) {
     let rows = |n: usize, most: u16| u16::try_from(n).unwrap_or(most).clamp(1, most) + 2;
     let phone = if view.phone.is_some() { 8 } else { 0 };
     // One thing at a time: while a phone waits, its code matters and the link does not.
-    let link = if view.phone.is_none() { link_rows(view, area.width) } else { 0 };
+    let link = if view.phone.is_none() { link_rows(view, area.width, has_qr) } else { 0 };
     let wanted = [phone, link, rows(view.devices.len(), 8), rows(view.agents.len(), 4)];
     let [phone_area, link_area, device_area, agent_area, activity_area] =
         Layout::vertical(share(area.height, wanted).map(Constraint::Length)).areas(area);
     draw_phone(frame, phone_area, view);
-    draw_link(frame, link_area, view);
-    draw_devices(frame, device_area, view, keys);
+    draw_link(frame, link_area, view, has_qr);
+    draw_devices(frame, device_area, view, keys, has_qr);
     draw_agents(frame, agent_area, view);
     draw_activity(frame, activity_area, view);
 }
@@ -104,15 +106,29 @@ fn share(height: u16, wanted: [u16; 4]) -> [u16; 5] {
 }
 
 /// Rows of the link's block at this width.
-fn link_rows(view: &HostView, width: u16) -> u16 {
+fn link_rows(view: &HostView, width: u16, has_qr: bool) -> u16 {
     let Some(offer) = &view.offer else { return 0 };
     let width = usize::from(width.saturating_sub(2)).max(1);
-    let lines = link_text(view, offer).lines().map(|l| l.len().div_ceil(width)).sum::<usize>();
+    // Lines break between words, so a long one may need one row more.
+    let rows = |line: &str| match line.chars().count() {
+        0 => 1,
+        n if n > width => n.div_ceil(width) + 1,
+        _ => 1,
+    };
+    let lines = link_text(view, offer, has_qr).lines().map(rows).sum::<usize>();
     u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(2)
 }
 
-fn link_text(view: &HostView, offer: &Offer) -> String {
-    format!("{}\nor open {} and type {}", offer.url, view.relay, offer.code)
+fn link_text(view: &HostView, offer: &Offer, has_qr: bool) -> String {
+    let mut text = format!("{}\nor open {} and type {}", offer.url, view.relay, offer.code);
+    if !has_qr {
+        text.push_str("\n(enlarge the window for a QR code)");
+    }
+    if let Some(warning) = &view.warning {
+        text.push_str("\n\n");
+        text.push_str(warning);
+    }
+    text
 }
 
 fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
@@ -140,14 +156,14 @@ fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-fn draw_link(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
+fn draw_link(frame: &mut Frame<'_>, area: Rect, view: &HostView, has_qr: bool) {
     let Some(offer) = &view.offer else { return };
-    let text = link_text(view, offer);
+    let text = link_text(view, offer, has_qr);
     let block = Block::bordered().title(" link ");
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), area);
 }
 
-fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys) {
+fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys, has_qr: bool) {
     let line = |(at, d): (usize, &belay_wire::DeviceView)| {
         let state = if d.connected { "connected".to_owned() } else { ago(d.seen_at) };
         let line = Line::from(format!("{} ({}), {state}", d.name, d.platform));
@@ -157,7 +173,9 @@ fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys)
     };
     let mut lines: Vec<_> = view.devices.iter().enumerate().map(line).collect();
     if lines.is_empty() {
-        lines.push(Line::from("none yet: scan the code with the phone").dim());
+        let how =
+            if has_qr { "scan the code with the phone" } else { "open the link on the phone" };
+        lines.push(Line::from(format!("none yet: {how}")).dim());
     }
     let title = format!(" devices: {} of {} ", view.devices.len(), view.devices_allowed);
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
@@ -184,7 +202,7 @@ fn draw_activity(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" activity ")), area);
 }
 
-fn ago(at: u64) -> String {
+pub(in crate::ui) fn ago(at: u64) -> String {
     let seconds = unix_ms().saturating_sub(at) / 1_000;
     match seconds {
         0..=59 => format!("seen {seconds} s ago"),
@@ -233,6 +251,18 @@ mod tests {
             let shown = screen(&busy(), width, height);
             assert!(shown.contains(" 123 456 "), "{width}x{height}:\n{shown}");
             assert!(shown.contains("y approve"), "{width}x{height}:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_qr_is_shown_whole_or_not_at_all_and_the_warning_is_seen() {
+        let view = HostView { phone: None, warning: Some("plain http".to_owned()), ..busy() };
+        for (width, height) in [(120, 60), (120, 24), (80, 24)] {
+            let shown = screen(&view, width, height);
+            let whole = height == 60;
+            assert_eq!(shown.contains("enlarge the window"), !whole, "{width}x{height}:\n{shown}");
+            assert_eq!(shown.contains("a new one follows"), whole, "{width}x{height}:\n{shown}");
+            assert!(shown.contains("plain http"), "{width}x{height}:\n{shown}");
         }
     }
 

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
 use crate::view::{HostView, UiCommand};
+pub(super) use draw::ago;
 use draw::draw;
 use keys::Keys;
 
