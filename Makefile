@@ -5,11 +5,15 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export CARGO_INCREMENTAL := 0
 CACHE := $(or $(BELAY_CACHE),$(HOME)/.cache/belay)
-export PATH := $(PATH):$(CACHE)/venv/bin
+TOOLS := $(CACHE)/tools-$(shell sha256sum scripts/pins.env | cut -c1-12)
+export PATH := $(PATH):$(TOOLS)/bin
+# Tests leave nothing outside of this folder.
+export TMPDIR := $(CURDIR)/target/tmp
+$(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build web types bootstrap bench test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +24,10 @@ up: build ## Run relay and desktop side here; ARGS="--lan" lets phones on the ne
 build: web ## Build the binary with its page
 	@cargo build --locked -p belay
 
+# All targets at once, so that the tests and the binary that they start share one set of features.
+build-tests: web
+	@cargo build --locked --workspace --all-features --all-targets
+
 web: web/dist/index.html
 
 web/dist/index.html: $(shell find web/sdk web/remote web/public web/index.html web/vite.config.ts web/package-lock.json -type f)
@@ -27,14 +35,17 @@ web/dist/index.html: $(shell find web/sdk web/remote web/public web/index.html w
 	@cd web && npm run --silent build
 
 types: ## Write what is made from the code: TypeScript types, the configuration page
-	@BELAY_BLESS=1 cargo test -q --locked -p belay-wire --test typescript the_typescript
+	@BELAY_BLESS=1 cargo test -q --locked -p belay-wire --test typescript the_
 	@BELAY_BLESS=1 cargo test -q --locked -p belay --test documents the_configuration
 
 bootstrap: ## Install what is missing for the tests
 	@scripts/bootstrap test
 
 test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser journeys
-	@$(MAKE) --no-print-directory check test-rust test-web e2e
+	@started=$$(date +%s); $(MAKE) --no-print-directory check test-rust test-web e2e; \
+	seconds=$$(( $$(date +%s) - started )); mkdir -p target/reports; \
+	printf '{"commit":"%s","started":"%s","seconds":%s}\n' "$(BELAY_COMMIT)" "$$(date -u -d @$$started +%FT%TZ)" $$seconds > target/reports/test.json; \
+	echo "all of it passed in $$seconds s, without what bootstrap installed"
 
 test-all: test ## Everything an issue must show before it closes
 	@$(MAKE) --no-print-directory docs
@@ -50,13 +61,13 @@ check-rust: web
 check-web:
 	@cd web && npm run --silent check && npm run --silent lint
 
-test-rust: build
+test-rust: build-tests
 	@cargo nextest run --locked --workspace --all-features --no-fail-fast --status-level fail --final-status-level fail
 
 test-web:
 	@cd web && npm run --silent test
 
-e2e: build
+e2e: build-tests
 	@rm -f target/reports/journey.json
 	@cd web && node --test --test-concurrency=1 --test-timeout=300000 e2e/*.test.mjs
 
@@ -67,7 +78,7 @@ bench: web ## Measure memory per socket and round trips, optimised build
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS; findings stay in fuzz/artifacts
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@cd fuzz && for target in frame binary payload token; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
+	@cd fuzz && for target in frame binary payload token text; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 docs: bootstrap ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site

@@ -129,7 +129,9 @@ export class Desktop {
     const read = (file) => readFileSync(join(this.data, file), 'utf8');
     const logs = read('relay.log') + read('host.log');
     assert.ok(logs.includes('relay is up') && logs.includes('paired'), 'the logs hold the journey');
+    const code = /or type (\S+) on/.exec(this.belay('devices', 'add'))[1];
     const secrets = {
+      'typed code': code,
       'host token': JSON.parse(read('host/session.json')).token,
       'admin token': read('admin-token').trim(),
       'token key': read('token-keys').trim().split(':')[1],

@@ -59,7 +59,7 @@ async function declineThenAnswerAfterReload(hand, desktop, decline, accept, step
 
 test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async () => {
   assert.ok(existsSync(CODEX), `${CODEX} is missing: make bootstrap fetches it`);
-  const desktop = await Desktop.start(['--codex', CODEX, '--agent', 'codex']);
+  const desktop = await Desktop.start(['--codex', CODEX, '--agent', 'codex', '--log-format', 'json']);
   const device = await phone();
   const { page } = device;
   const hand = new Hand(page);

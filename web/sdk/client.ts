@@ -153,13 +153,13 @@ export class Client {
     else this.writer.unanswered();
     if (this.stopped) return;
     const code = this.bye?.code ?? socketCode;
-    if (code >= 4400 && code <= 4499) {
+    if (verdictOf(code) === 'stop') {
       this.stopped = true;
       const text = CLOSE_CODES[code]?.text ?? 'The relay refused this device.';
       return this.listener.link({ state: 'stopped', code, text });
     }
     this.pause = Math.min(15_000, 250 + Math.random() * (this.pause * 3 - 250));
-    const delay = code >= 4500 && code <= 4599 && this.bye ? this.bye.retryInMs : this.pause;
+    const delay = verdictOf(code) === 'reconnect' && this.bye ? this.bye.retryInMs : this.pause;
     const reason = CLOSE_CODES[code]?.text ?? 'The relay cannot be reached.';
     this.listener.link({ state: 'waiting', until: Date.now() + delay, reason });
     this.retry = setTimeout(() => this.connect(), delay);
@@ -282,6 +282,12 @@ export class Client {
   private write(frame: Frame): void {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame));
   }
+}
+
+/** What a client does after a close: the range of the code alone says it. */
+export function verdictOf(code: number | null): 'stop' | 'reconnect' | 'backoff' {
+  if (code !== null && code >= 4400 && code <= 4499) return 'stop';
+  return code !== null && code >= 4500 && code <= 4599 ? 'reconnect' : 'backoff';
 }
 
 /** Size of a payload on the wire, in bytes. */

@@ -412,4 +412,4 @@ export const CLOSE_CODES: Record<number, { label: string; text: string }> = {
   4529: { label: "rate_limited", text: "Too many messages at once. Reconnecting in a moment." },
   4598: { label: "ping_timeout", text: "The connection went silent. Reconnecting by itself." },
 };
-export const FINGERPRINT = "b8758df721f5eb01";
+export const FINGERPRINT = "7fdc56f112bed810";

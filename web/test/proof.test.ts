@@ -1,4 +1,5 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
+import { sha256 } from '@noble/hashes/sha2.js';
 import { describe, expect, it } from 'vitest';
 import vectors from '../../crates/wire/vectors/proofs.json';
 import { hex, toBase64Url } from '../sdk/bytes';
@@ -25,6 +26,7 @@ describe('proofs', () => {
     new DataView(expires.buffer).setBigUint64(0, BigInt(v.expires_at));
     const request = Uint8Array.from({ length: 16 }, () => 113);
     const signed = transcript('belay.v1/decision', request, Uint8Array.of(1), keyHash(v.phone), expires);
+    expect(hex(sha256(signed)), 'the bytes that the Rust side signs').toBe(v.expected.decision);
     const signature = toBase64Url(ed25519.sign(signed, host.secretKey));
 
     expect(approvedByHost(key, v.request, v.phone, v.expires_at, signature)).toBe(true);

@@ -54,6 +54,14 @@ impl Keys {
         Ok(Self { tokens, hash: HashKey::new(hash) })
     }
 
+    /// Checks the text of token keys.
+    ///
+    /// # Errors
+    /// [`KeyError`] names the line.
+    pub fn check(text: &str) -> Result<(), KeyError> {
+        parse("BELAY_TOKEN_KEYS", text).map(|_| ())
+    }
+
     /// Keys for a relay that keeps nothing.
     pub fn ephemeral(random: &mut dyn FnMut(&mut [u8])) -> Self {
         let (mut token, mut hash) = ([0; 32], [0; 32]);

@@ -8,4 +8,4 @@ mod resolve;
 pub use disk::{DiskError, DiskRevocations, DiskStore, FolderLock};
 pub use keys::{KeyError, Keys};
 pub use memory::{MemoryRevocations, MemoryStore};
-pub use resolve::{ResolveError, Stores, resolve};
+pub use resolve::{ResolveError, Stores, check_store, resolve};

@@ -26,6 +26,17 @@ pub struct Stores {
     pub lock: Option<Arc<FolderLock>>,
 }
 
+/// Checks that an adapter of this build serves a URL, without opening anything.
+///
+/// # Errors
+/// [`ResolveError::UnknownScheme`].
+pub fn check_store(url: &str) -> Result<(), ResolveError> {
+    match url.split(':').next().unwrap_or_default() {
+        "memory" | "disk" => Ok(()),
+        other => Err(ResolveError::UnknownScheme(other.to_owned())),
+    }
+}
+
 /// Makes the adapters that a store URL names; `disk:` uses the data folder.
 ///
 /// # Errors

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use belay_adapters::{DiskError, DiskStore, FolderLock, MemoryStore};
+use belay_adapters::{
+    DiskError, DiskRevocations, DiskStore, FolderLock, MemoryRevocations, MemoryStore,
+};
 use belay_core::ports::{SessionStore, contract};
 
 #[tokio::test]
@@ -16,6 +18,15 @@ async fn disk_keeps_the_contract() {
 
     let store = DiskStore::open(folder.path()).await.expect("opens");
     contract::session_store(Arc::new(store)).await;
+}
+
+#[tokio::test]
+async fn both_second_places_of_revocations_keep_the_contract() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let disk = DiskRevocations::open(folder.path()).expect("opens");
+
+    contract::revocations(Arc::new(MemoryRevocations::default())).await;
+    contract::revocations(Arc::new(disk)).await;
 }
 
 #[tokio::test]

@@ -88,18 +88,22 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
             said.push(format!("agent acp: {line}"));
             chosen.push(AgentChoice::Acp(acp_launch(line)?));
         }
-        None if wants("acp") => {
-            anyhow::bail!("--agent acp needs its command line: --acp \"opencode acp\"");
-        }
         Some(_) => {}
         None => {
-            let mut found = find::acp(search.as_deref());
-            if asked.is_empty() && chosen.is_empty() && !found.is_empty() {
-                let first = found.remove(0);
+            let found = find::acp(search.as_deref());
+            let wanted = wants("acp") || (asked.is_empty() && chosen.is_empty());
+            let first = found.first().filter(|_| wanted);
+            if let Some(first) = first {
                 said.push(format!("agent acp: {} (`{}`)", first.name, first.line));
                 chosen.push(AgentChoice::Acp(acp_launch(first.line)?));
+            } else if wants("acp") {
+                anyhow::bail!(
+                    "no agent that speaks ACP was found; name its command line, for example \
+                     --acp \"opencode acp\", or install one: `{}`",
+                    find::KNOWN_ACP[0].install
+                );
             }
-            said.extend(about_acp(&found, chosen.is_empty()));
+            said.push(about_acp(&found, first));
         }
     }
     if wants("scripted") || (asked.is_empty() && chosen.is_empty()) {
@@ -109,21 +113,35 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
     Ok((chosen, said))
 }
 
-/// How to run the agents that were found, or how to install one.
-fn about_acp(found: &[find::KnownAcp], none_runs: bool) -> Vec<String> {
-    let run =
-        |a: &find::KnownAcp| format!("{} is installed: run it with --acp \"{}\"", a.name, a.line);
-    let install = |a: &find::KnownAcp| format!("{}: not installed (`{}`)", a.name, a.install);
-    if found.is_empty() && none_runs {
-        return find::KNOWN_ACP.iter().take(2).map(install).collect();
-    }
-    found.iter().map(run).collect()
+/// What other agents there are: those that are installed and how to install the rest.
+fn about_acp(found: &[find::KnownAcp], runs: Option<&find::KnownAcp>) -> String {
+    let others = find::KNOWN_ACP.iter().filter(|a| Some(*a) != runs);
+    let say = |a: &find::KnownAcp| match found.contains(a) {
+        true => format!("{} (run it with --acp \"{}\")", a.name, a.line),
+        false => format!("{} (`{}`)", a.name, a.install),
+    };
+    format!("other agents: {}", others.map(say).collect::<Vec<_>>().join(", "))
 }
 
 fn acp_launch(line: &str) -> anyhow::Result<Launch> {
-    let mut words = line.split_whitespace().map(str::to_owned);
+    let words = shlex::split(line).with_context(|| format!("--acp: a quote is open in {line}"))?;
+    let mut words = words.into_iter();
     let program = words.next().context("--acp is empty")?.into();
     Ok(Launch { program, args: words.collect(), env: Vec::new(), with_version: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_may_have_quotes_and_spaces() {
+        let launch = acp_launch("'/opt/my agent/run' --name \"a b\" acp").expect("a command");
+
+        assert_eq!(launch.program, PathBuf::from("/opt/my agent/run"));
+        assert_eq!(launch.args, ["--name", "a b", "acp"]);
+        assert!(acp_launch("'open").is_err() && acp_launch(" ").is_err());
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]

@@ -64,7 +64,7 @@ pub(crate) fn print(config: &Config) -> anyhow::Result<()> {
         if value.is_empty() || setting.secret {
             writeln!(out, "# {} = \"{value}\"\n", setting.name)?;
         } else {
-            writeln!(out, "{} = \"{}\"\n", setting.name, value.replace('\\', "\\\\"))?;
+            writeln!(out, "{} = {}\n", setting.name, toml::Value::String(value))?;
         }
     }
     Ok(())

@@ -207,3 +207,23 @@ fn a_reader_that_had_enough_is_no_error() {
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[tokio::test]
+async fn the_store_can_be_read_with_sqlite3_while_the_relay_runs_and_by_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let outer = tempfile::tempdir().expect("temporary folder");
+    let folder = outer.path().join("data");
+    let relay = start(&folder);
+    let api = Api::new(&relay.url).expect("an address");
+    let session = api.create_session(host(&Identity::generate())).await.expect("made");
+
+    let output = Command::new("sqlite3")
+        .arg(folder.join("belay.db"))
+        .arg("SELECT id FROM sessions")
+        .output()
+        .expect("sqlite3: `make bootstrap` installs it");
+
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), session.session.to_string());
+    let mode = std::fs::metadata(&folder).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}

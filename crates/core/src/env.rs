@@ -57,6 +57,8 @@ pub struct Policy {
     pub stale_grace: Duration,
     /// How long a socket may stay unauthenticated.
     pub auth_timeout: Duration,
+    /// Longest time between two pings.
+    pub heartbeat: Duration,
     /// Wrong typed codes before a code burns.
     pub code_tries: u32,
     /// How long a full flow window may go without acknowledgement.
@@ -85,6 +87,7 @@ impl Default for Policy {
             rotation_after: Duration::from_mins(15),
             stale_grace: Duration::from_mins(1),
             auth_timeout: wire::AUTH_TIMEOUT,
+            heartbeat: wire::HEARTBEAT,
             code_tries: 5,
             slow_consumer_after: Duration::from_secs(30),
             command_ttl: wire::COMMAND_TTL,

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use belay_core::token::TokenKeys;
+use belay_core::{HashKey, session::LeaseKey, token::TokenKeys};
 use belay_wire::{
-    Secret,
+    Channel, Epoch, Position, Secret,
     app::{FromHost, FromMember, open, read},
-    binary::BinaryFrame,
+    binary::{BinaryFrame, MsgHeader, VolHeader},
     decode,
+    pair::{CreateSession, RevealPair, StartPair},
 };
 use bytes::Bytes;
 
@@ -40,6 +41,17 @@ fn no_input_of_the_corpus_breaks_a_decoder() {
             let _ = open::<FromHost>(&raw);
             let _ = open::<FromMember>(&raw);
         }
+    }
+    for input in corpus("text") {
+        let text = String::from_utf8_lossy(&input);
+        let _ = MsgHeader::decode(&text).map(|h| h.encode());
+        let _ = VolHeader::decode(&text).map(|h| h.encode());
+        let _ = serde_json::from_str::<StartPair>(&text);
+        let _ = serde_json::from_str::<RevealPair>(&text);
+        let _ = serde_json::from_str::<CreateSession>(&text);
+        let _ = serde_json::from_str::<Position>(&text);
+        let _ = (text.parse::<Channel>(), text.parse::<Epoch>());
+        let _ = LeaseKey::code(&Secret::new(text), &HashKey::new([1; 32]));
     }
     for input in corpus("token") {
         let token = Secret::new(String::from_utf8_lossy(&input));

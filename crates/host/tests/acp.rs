@@ -1,5 +1,7 @@
 //! An ACP agent that dies, refuses, goes on after its turn and asks outside of one.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of many")]
+
 use std::time::Duration;
 
 use belay_host::{

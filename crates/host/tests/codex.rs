@@ -54,6 +54,7 @@ fn what_the_host_uses_is_in_the_schema_of_the_pinned_codex() {
         "item/fileChange/requestApproval",
         "item/tool/requestUserInput",
         "mcpServer/elicitation/request",
+        "item/permissions/requestApproval",
     ];
     for method in asks {
         assert!(server.contains(&format!("\"{method}\"")), "no request {method}");
@@ -75,14 +76,34 @@ fn what_the_host_uses_is_in_the_schema_of_the_pinned_codex() {
     for method in heard {
         assert!(notifications.contains(&format!("\"{method}\"")), "no notification {method}");
     }
-    let shapes: [(&str, &[&str]); 6] = [
+    let shapes: [(&str, &[&str]); 16] = [
         ("v2/ThreadStartParams.json", &["cwd", "approvalsReviewer"]),
         ("v2/ThreadResumeParams.json", &["threadId", "approvalsReviewer"]),
         ("v2/TurnStartParams.json", &["threadId", "input", "clientUserMessageId"]),
         ("v2/TurnInterruptParams.json", &["threadId", "turnId"]),
+        ("v2/ThreadListParams.json", &["limit", "cursor"]),
+        ("v2/ThreadListResponse.json", &["data", "nextCursor"]),
+        ("v2/ThreadReadParams.json", &["threadId", "includeTurns"]),
+        ("v2/ThreadSetNameParams.json", &["threadId", "name"]),
+        ("v2/ThreadArchiveParams.json", &["threadId"]),
+        ("v2/TurnStartResponse.json", &["turn"]),
+        ("v2/ThreadStartResponse.json", &["thread"]),
+        ("PermissionsRequestApprovalParams.json", &["threadId", "permissions", "cwd", "reason"]),
+        ("PermissionsRequestApprovalResponse.json", &["permissions", "scope"]),
+        ("ToolRequestUserInputParams.json", &["threadId", "turnId", "itemId", "questions"]),
         (
             "CommandExecutionRequestApprovalParams.json",
-            &["threadId", "turnId", "itemId", "command", "cwd", "reason"],
+            &[
+                "threadId",
+                "turnId",
+                "itemId",
+                "command",
+                "cwd",
+                "reason",
+                "kind",
+                "networkApprovalContext",
+                "proposedExecpolicyAmendment",
+            ],
         ),
         ("FileChangeRequestApprovalParams.json", &["threadId", "turnId", "itemId", "reason"]),
     ];

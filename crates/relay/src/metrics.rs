@@ -1,13 +1,18 @@
 //! One registry of numbers; `/metrics`, `/metricsz` and `/healthz` are renderings of it.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// A reason label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -23,7 +28,37 @@ pub(crate) struct Request {
     pub(crate) status: u16,
 }
 
-type Reasons = Family<Reason, Counter>;
+/// A counter by reason that knows its reasons and their sum.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reasons {
+    counters: Family<Reason, Counter>,
+    known: Arc<Mutex<BTreeSet<&'static str>>>,
+}
+
+impl Reasons {
+    /// Counts one.
+    pub(crate) fn inc(&self, reason: &'static str) {
+        self.known.lock().insert(reason);
+        self.counters.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// The count of each reason: those named here and those that happened.
+    fn counts(&self, named: &[&'static str]) -> BTreeMap<&'static str, u64> {
+        let reasons: BTreeSet<_> = self.known.lock().iter().chain(named).copied().collect();
+        let count = |reason| self.counters.get(&Reason { reason }).map_or(0, |c| c.get());
+        reasons.into_iter().map(|reason| (reason, count(reason))).collect()
+    }
+}
+
+impl EncodeMetric for Reasons {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.counters.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Counter
+    }
+}
 
 /// Why a websocket did not become authenticated.
 pub(crate) const AUTH_FAILURES: &[&str] = &[
@@ -85,6 +120,9 @@ pub(crate) struct Metrics {
     pub(crate) rtt: Histogram,
     pub(crate) store_seconds: Histogram,
     pub(crate) requests: Family<Request, Counter>,
+    pub(crate) request_seconds: Histogram,
+    /// Authenticated websockets, as hosts and members make it up.
+    ws_active: Gauge,
 }
 
 /// Registers each number under its name and help.
@@ -136,12 +174,15 @@ impl Metrics {
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";
+            request_seconds: Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0]), "http_request_duration_seconds", "Time of HTTP requests; pairing calls wait for a person";
+            ws_active: Gauge::default(), "ws_active", "Authenticated websockets";
             requests: Family::default(), "http_requests", "HTTP requests by route, method and status";
         }
     }
 
     /// Prometheus text.
     pub(crate) fn prometheus(&self) -> String {
+        self.ws_active.set(self.active_websockets());
         let mut out = String::new();
         match text::encode(&mut out, &self.registry) {
             Ok(()) => out,
@@ -156,19 +197,11 @@ impl Metrics {
 
     /// JSON under the names of the earlier relays.
     pub(crate) fn json(&self, now_ms: u64) -> Value {
-        let failures = |family: &Reasons, reasons: &[&'static str]| -> Map<String, Value> {
-            let count = |reason: &&'static str| {
-                let n = family.get(&Reason { reason }).map_or(0, |c| c.get());
-                ((*reason).to_owned(), n.into())
-            };
-            reasons.iter().map(count).collect()
-        };
-        let sum =
-            |map: &Map<String, Value>| -> u64 { map.values().filter_map(Value::as_u64).sum() };
-        let auth = failures(&self.auth_failures, AUTH_FAILURES);
-        let joins = failures(&self.pair_join_failures, PAIR_FAILURES);
-        let starts = failures(&self.session_start_failures, PAIR_FAILURES);
-        let refreshes = failures(&self.code_refresh_failures, PAIR_FAILURES);
+        let sum = |counts: &BTreeMap<&str, u64>| -> u64 { counts.values().sum() };
+        let auth = self.auth_failures.counts(AUTH_FAILURES);
+        let joins = self.pair_join_failures.counts(PAIR_FAILURES);
+        let starts = self.session_start_failures.counts(&[]);
+        let refreshes = self.code_refresh_failures.counts(&[]);
         json!({
             "ok": true,
             "sessions": self.sessions.get(),
@@ -179,6 +212,7 @@ impl Metrics {
             "pairStartRequests": self.session_starts.get(),
             "pairStartSuccesses": self.session_start_successes.get(),
             "pairStartFailures": sum(&starts),
+            "pairStartFailureReasons": starts,
             "pairJoinRequests": self.pair_joins.get(),
             "pairJoinSuccesses": self.pair_join_successes.get(),
             "pairJoinFailures": sum(&joins),
@@ -186,12 +220,17 @@ impl Metrics {
             "pairRefreshRequests": self.code_refreshes.get(),
             "pairRefreshSuccesses": self.code_refresh_successes.get(),
             "pairRefreshFailures": sum(&refreshes),
+            "pairRefreshFailureReasons": refreshes,
             "wsAuthAttempts": self.auth_attempts.get(),
             "wsAuthSuccesses": self.auth_successes.get(),
             "wsAuthFailures": sum(&auth),
             "wsAuthFailureReasons": auth,
             "outboundSendFailures": self.outbound_failures.get(),
             "slowConsumerDisconnects": self.slow_consumers.get(),
+            "closeReasons": self.closes.counts(&[]),
+            "messageRefusalReasons": self.nacks.counts(&[]),
+            "gapReasons": self.gaps.counts(&[]),
+            "storeFailureReasons": self.store_failures.counts(&[]),
             "messagesStored": self.messages.get(),
             "resumes": self.resumes.get(),
             "deviceRevokes": self.revokes.get(),
@@ -226,5 +265,5 @@ pub(crate) const PAIR_FAILURES: &[&str] = &[
 
 /// Counts one under a reason.
 pub(crate) fn count(family: &Reasons, reason: &'static str) {
-    family.get_or_create(&Reason { reason }).inc();
+    family.inc(reason);
 }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use belay_adapters::{KeyError, Keys, ResolveError, resolve};
 use belay_core::Input;
 use hyper::{Request, body, server::conn::http1, service::service_fn};
@@ -22,7 +21,7 @@ use tower::ServiceExt;
 use crate::{
     config::Config,
     entropy,
-    http::{self, Peer},
+    http::{self, Peer, Router},
     node::{Node, Parts},
     origin::Origins,
     sweep,
@@ -86,8 +85,13 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     };
     let address = SocketAddr::new(config.host, config.port);
     let public = bind("public listener", address, "--host and --port").await?;
-    let admin = bind("admin listener", config.admin_listen, "--admin-listen").await?;
-    let (public_at, admin_at) = (local(&public, address), local(&admin, config.admin_listen));
+    let public_at = local(&public, address);
+    let admin = if config.admin_on_public {
+        None
+    } else {
+        Some(bind("admin listener", config.admin_listen, "--admin-listen").await?)
+    };
+    let admin_at = admin.as_ref().map_or(public_at, |admin| local(admin, config.admin_listen));
     let origins =
         Origins::of_listener(config.host, public_at.port(), &machine(), &config.public_urls);
     let stopping = CancellationToken::new();
@@ -95,7 +99,9 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let parts = Parts { config, keys, stores, origins, admin_token, id, stopping };
     let node = Arc::new(Node::new(parts));
     node.tasks.spawn(accept(node.clone(), public, http::public(&node)));
-    node.tasks.spawn(accept(node.clone(), admin, http::admin(&node)));
+    if let Some(admin) = admin {
+        node.tasks.spawn(accept(node.clone(), admin, http::admin(&node)));
+    }
     node.tasks.spawn(tick(node.clone()));
     node.tasks.spawn(sweep::run(node.clone()));
     Ok(Server { node, public: public_at, admin: admin_at })

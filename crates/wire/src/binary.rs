@@ -23,6 +23,10 @@ pub enum BinaryKind {
 /// Flag: a JSON header precedes the payload.
 pub const FLAG_HEADER: u8 = 1;
 
+/// The layout in one line, for the fingerprint of the protocol.
+pub const LAYOUT: &str = "kind u8 (1 msg, 2 vol), flags u8 (1 header), channel varint, seq varint, \
+    [header length varint, header JSON msg{key?,flags?,at?,from?} vol{after,key}], payload";
+
 /// One binary frame. The payload shares the bytes that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BinaryFrame {

@@ -26,7 +26,7 @@ pub use frame::{
     NackReason, Notice, Open, PairCommitted, PairDecision, PairEnded, PairNonce, PairRequested,
     PairWaiting, Ping, Pong, Presence, PresenceMember, Resumed, Skip, Snapshot, Stable,
     TokenCommitted, TokenConfirm, TokenOffer, Void, Vol, Welcome, decode, depth_exceeds,
-    frame_fingerprint, typescript,
+    frame_fingerprint, nested, typescript,
 };
 pub use id::{ConnectionId, IdError, MemberId, RendezvousId, RequestId, SessionId};
 pub use key::{Bytes32, Bytes64, KeyHash, PublicKey};

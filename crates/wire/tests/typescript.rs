@@ -4,49 +4,17 @@
 
 use std::fmt::Write as _;
 
-use belay_wire::{app, frame_fingerprint, pair, typescript};
-use ts_rs::{Config, TS};
+use belay_wire::{app, frame_fingerprint, nested, typescript};
+use ts_rs::Config;
 
 fn generate() -> String {
     let config = Config::default().with_large_int("number");
     let mut out = String::from(
         "// Generated from crates/wire by `make types`. Do not edit.\n\n/* eslint-disable */\n\n",
     );
-    macro_rules! decls {
-        ($($type:ty),* $(,)?) => { $(let _ = writeln!(out, "export {}", <$type as TS>::decl(&config));)* };
+    for declaration in nested(&config) {
+        let _ = writeln!(out, "export {declaration}");
     }
-    decls![
-        belay_wire::SessionId,
-        belay_wire::MemberId,
-        belay_wire::ConnectionId,
-        belay_wire::RequestId,
-        belay_wire::RendezvousId,
-        belay_wire::Bytes32,
-        belay_wire::Bytes64,
-        belay_wire::KeyHash,
-        belay_wire::PublicKey,
-        belay_wire::Channel,
-        belay_wire::Epoch,
-        belay_wire::Seq,
-        belay_wire::Position,
-        belay_wire::Secret,
-        belay_wire::RawJson,
-        belay_wire::ClientInfo,
-        belay_wire::From,
-        belay_wire::LimitsView,
-        belay_wire::Resumed,
-        belay_wire::PresenceMember,
-        belay_wire::DeviceView,
-        belay_wire::NackReason,
-        pair::DeviceInfo,
-        pair::HostInfo,
-        pair::StartPair,
-        pair::PairStarted,
-        pair::RevealPair,
-        pair::Paired,
-        pair::PairOutcome,
-        pair::ApiErrorBody,
-    ];
     for (kind, declaration) in typescript(&config) {
         // A frame without members of its own.
         let empty = declaration.starts_with("Record<");
@@ -99,4 +67,24 @@ fn the_protocol_page_carries_the_fingerprint() {
         page.contains(&fingerprint),
         "the frames changed: describe the change in docs/protocol.md and set its fingerprint to {fingerprint}"
     );
+}
+
+const BEGIN: &str = "<!-- app types: written by `make types` -->\n";
+const END: &str = "<!-- end of app types -->";
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads whether it is to write")]
+fn the_protocol_page_lists_the_types_of_the_application_protocol() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let page = std::fs::read_to_string(path).expect("docs/protocol.md exists");
+    let (head, rest) = page.split_once(BEGIN).expect("the page has a place for them");
+    let (_, tail) = rest.split_once(END).expect("the place ends");
+    let config = Config::default().with_large_int("number");
+    let types = app::typescript(&config).join("\n");
+    let current = format!("{head}{BEGIN}\n```ts\n{types}\n```\n\n{END}{tail}");
+    if std::env::var_os("BELAY_BLESS").is_some() {
+        std::fs::write(path, &current).expect("docs/protocol.md can be written");
+    }
+    let page = std::fs::read_to_string(path).expect("docs/protocol.md exists");
+    assert!(page == current, "docs/protocol.md is not what the Rust types say: run `make types`");
 }

@@ -1,8 +1,9 @@
 //! One process per data folder.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
+    os::unix::fs::DirBuilderExt,
     path::Path,
     time::Duration,
 };
@@ -42,7 +43,8 @@ impl FolderLock {
     /// # Errors
     /// [`DiskError::InUse`] names the process that holds it.
     pub fn take(folder: &Path) -> Result<Self, DiskError> {
-        std::fs::create_dir_all(folder).map_err(|e| DiskError::io(folder, e))?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|e| DiskError::io(folder, e))?;
         let path = folder.join("lock");
         let mut options = OpenOptions::new();
         let mut file = options

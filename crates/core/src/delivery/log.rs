@@ -99,6 +99,8 @@ pub struct Log {
     /// Open epoch and its last number; `None` before the first writer.
     head: Option<Position>,
     closed: VecDeque<Position>,
+    /// The last record that left by its age.
+    expired: Option<Position>,
     limits: LogLimits,
 }
 
@@ -112,6 +114,7 @@ impl Log {
             bytes: 0,
             head: None,
             closed: VecDeque::new(),
+            expired: None,
             limits,
         }
     }
@@ -166,9 +169,18 @@ impl Log {
         matches!(front, Some(RecordKind::Epoch { prev }) if Some(*prev) == position)
     }
 
-    /// Tells whether records left by eviction, rather than with the log itself.
-    pub fn has_evicted(&self) -> bool {
-        self.first > 0
+    /// Why what lies before the oldest record is not here.
+    pub(super) fn reason(&self, oldest: Position) -> &'static str {
+        if self.first == 0 {
+            "log_lost"
+        } else if self.expired == Some(oldest) {
+            "expired"
+        } else if self.limits.keep_unapplied {
+            // It left because the host had applied it.
+            "host_state_lost"
+        } else {
+            "evicted"
+        }
     }
 
     /// The number at which an epoch ended, or stands.
@@ -361,6 +373,7 @@ impl Log {
             last = self.records.front().map(|r| r.position);
             self.evict();
         }
+        self.expired = last.or(self.expired);
         Expired { messages: before - self.messages, range: first.zip(last) }
     }
 

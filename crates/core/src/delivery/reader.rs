@@ -77,7 +77,7 @@ impl Cursor {
         self.at = Some(oldest);
         let same = resume.epoch == oldest.epoch;
         let from = if same { resume.seq.next() } else { Seq::ZERO.next() };
-        Some(gap(channel, oldest, from, if log.has_evicted() { "evicted" } else { "log_lost" }))
+        Some(gap(channel, oldest, from, log.reason(oldest)))
     }
 
     fn start_without_cursor(&mut self, channel: Channel, log: &Log, head: Position) -> Option<Gap> {
@@ -107,7 +107,7 @@ impl Cursor {
             // What was missed lies in a former epoch, unless the oldest record follows this place.
             !log.follows(at)
         };
-        misses.then(|| gap(channel, oldest, from, "evicted"))
+        misses.then(|| gap(channel, oldest, from, log.reason(oldest)))
     }
 
     /// What to send next.

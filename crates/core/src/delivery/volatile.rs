@@ -1,5 +1,7 @@
 //! Volatile messages of one channel: the newest per key, never stored.
 
+use std::collections::VecDeque;
+
 use belay_wire::{Epoch, Frame, Position, Seq, VOLATILE_KEYS_MAX, Vol, binary::VolHeader};
 use bytes::Bytes;
 
@@ -49,6 +51,8 @@ struct Entry {
 pub struct Volatiles {
     entries: Vec<Entry>,
     stamp: u64,
+    /// Keys of the newest durable messages, with their place: what was made before them is outdated.
+    durable: VecDeque<(String, Position)>,
 }
 
 /// What became of a volatile message.
@@ -65,6 +69,12 @@ pub enum Put {
 impl Volatiles {
     /// Keeps a message if it is the newest of its key.
     pub fn put(&mut self, message: Volatile) -> Put {
+        let is_later = |(key, at): &(String, Position)| {
+            *key == message.key && at.epoch == message.epoch && at.seq > message.after
+        };
+        if self.durable.iter().any(is_later) {
+            return Put::Outdated;
+        }
         let known = self.entries.iter().position(|e| e.message.key == message.key);
         if let Some(at) = known {
             let held = &self.entries[at].message;
@@ -72,17 +82,24 @@ impl Volatiles {
                 return Put::Outdated;
             }
             self.entries.remove(at);
-        } else if self.entries.len() >= VOLATILE_KEYS_MAX {
+        }
+        let full = known.is_none() && self.entries.len() >= VOLATILE_KEYS_MAX;
+        if full {
             self.entries.remove(0);
         }
         self.stamp += 1;
         self.entries.push(Entry { message, stamp: self.stamp });
-        if known.is_some() { Put::Replaced } else { Put::Kept }
+        if known.is_some() || full { Put::Replaced } else { Put::Kept }
     }
 
     /// A durable message with this key outdates the volatile ones before it.
-    pub fn outdate(&mut self, key: &str) {
+    pub fn outdate(&mut self, key: &str, at: Position) {
         self.entries.retain(|e| e.message.key != key);
+        self.durable.retain(|(known, _)| known != key);
+        self.durable.push_back((key.to_owned(), at));
+        if self.durable.len() > VOLATILE_KEYS_MAX {
+            self.durable.pop_front();
+        }
     }
 
     /// The stamp of the newest message: readers compare it with the one they were last served.

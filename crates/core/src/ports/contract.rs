@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use belay_wire::{Bytes32, MemberId, PublicKey, SessionId, pair::DeviceInfo};
 
-use super::{SessionStore, StoreError};
+use super::{Revocations, SessionStore, StoreError};
 use crate::{
     DeviceRecord, HashKey, HostRecord, LeaseRecord, SessionRecord, TokenState, session::LeaseKey,
 };
@@ -64,6 +64,17 @@ pub async fn session_store(store: Arc<dyn SessionStore>) {
     keeps_devices(&*store).await;
     finds_leases(&*store).await;
     lists_and_removes(&*store).await;
+}
+
+/// Runs the suite of the second place of revocations on an empty one.
+pub async fn revocations(revocations: Arc<dyn Revocations>) {
+    let (gone, there) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
+    assert!(!revocations.contains(gone));
+
+    revocations.add(gone).await.expect("added");
+    revocations.add(gone).await.expect("twice is once");
+
+    assert!(revocations.contains(gone) && !revocations.contains(there));
 }
 
 async fn saves_and_loads(store: &dyn SessionStore) {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use belay_wire::{
-    Channel, ClientInfo, CloseCode, ConnectionId, HEARTBEAT, LimitsView, Notice, Position,
-    Positions, Resumed, Secret, Seq, TokenCommitted, TokenOffer, Welcome,
+    Channel, ClientInfo, CloseCode, ConnectionId, Frame, LimitsView, Notice, Position, Positions,
+    Resumed, Secret, Seq, Stable, TokenCommitted, TokenOffer, Welcome,
 };
 
 use super::{
@@ -176,8 +176,7 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let principal = connection.principal;
+        let Some(principal) = self.connections.get(&id).map(|c| c.principal) else { return };
         let claims = env
             .keys
             .verify(token)
@@ -186,15 +185,20 @@ impl Session {
         let Some(claims) = claims else {
             return self.close(id, CloseCode::NotAuthenticated, effects);
         };
-        connection.claims = claims;
-        let _ = connection.send(TokenCommitted {});
-        effects.wake.push(id);
-        let ahead_of = self.token_state(principal).map_or(0, |t| t.generation);
-        if claims.generation > ahead_of {
+        let stored = self.token_state(principal).map_or(0, |t| t.generation);
+        if claims.generation < stored {
+            // A successor of it is in use: this one will be stale.
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.claims = claims;
+        }
+        if claims.generation > stored {
             self.commit(&claims, env);
-            effects.events.push(Event::TokenCommitted { ahead: false });
+            effects.events.push(Event::TokenCommitted { ahead: claims.generation > stored + 1 });
             effects.save = Some(self.next_version());
         }
+        effects.then.push(Effect::Feed(Input::Tell { connection: id, frame: committed() }));
     }
 
     /// Lets an authenticated connection in. What it needed stored is stored.
@@ -223,7 +227,7 @@ impl Session {
                 resumed,
                 pending: Vec::new(),
                 limits: limits_view(principal, env.policy),
-                heartbeat_ms: millis(HEARTBEAT),
+                heartbeat_ms: millis(env.policy.heartbeat),
                 node: attach.node,
                 host_connected,
                 notices: Vec::new(),
@@ -256,8 +260,13 @@ impl Session {
         let Some(state) = self.channels.get_mut(&ch) else { return };
         let base = bases.get(&ch);
         state.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
+        let applied = state.log.before_oldest();
         for lost in state.lost.clone() {
             self.control(id, lost, effects);
+        }
+        if let Some(applied) = applied.filter(|p| p.seq > Seq::ZERO) {
+            // What was applied while it was away.
+            self.control(id, Stable { pos: Positions::from([(ch, applied)]) }, effects);
         }
     }
 
@@ -449,6 +458,10 @@ fn limits_view(principal: Principal, policy: &Policy) -> LimitsView {
         log_bytes: policy.log_bytes,
         log_age_ms: millis(policy.log_age),
     }
+}
+
+fn committed() -> Box<Frame> {
+    Box::new(TokenCommitted {}.into())
 }
 
 fn refuse(connection: ConnectionId, code: CloseCode, cause: &'static str, effects: &mut Effects) {

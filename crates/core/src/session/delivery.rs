@@ -1,5 +1,10 @@
 //! Frames of a connection: messages to append, acknowledgements, and everything else.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use belay_wire::{
     Ack, Channel, CloseCode, ConnectionId, Epoch, Frame, Msg, Nack, NackReason, Pong, Position,
     Positions, REASON_BYTES_MAX, Seq, Skip, Snapshot, Stable, Void,
@@ -100,7 +105,7 @@ impl Session {
             msg.from = Some(self.from(id));
             let state = self.channel(msg.ch, env.policy);
             if let Some(key) = &msg.key {
-                state.volatiles.outdate(key);
+                state.volatiles.outdate(key, position);
             }
             state.log.append(&msg, env.now.mono);
             let bytes = msg.p.text().len();
@@ -155,7 +160,7 @@ impl Session {
             let bytes = frame.payload.len();
             let state = self.channel(ch, env.policy);
             if let Some(key) = &header.key {
-                state.volatiles.outdate(key);
+                state.volatiles.outdate(key, position);
             }
             state.log.append_binary(position, header.encode(), frame.payload, env.now.mono);
             self.after_append(ch, bytes, effects);

@@ -1,8 +1,8 @@
 //! Devices of a session as the host sees them: list, revoke, presence.
 
 use belay_wire::{
-    Channel, CloseCode, ConnectionId, DeviceListed, DeviceRevoked, DeviceView, Frame, MemberId,
-    Presence, PresenceMember,
+    Channel, CloseCode, ConnectionId, DeviceListed, DeviceRevoked, DeviceView, Frame, Gap,
+    MemberId, Position, Presence, PresenceMember, Seq,
 };
 
 use super::{Effect, Effects, Event, Input, Session};
@@ -45,14 +45,33 @@ impl Session {
             self.close(connection, CloseCode::Revoked, effects);
         }
         self.channels.remove(&Channel::DownTo(member));
-        self.channels.remove(&Channel::Up(member));
+        let head = self.channels.remove(&Channel::Up(member)).and_then(|c| c.log.head());
         if let Some(host) = self.host() {
-            host.readers.retain(|r| r.channel != Channel::Up(member));
+            let up = Channel::Up(member);
+            let read = host.readers.iter().find(|r| r.channel == up).map(|r| r.cursor.at());
+            host.readers.retain(|r| r.channel != up);
+            self.tell_undelivered(up, read.flatten(), head, effects);
         }
         let told = Box::new(DeviceRevoked { member, durable: false }.into());
         effects.then.push(Effect::Feed(Input::TellHost(told)));
         self.mark_devices(effects);
         self.mark_presence(effects);
+    }
+
+    /// Commands of a removed member that the host was not sent are gone, and it is told.
+    fn tell_undelivered(
+        &mut self,
+        ch: Channel,
+        read: Option<Position>,
+        head: Option<Position>,
+        effects: &mut Effects,
+    ) {
+        let Some(head) = head else { return };
+        let from = read.filter(|at| at.epoch == head.epoch).map_or(Seq::ZERO, |at| at.seq).next();
+        if from <= head.seq {
+            let (epoch, to, reason) = (head.epoch, head.seq, "revoked".to_owned());
+            self.tell_host(Gap { ch, epoch, from, to, reason }.into(), effects);
+        }
     }
 
     pub(super) fn revoke_durable(&mut self, member: MemberId, effects: &mut Effects) {

@@ -40,6 +40,8 @@ pub enum Input {
     RevokeDurable { member: MemberId },
     /// Something that the host may know now, because it is stored.
     TellHost(Box<Frame>),
+    /// The same for one connection.
+    Tell { connection: ConnectionId, frame: Box<Frame> },
     /// The node stops: what is only in memory and can be stored is to be stored.
     Flush,
     /// Time passed.

@@ -161,6 +161,7 @@ impl Session {
             Input::Revoke { member } => self.revoke(member, env, &mut effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, &mut effects),
             Input::TellHost(frame) => self.tell_host(*frame, &mut effects),
+            Input::Tell { connection, frame } => self.control(connection, *frame, &mut effects),
             Input::Flush => self.flush(&mut effects),
             Input::Tick => self.tick(env, &mut effects),
         }

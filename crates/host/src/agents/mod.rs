@@ -186,16 +186,16 @@ pub enum AgentEvent {
 /// The handle to a running agent.
 #[derive(Debug, Clone)]
 pub struct Agent {
-    /// `codex`, `acp`, `scripted`.
-    pub id: &'static str,
+    /// `codex`, `acp-<program>`, `scripted`: threads of different agents never share an id.
+    pub id: String,
     pub name: String,
     calls: mpsc::Sender<AgentCall>,
 }
 
 impl Agent {
     /// A handle whose calls go to this sender.
-    pub fn new(id: &'static str, name: String, calls: mpsc::Sender<AgentCall>) -> Self {
-        Self { id, name, calls }
+    pub fn new(id: impl Into<String>, name: String, calls: mpsc::Sender<AgentCall>) -> Self {
+        Self { id: id.into(), name, calls }
     }
 
     /// Asks the agent and waits for its answer.

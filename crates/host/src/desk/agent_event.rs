@@ -131,7 +131,7 @@ impl Desk {
             }
         }
         let Some(slot) = self.slots.get(agent) else { return };
-        let id = slot.agent.id;
+        let id = slot.agent.id.clone();
         let busy = |v: &&ThreadView| {
             v.agent == id
                 && matches!(
@@ -189,7 +189,7 @@ impl Desk {
     }
 
     pub(super) fn thread_id(&self, agent: usize, native: &str) -> String {
-        let agent = self.slots.get(agent).map_or("", |s| s.agent.id);
+        let agent = self.slots.get(agent).map_or("", |s| s.agent.id.as_str());
         format!("{agent}:{native}")
     }
 
@@ -215,7 +215,7 @@ impl Desk {
         let held = self.parts.transcript.view(&id).cloned();
         let mut view = held.unwrap_or_else(|| ThreadView {
             id: id.clone(),
-            agent: self.slots.get(agent).map_or(String::new(), |s| s.agent.id.to_owned()),
+            agent: self.slots.get(agent).map_or(String::new(), |s| s.agent.id.clone()),
             title: String::new(),
             folder: String::new(),
             created_at: if info.created_at > 0 { info.created_at } else { now },

@@ -305,7 +305,7 @@ impl Desk {
 
 fn slot(agent: Agent) -> AgentSlot {
     let view = AgentView {
-        id: agent.id.to_owned(),
+        id: agent.id.clone(),
         name: agent.name.clone(),
         version: String::new(),
         state: AgentState::Starting,

@@ -1,5 +1,10 @@
 //! What the relay tells: connection, pairing, devices, and the members' commands.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use belay_client::{Event, Message};
 use belay_wire::{
     Channel, Frame, RawJson,

@@ -1,5 +1,10 @@
 //! Commands whose effect is unknown: the host or the agent ended between intent and result.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use belay_wire::{
     MemberId,
     app::{Command, CommandOutcome, CommandRequest, CommandState, CommandView, Settle, ThreadView},

@@ -160,6 +160,15 @@ impl Config {
             .collect()
     }
 
+    /// Variables of the environment that look like settings and are none.
+    pub fn unknown_environment() -> Vec<String> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let is_known = |name: &str| {
+            OTHER_VARIABLES.contains(&name) || settings().iter().any(|s| s.env() == name)
+        };
+        names.filter(|name| name.starts_with("BELAY_") && !is_known(name)).collect()
+    }
+
     /// Reads `BELAY_<NAME>` and the old names.
     #[expect(clippy::disallowed_methods, reason = "the configuration reads the environment")]
     pub fn read_environment() -> Values {
@@ -190,6 +199,25 @@ impl Config {
                 self.host
             ));
         }
+        if self.heartbeat > belay_wire::HEARTBEAT {
+            faults.push(format!(
+                "heartbeat: clients take a minute of silence for the end, so at most {:?}",
+                belay_wire::HEARTBEAT
+            ));
+        }
+        if let Err(fault) = tracing_subscriber::EnvFilter::try_new(&self.log_level) {
+            faults.push(format!("log-level: {fault}"));
+        }
+        if let Err(fault) = belay_adapters::check_store(&self.store) {
+            faults.push(format!("store: {fault}"));
+        }
+        if let Some(Err(fault)) = self.token_keys.as_deref().map(belay_adapters::Keys::check) {
+            faults.push(format!("token-keys: {fault}"));
+        }
+        let public = SocketAddr::new(self.host, self.port);
+        if self.port != 0 && public == self.admin_listen && !self.admin_on_public {
+            faults.push(format!("admin-listen: {public} is the public listener's address, too"));
+        }
         if !matches!(self.log_format.as_str(), "text" | "json") {
             faults.push(format!("log-format: expected text or json, found {}", self.log_format));
         }
@@ -218,7 +246,8 @@ impl Config {
 
     /// The warnings that a person should see at start.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let unknown = |name: String| format!("{name} is set and is no setting; is it misspelt?");
+        let mut warnings: Vec<_> = Self::unknown_environment().into_iter().map(unknown).collect();
         if !self.host.is_loopback() && !self.behind_proxy {
             warnings.push(
                 "plain http on a network: anyone on it can read and change what passes; use it \
@@ -232,6 +261,18 @@ impl Config {
         warnings
     }
 }
+
+/// Variables of other parts of Belay.
+const OTHER_VARIABLES: &[&str] = &[
+    "BELAY_ACP",
+    "BELAY_ADMIN",
+    "BELAY_BLESS",
+    "BELAY_CACHE",
+    "BELAY_CODEX",
+    "BELAY_COMMIT",
+    "BELAY_CONFIG",
+    "BELAY_RELAY",
+];
 
 fn unknown(name: &str, source: &str) -> String {
     let near = settings().iter().map(|s| s.name).min_by_key(|known| distance(known, name));

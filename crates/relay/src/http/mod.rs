@@ -10,8 +10,8 @@ mod session;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub(crate) use axum::Router;
 use axum::{
-    Router,
     extract::{FromRequestParts, MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, header, request::Parts},
     middleware::{self, Next},
@@ -80,7 +80,9 @@ async fn account(State(node): State<Arc<Node>>, request: Request, next: Next) ->
         .get::<MatchedPath>()
         .map_or("page".into(), |path| path.as_str().to_owned().into());
     let method = method_label(request.method().as_str()).into();
+    let started = tokio::time::Instant::now();
     let mut response = next.run(request).await;
+    node.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
     let status = response.status().as_u16();
     node.metrics.requests.get_or_create(&RequestLabels { endpoint, method, status }).inc();
     let headers = response.headers_mut();

@@ -84,6 +84,7 @@ impl Node {
             code_ttl: config.code_ttl,
             approval_ttl: config.approval_ttl,
             auth_timeout: config.auth_timeout,
+            heartbeat: config.heartbeat,
             ..Policy::default()
         };
         Self {

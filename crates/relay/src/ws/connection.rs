@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::{
     guard::Unauthenticated,
     handshake::{Refusal, handshake, retry_delay},
-    socket::{Incoming, Socket, WriteError},
+    socket::{Incoming, Socket, Transport, WriteError},
 };
 use crate::{
     entropy,
-    metrics::{Reason, count},
+    metrics::count,
     node::{Node, unix_ms},
     registry::{Handle, Signal},
 };
@@ -26,9 +26,9 @@ const CLOSING_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 const MISSED_PINGS_MAX: u32 = 2;
 
 /// Serves a socket until it ends.
-pub(super) async fn run(
+pub(super) async fn run<T: Transport>(
     node: Arc<Node>,
-    mut socket: Socket,
+    mut socket: Socket<T>,
     origin: String,
     place: Unauthenticated,
 ) {
@@ -61,7 +61,7 @@ fn capacity(node: &Node) -> i64 {
     i64::try_from(node.config.connections_max).unwrap_or(i64::MAX)
 }
 
-async fn refuse(node: &Node, mut socket: Socket, refusal: &Refusal) {
+async fn refuse<T: Transport>(node: &Node, mut socket: Socket<T>, refusal: &Refusal) {
     count(&node.metrics.auth_failures, refusal.cause);
     tracing::info!(code = refusal.code.code(), cause = refusal.cause, "authentication refused");
     count(&node.metrics.closes, refusal.code.label());
@@ -122,7 +122,7 @@ impl Connection {
         Self { node, handle, id, signal, ping_at, rotate_at, pings: 0, missed: 0 }
     }
 
-    async fn serve(mut self, mut socket: Socket) {
+    async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {
         let end = self.turn(&mut socket).await;
         let End::Close(code) = end else { return };
         count(&self.node.metrics.closes, code.label());
@@ -148,7 +148,7 @@ impl Connection {
     }
 
     /// Reads, writes and keeps time until the connection ends.
-    async fn turn(&mut self, socket: &mut Socket) -> End {
+    async fn turn<T: Transport>(&mut self, socket: &mut Socket<T>) -> End {
         loop {
             if let Some(code) = self.signal.closing() {
                 return End::Close(code);
@@ -186,8 +186,7 @@ impl Connection {
         let pulled = self.node.with_env(|env| session.pull(self.id, env));
         drop(session);
         for reason in &pulled.gaps {
-            let label = gap_label(reason);
-            self.node.metrics.gaps.get_or_create(&Reason { reason: label }).inc();
+            count(&self.node.metrics.gaps, gap_label(reason));
         }
         if pulled.more {
             self.signal.wake();
@@ -195,12 +194,16 @@ impl Connection {
         pulled.frames
     }
 
-    async fn write(&self, socket: &mut Socket) -> Result<(), End> {
+    async fn write<T: Transport>(&self, socket: &mut Socket<T>) -> Result<(), End> {
         let frames = self.pull();
         if frames.is_empty() { Ok(()) } else { self.write_frames(socket, frames).await }
     }
 
-    async fn write_frames(&self, socket: &mut Socket, frames: Vec<OutFrame>) -> Result<(), End> {
+    async fn write_frames<T: Transport>(
+        &self,
+        socket: &mut Socket<T>,
+        frames: Vec<OutFrame>,
+    ) -> Result<(), End> {
         let written = {
             let mut writing = std::pin::pin!(socket.write(frames));
             let mut was_woken = false;
@@ -237,7 +240,11 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self, socket: &mut Socket, first: Incoming) -> Result<(), End> {
+    async fn read<T: Transport>(
+        &mut self,
+        socket: &mut Socket<T>,
+        first: Incoming,
+    ) -> Result<(), End> {
         let mut incoming = Some(first);
         for _ in 0..READ_BATCH {
             let Some(frame) = incoming else { return Ok(()) };
@@ -284,7 +291,7 @@ impl Connection {
         Err(End::Close(CloseCode::ProtocolError))
     }
 
-    async fn ping(&mut self, socket: &mut Socket) -> Result<(), End> {
+    async fn ping<T: Transport>(&mut self, socket: &mut Socket<T>) -> Result<(), End> {
         if self.missed >= MISSED_PINGS_MAX {
             return Err(End::Close(CloseCode::PingTimeout));
         }
@@ -313,6 +320,10 @@ async fn until(at: Option<Instant>) {
 }
 
 fn gap_label(reason: &str) -> &'static str {
-    const KNOWN: &[&str] = &["evicted", "expired", "log_lost", "unknown_cursor", "host_state_lost"];
+    const KNOWN: &[&str] =
+        &["evicted", "expired", "log_lost", "unknown_cursor", "host_state_lost", "revoked"];
     KNOWN.iter().find(|known| **known == reason).copied().unwrap_or("other")
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use belay_wire::{
     proof::auth_transcript,
 };
 
-use super::socket::{Incoming, Socket};
+use super::socket::{Incoming, Socket, Transport};
 use crate::{entropy, node::Node, registry::Handle};
 
 /// Why a socket was not let in.
@@ -26,9 +26,9 @@ const fn refuse(code: CloseCode, cause: &'static str) -> Refusal {
 }
 
 /// Reads `auth` and prepares the attach. What depends on the session's state is judged there.
-pub(super) async fn handshake(
+pub(super) async fn handshake<T: Transport>(
     node: &Node,
-    socket: &mut Socket,
+    socket: &mut Socket<T>,
     origin: &str,
 ) -> Result<(Arc<Handle>, Attach), Refusal> {
     let nonce = hello(node, socket).await?;
@@ -42,7 +42,7 @@ pub(super) async fn handshake(
     attach_of(node, auth, origin).await
 }
 
-async fn hello(node: &Node, socket: &mut Socket) -> Result<String, Refusal> {
+async fn hello<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<String, Refusal> {
     let now = Node::now();
     let nonce = node.keys.tokens.hello_nonce(&mut entropy::OsEntropy, now.unix_ms);
     let hello = Frame::from(Hello {
@@ -62,7 +62,7 @@ async fn hello(node: &Node, socket: &mut Socket) -> Result<String, Refusal> {
     Ok(nonce)
 }
 
-async fn read_auth(node: &Node, socket: &mut Socket) -> Result<Auth, Refusal> {
+async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<Auth, Refusal> {
     let protocol_error = || refuse(CloseCode::ProtocolError, "protocol_error");
     let incoming = tokio::select! {
         incoming = socket.next() => incoming,

@@ -1,4 +1,10 @@
-//! The connection trait: what the task of a socket needs from a websocket library.
+//! What the task of a socket needs from a websocket library, over any stream of bytes: an upgraded
+//! HTTP connection, or in tests a pipe with invented time.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
 
 use std::{
     future::poll_fn,
@@ -12,8 +18,6 @@ use belay_core::session::OutFrame;
 use belay_wire::CloseCode;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
@@ -26,6 +30,8 @@ use tokio_tungstenite::{
 
 /// Read buffer of one socket, bytes: larger ones cost memory and CPU for small messages.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes that wait for the flush of their batch.
+const BATCH_BYTES: usize = 256 * 1024;
 /// Bytes that a peer may send before it authenticates: one frame of `auth` and control frames.
 const UNAUTHENTICATED_READ_BYTES: usize = 2 * belay_wire::UNAUTHENTICATED_BYTES_MAX;
 /// How long one batch may take to be written before the reader counts as gone.
@@ -44,24 +50,29 @@ pub(super) enum Incoming {
     TooLarge,
 }
 
+/// A stream of bytes in both directions.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for T {}
+
 /// A websocket of the relay.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: WebSocketStream<Metered>,
+pub(super) struct Socket<T> {
+    stream: WebSocketStream<Metered<T>>,
 }
 
-impl Socket {
-    /// Takes over an upgraded connection.
-    pub(super) async fn new(upgraded: Upgraded) -> Self {
+impl<T: Transport> Socket<T> {
+    /// Takes over a connection after its upgrade.
+    pub(super) async fn new(inner: T) -> Self {
         let largest = belay_wire::HOST_MESSAGE_BYTES_MAX + belay_wire::ENVELOPE_BYTES_MAX;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(READ_BUFFER_BYTES)
+            // A batch leaves with its flush, in one call.
+            .write_buffer_size(BATCH_BYTES)
             .max_write_buffer_size(4 * largest)
             .max_message_size(Some(largest))
             .max_frame_size(Some(largest));
-        let metered =
-            Metered { inner: TokioIo::new(upgraded), left: Some(UNAUTHENTICATED_READ_BYTES) };
+        let metered = Metered { inner, left: Some(UNAUTHENTICATED_READ_BYTES) };
         let stream = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
         Self { stream }
     }
@@ -159,12 +170,12 @@ fn utf8(bytes: Bytes) -> Utf8Bytes {
 
 /// A stream that gives out only so many bytes until its peer is authenticated.
 #[derive(Debug)]
-struct Metered {
-    inner: TokioIo<Upgraded>,
+struct Metered<T> {
+    inner: T,
     left: Option<usize>,
 }
 
-impl AsyncRead for Metered {
+impl<T: AsyncRead + Unpin> AsyncRead for Metered<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -183,7 +194,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

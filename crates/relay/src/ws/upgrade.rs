@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use belay_wire::SUBPROTOCOL;
+use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::{connection, guard::Unauthenticated, socket::Socket};
@@ -42,7 +43,7 @@ pub(crate) async fn upgrade(
     let shared = node.clone();
     node.tasks.spawn(async move {
         if let Ok(upgraded) = upgrading.await {
-            let socket = Socket::new(upgraded).await;
+            let socket = Socket::new(TokioIo::new(upgraded)).await;
             connection::run(shared, socket, origin, place).await;
         }
     });

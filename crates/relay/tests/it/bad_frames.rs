@@ -109,6 +109,9 @@ async fn whatever_a_paired_phone_sends_is_answered_and_another_phone_goes_on() {
     desk.until(|e| matches!(e, Event::Message(m) if m.payload.text() == "\"still here\"")).await;
 }
 
+/// A change that makes a good `auth` a bad one.
+type Spoil = Box<dyn Fn(&mut Value)>;
+
 #[tokio::test]
 async fn tokens_and_proofs_that_are_wrong_are_told_apart_and_revoke_nobody() {
     let relay = Relay::start(config()).await;
@@ -118,7 +121,7 @@ async fn tokens_and_proofs_that_are_wrong_are_told_apart_and_revoke_nobody() {
     let foreign = Desk::start(&other).await.token();
     let change =
         |name: &'static str, value: Value| move |auth: &mut Value| auth[name] = value.clone();
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>, u16)> = vec![
+    let cases: Vec<(&str, Spoil, u16)> = vec![
         ("garbage", Box::new(change("token", json!("x"))), 4401),
         ("of another relay", Box::new(change("token", json!(foreign.expose()))), 4401),
         ("proof over something else", Box::new(change("proof", json!("A".repeat(86)))), 4401),

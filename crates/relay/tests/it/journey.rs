@@ -1,5 +1,7 @@
 //! Pair, talk, resume, revoke.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of many")]
+
 use belay_client::Event;
 use belay_wire::{Channel, CloseCode, DeviceRevoke, RawJson};
 

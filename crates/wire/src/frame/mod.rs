@@ -340,15 +340,54 @@ frames! {
     }
 }
 
-/// Fingerprint of the frame declarations: changes whenever a frame, member or type
-/// does. `docs/protocol.md` carries it, and a test compares.
+/// What frames are made of, each declared once.
+pub fn nested(config: &ts_rs::Config) -> Vec<String> {
+    macro_rules! decls {
+        ($($type:ty),* $(,)?) => { vec![$(<$type as ts_rs::TS>::decl(config)),*] };
+    }
+    decls![
+        crate::SessionId,
+        crate::MemberId,
+        crate::ConnectionId,
+        crate::RequestId,
+        crate::RendezvousId,
+        crate::Bytes32,
+        crate::Bytes64,
+        crate::KeyHash,
+        crate::PublicKey,
+        crate::Channel,
+        crate::Epoch,
+        crate::Seq,
+        crate::Position,
+        crate::Secret,
+        crate::RawJson,
+        crate::ClientInfo,
+        crate::From,
+        crate::LimitsView,
+        crate::Resumed,
+        crate::PresenceMember,
+        crate::DeviceView,
+        crate::NackReason,
+        crate::pair::DeviceInfo,
+        crate::pair::HostInfo,
+        crate::pair::StartPair,
+        crate::pair::PairStarted,
+        crate::pair::RevealPair,
+        crate::pair::Paired,
+        crate::pair::PairOutcome,
+        crate::pair::ApiErrorBody,
+    ]
+}
+
+/// Fingerprint of the frame declarations and of all that they are made of: changes whenever a frame,
+/// member or type does, or the layout of binary frames. `docs/protocol.md` carries it, and a test compares.
 pub fn frame_fingerprint() -> String {
     let config = ts_rs::Config::default().with_large_int("number");
     let mut hash = 0xcbf2_9ce4_8422_2325_u64; // FNV-1a, 64 bit
-    for (kind, declaration) in typescript(&config) {
-        for byte in kind.bytes().chain(declaration.bytes()) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+    let frames = typescript(&config).into_iter().flat_map(|(kind, text)| [kind.to_owned(), text]);
+    let parts = nested(&config).into_iter().chain([crate::binary::LAYOUT.to_owned()]);
+    for byte in frames.chain(parts).flat_map(String::into_bytes) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     format!("{hash:016x}")
 }

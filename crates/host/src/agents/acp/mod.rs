@@ -38,9 +38,9 @@ pub fn start(launch: Launch, processes: &TaskTracker) -> (Agent, mpsc::Receiver<
     let (calls, queue) = mpsc::channel(QUEUE_LEN);
     let (events, told) = mpsc::channel(QUEUE_LEN);
     let program = launch.program.file_name().map(|n| n.to_string_lossy().into_owned());
-    let name = program.unwrap_or_else(|| "ACP agent".to_owned());
+    let name = program.unwrap_or_else(|| "agent".to_owned());
     tokio::spawn(supervise(launch, processes.clone(), queue, events, Run::new));
-    (Agent::new("acp", name, calls), told)
+    (Agent::new(format!("acp-{name}"), name, calls), told)
 }
 
 /// What an ended call leaves to do.

@@ -1,5 +1,10 @@
 //! `session/update` in Belay's words. Kinds are an open set: what is not known passes through.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use std::collections::HashMap;
 
 use belay_wire::app::{FileChange, ItemBody, PlanStep, Progress};

@@ -1,6 +1,11 @@
 //! Codex's threads and items in Belay's words. Item types are an open set: what is not known passes
 //! through.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use belay_wire::app::{FileChange, ItemBody, PlanStep, Progress, ThreadStatus};
 use serde_json::Value;
 

@@ -1,6 +1,11 @@
 //! Codex by its native `codex app-server`. Only the methods named in [`METHODS`] are ever sent;
 //! a member never chooses a method name.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 mod ask;
 mod item;
 
@@ -19,18 +24,38 @@ use super::{
 };
 use crate::rpc::{Incoming, Launch, Rpc, RpcError};
 
-/// The client methods that this host uses; a test compares them with the generated schema.
-pub const METHODS: &[&str] = &[
-    "initialize",
-    "thread/start",
-    "thread/resume",
-    "thread/read",
-    "thread/list",
-    "thread/name/set",
-    "thread/archive",
-    "turn/start",
-    "turn/interrupt",
-];
+macro_rules! methods {
+    ($($name:ident = $text:literal,)*) => {
+        /// The client methods that this host uses. There is no other way to call one.
+        #[derive(Debug, Clone, Copy)]
+        enum Method { $($name),* }
+
+        impl Method {
+            const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),* }
+            }
+        }
+
+        /// Their names; a test compares them with the generated schema.
+        pub const METHODS: &[&str] = &[$($text),*];
+    };
+}
+
+methods! {
+    Initialize = "initialize",
+    ThreadStart = "thread/start",
+    ThreadResume = "thread/resume",
+    ThreadRead = "thread/read",
+    ThreadList = "thread/list",
+    ThreadNameSet = "thread/name/set",
+    ThreadArchive = "thread/archive",
+    TurnStart = "turn/start",
+    TurnInterrupt = "turn/interrupt",
+}
+
+async fn call(rpc: &Rpc, method: Method, params: Value) -> Result<Value, RpcError> {
+    rpc.call(method.text(), params).await
+}
 
 /// Threads that one page of a listing has, and pages that are read.
 const LIST_LIMIT: u32 = 50;
@@ -253,7 +278,7 @@ impl Run {
 async fn initialize(rpc: Rpc) -> Result<String, RpcError> {
     let client = json!({ "name": "belay", "title": "Belay", "version": env!("CARGO_PKG_VERSION") });
     let params = json!({ "clientInfo": client, "capabilities": { "experimentalApi": true } });
-    let result = rpc.call("initialize", params).await?;
+    let result = call(&rpc, Method::Initialize, params).await?;
     rpc.notify("initialized", json!({})).await?;
     let agent = text(&result, "userAgent");
     let version = agent.split('/').nth(1).and_then(|v| v.split_whitespace().next());
@@ -295,7 +320,7 @@ async fn execute_inner(
             let mut cursor = Value::Null;
             for _ in 0..LIST_PAGES_MAX {
                 let params = json!({ "limit": LIST_LIMIT, "cursor": cursor });
-                let mut result = rpc.call("thread/list", params).await?;
+                let mut result = call(rpc, Method::ThreadList, params).await?;
                 threads.extend(list(&result, "data").iter().map(item::thread));
                 cursor = result["nextCursor"].take();
                 if cursor.is_null() {
@@ -306,7 +331,7 @@ async fn execute_inner(
         }
         AgentRequest::Start { folder } => {
             let params = json!({ "cwd": folder, "approvalsReviewer": "user" });
-            let result = rpc.call("thread/start", params).await?;
+            let result = call(rpc, Method::ThreadStart, params).await?;
             let info = item::thread(&result["thread"]);
             done.loaded = Some(info.id.clone());
             Ok(AgentReply::Thread(info))
@@ -317,11 +342,11 @@ async fn execute_inner(
             Ok(AgentReply::Loaded(info, items))
         }
         AgentRequest::Rename { thread, title } => {
-            rpc.call("thread/name/set", json!({ "threadId": thread, "name": title })).await?;
+            call(rpc, Method::ThreadNameSet, json!({ "threadId": thread, "name": title })).await?;
             Ok(AgentReply::Done)
         }
         AgentRequest::Archive { thread } => {
-            rpc.call("thread/archive", json!({ "threadId": thread })).await?;
+            call(rpc, Method::ThreadArchive, json!({ "threadId": thread })).await?;
             Ok(AgentReply::Done)
         }
         AgentRequest::Turn { thread, text: prompt, command, .. } => {
@@ -336,7 +361,7 @@ async fn execute_inner(
                 "input": [{ "type": "text", "text": prompt }],
                 "clientUserMessageId": command,
             });
-            let result = rpc.call("turn/start", params).await?;
+            let result = call(rpc, Method::TurnStart, params).await?;
             done.turn = Some((thread, text(&result["turn"], "id")));
             Ok(AgentReply::Done)
         }
@@ -344,12 +369,12 @@ async fn execute_inner(
             let Some(turn) = running else {
                 return Err(AgentError::Refused("nothing is running in this thread".to_owned()));
             };
-            rpc.call("turn/interrupt", json!({ "threadId": thread, "turnId": turn })).await?;
+            call(rpc, Method::TurnInterrupt, json!({ "threadId": thread, "turnId": turn })).await?;
             Ok(AgentReply::Done)
         }
         AgentRequest::Find { thread, command } => {
             let params = json!({ "threadId": thread, "includeTurns": true });
-            let result = rpc.call("thread/read", params).await?;
+            let result = call(rpc, Method::ThreadRead, params).await?;
             Ok(AgentReply::Found(item::contains_client_id(&result["thread"], &command)))
         }
         AgentRequest::Answer { .. } => {
@@ -368,6 +393,6 @@ fn not_begun(error: AgentError) -> AgentError {
 
 async fn resume(rpc: &Rpc, thread: &str) -> Result<(ThreadInfo, Vec<AgentItem>), AgentError> {
     let params = json!({ "threadId": thread, "approvalsReviewer": "user" });
-    let result = rpc.call("thread/resume", params).await?;
+    let result = call(rpc, Method::ThreadResume, params).await?;
     Ok((item::thread(&result["thread"]), item::of_turns(&result["thread"])))
 }

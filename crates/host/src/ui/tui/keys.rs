@@ -1,5 +1,10 @@
 //! What each key means, given what is on the screen.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
 use belay_wire::{MemberId, RequestId};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 

@@ -1,0 +1,305 @@
+//! Tokens of a real session: whatever is lost or rolled back around a rotation, an honest device is
+//! let in again; a device that was revoked is not, whatever the store says.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of many")]
+
+use std::time::{Duration, Instant};
+
+use belay_core::{
+    DeviceRecord, Effect, Effects, Entropy, Env, HashKey, Input, Now, Policy, Session,
+    SessionRecord, TokenState,
+    session::{Attach, OutFrame},
+    token::{Claims, Principal, TokenKeys},
+};
+use belay_wire::{
+    Bytes32, ClientInfo, CloseCode, ConnectionId, Frame, MemberId, Positions, PublicKey, Secret,
+    pair::{DeviceInfo, HostInfo},
+};
+use proptest::prelude::*;
+
+const MEMBER: MemberId = MemberId::from_bytes([5; 16]);
+
+struct Counting(u64);
+
+impl Entropy for Counting {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (self.0 >> 33) as u8;
+        }
+    }
+}
+
+/// What can happen. The flags say what of it is lost.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// The device connects; the save may fail, the answer may be lost, and the device may confirm.
+    Connect { saved: bool, heard: bool, confirms: bool },
+    /// A long connection: the relay offers a token beside it.
+    Offer { heard: bool, confirms: bool, saved: bool },
+    /// The relay dies and comes back with what is stored.
+    RelayDies,
+    /// The store comes back as it was some saves ago.
+    StoreRollsBack(usize),
+    /// The device comes back with a token of before.
+    DeviceRollsBack(usize),
+    /// Time passes, in minutes.
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let flag = any::<bool>;
+    let step = prop_oneof![
+        4 => (flag(), flag(), flag()).prop_map(|(saved, heard, confirms)| Step::Connect { saved, heard, confirms }),
+        3 => (flag(), flag(), flag()).prop_map(|(heard, confirms, saved)| Step::Offer { heard, confirms, saved }),
+        1 => Just(Step::RelayDies),
+        1 => (1_usize..6).prop_map(Step::StoreRollsBack),
+        1 => (1_usize..6).prop_map(Step::DeviceRollsBack),
+        3 => (1_u64..40).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+struct World {
+    session: Session,
+    /// All that was ever stored, the newest last.
+    stored: Vec<SessionRecord>,
+    /// All tokens that the device ever wrote, the newest last.
+    written: Vec<Secret>,
+    keys: TokenKeys,
+    hash_key: HashKey,
+    policy: Policy,
+    entropy: Counting,
+    now: Now,
+    connections: u8,
+    open: Option<ConnectionId>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+fn start() -> Now {
+    Now { mono: Instant::now(), unix_ms: 1_000_000_000 }
+}
+
+impl World {
+    fn new() -> Self {
+        let keys = TokenKeys::new([(1, [1; 32])]).expect("there is a key");
+        let hash_key = HashKey::new([3; 32]);
+        let (policy, mut entropy, now) = (Policy::default(), Counting(7), start());
+        let key = PublicKey { sign: Bytes32([1; 32]), agree: Bytes32([2; 32]) };
+        let host = HostInfo { name: "desk".into(), platform: "test".into(), public_key: key };
+        let mut env =
+            Env { now, entropy: &mut entropy, keys: &keys, hash_key: &hash_key, policy: &policy };
+        let (session, _) = Session::create(host, &mut env);
+        let nonce = [6; 16];
+        let mut record = session.record().clone();
+        record.devices.push(DeviceRecord {
+            member: MEMBER,
+            info: DeviceInfo { name: "phone".into(), platform: "test".into() },
+            key: Some(key),
+            token: TokenState {
+                generation: 1,
+                nonce: hash_key.hash("token", &nonce),
+                committed_at: now.unix_ms,
+            },
+            added_at: 0,
+            seen_at: 0,
+            revoked_at: None,
+        });
+        let token = keys.mint(&Claims {
+            session: record.id,
+            principal: Principal::Member(MEMBER),
+            issued_at: now.unix_ms,
+            generation: 1,
+            nonce,
+        });
+        let (session, stored) = (Session::load(record.clone()), vec![record]);
+        let (written, open) = (vec![token], None);
+        Self {
+            session,
+            stored,
+            written,
+            keys,
+            hash_key,
+            policy,
+            entropy,
+            now,
+            connections: 0,
+            open,
+        }
+    }
+
+    /// Gives an input and what follows from it; `false`: a save failed, so the session is loaded anew.
+    fn give(&mut self, input: Input, saved: bool, refused: &mut Option<CloseCode>) -> bool {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let mut env = Env {
+                now: self.now,
+                entropy: &mut self.entropy,
+                keys: &self.keys,
+                hash_key: &self.hash_key,
+                policy: &self.policy,
+            };
+            let Effects { save, then, .. } = self.session.handle(input, &mut env);
+            if let Some(record) = save {
+                if !saved {
+                    self.die();
+                    return false;
+                }
+                self.stored.push(record);
+            }
+            for effect in then {
+                match effect {
+                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Close { connection, code } if self.open == Some(connection) => {
+                        *refused = Some(code);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        true
+    }
+
+    fn die(&mut self) {
+        self.session = Session::load(self.stored.last().expect("one").clone());
+        self.open = None;
+    }
+
+    /// The token in a frame that the device is sent, if it is sent one.
+    fn offered(&mut self) -> Option<Secret> {
+        let id = self.open?;
+        let env = Env {
+            now: self.now,
+            entropy: &mut self.entropy,
+            keys: &self.keys,
+            hash_key: &self.hash_key,
+            policy: &self.policy,
+        };
+        let frames = self.session.pull(id, &env).frames;
+        frames.into_iter().find_map(|frame| {
+            let OutFrame::Text(text) = frame else { return None };
+            match belay_wire::decode(std::str::from_utf8(&text).ok()?).ok()? {
+                Frame::Welcome(welcome) => welcome.next_token,
+                Frame::TokenOffer(offer) => Some(offer.token),
+                _ => None,
+            }
+        })
+    }
+
+    fn take(&mut self, heard: bool, confirms: bool, saved: bool) -> Option<CloseCode> {
+        let mut refused = None;
+        if let Some(token) = self.offered().filter(|_| heard) {
+            self.written.push(token.clone());
+            if let Some(connection) = self.open.filter(|_| confirms) {
+                let frame = Box::new(belay_wire::TokenConfirm { token }.into());
+                self.give(Input::Frame { connection, frame }, saved, &mut refused);
+            }
+        }
+        refused
+    }
+
+    /// One connection with a valid proof; the code that refused it.
+    fn connect(&mut self, saved: bool, revoked_elsewhere: bool) -> Option<CloseCode> {
+        self.connections = self.connections.wrapping_add(1);
+        let connection = ConnectionId::from_bytes([self.connections; 16]);
+        self.open = Some(connection);
+        let claims = self.keys.verify(self.written.last().expect("one")).expect("our own");
+        let text = || "t".to_owned();
+        let attach = Attach {
+            connection,
+            claims,
+            client: ClientInfo {
+                name: text(),
+                version: text(),
+                instance: self.connections.to_string(),
+                attempt: 1,
+            },
+            resume: Positions::new(),
+            base: Positions::new(),
+            proof_valid: true,
+            nonce_is_old: false,
+            revoked_elsewhere,
+            node: text(),
+            offer: false,
+        };
+        let mut refused = None;
+        self.give(Input::Attach(Box::new(attach)), saved, &mut refused);
+        refused
+    }
+
+    fn step(&mut self, step: Step) -> Option<CloseCode> {
+        match step {
+            Step::Connect { saved, heard, confirms } => {
+                let refused = self.connect(saved, false);
+                refused.or_else(|| self.take(heard, confirms, saved))
+            }
+            Step::Offer { heard, confirms, saved } => {
+                let connection = self.open?;
+                let mut env = Env {
+                    now: self.now,
+                    entropy: &mut self.entropy,
+                    keys: &self.keys,
+                    hash_key: &self.hash_key,
+                    policy: &self.policy,
+                };
+                self.session.rotate(connection, &mut env);
+                self.take(heard, confirms, saved)
+            }
+            Step::RelayDies => {
+                self.die();
+                None
+            }
+            Step::StoreRollsBack(saves) => {
+                let keep = self.stored.len().saturating_sub(saves).max(1);
+                self.stored.truncate(keep);
+                self.die();
+                None
+            }
+            Step::DeviceRollsBack(writes) => {
+                let keep = self.written.len().saturating_sub(writes).max(1);
+                self.written.truncate(keep);
+                self.open = None;
+                None
+            }
+            Step::Wait(minutes) => {
+                let time = Duration::from_mins(minutes);
+                self.now.mono += time;
+                self.now.unix_ms += minutes * 60_000;
+                None
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn an_honest_device_is_let_in_whatever_is_lost_or_rolled_back(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            prop_assert_eq!(world.step(step), None, "after {:?}", step);
+        }
+        prop_assert_eq!(world.connect(true, false), None, "at the end");
+    }
+
+    #[test]
+    fn a_revoked_device_stays_out_although_the_store_forgets_it(
+        before in steps(),
+        after in steps(),
+    ) {
+        let mut world = World::new();
+        for step in before {
+            world.step(step);
+        }
+        world.give(Input::Revoke { member: MEMBER }, true, &mut None);
+        for step in after {
+            if !matches!(step, Step::Connect { .. }) {
+                world.step(step);
+            }
+        }
+
+        // The second place has it, whatever the store says.
+        prop_assert_eq!(world.connect(true, true), Some(CloseCode::Revoked));
+    }
+}
