@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use belay_host::{AgentChoice, HostOptions, HostView, Launch, agents::find, ui};
+use belay_host::{AgentChoice, HostOptions, HostView, Launch, UiCommand, agents::find, ui};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio::sync::{mpsc, watch};
 
@@ -116,9 +116,12 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
 /// What other agents there are: those that are installed and how to install the rest.
 fn about_acp(found: &[find::KnownAcp], runs: Option<&find::KnownAcp>) -> String {
     let others = find::KNOWN_ACP.iter().filter(|a| Some(*a) != runs);
-    let say = |a: &find::KnownAcp| match found.contains(a) {
-        true => format!("{} (run it with --acp \"{}\")", a.name, a.line),
-        false => format!("{} (`{}`)", a.name, a.install),
+    let say = |a: &find::KnownAcp| {
+        if found.contains(a) {
+            format!("{} (run it with --acp \"{}\")", a.name, a.line)
+        } else {
+            format!("{} (`{}`)", a.name, a.install)
+        }
     };
     format!("other agents: {}", others.map(say).collect::<Vec<_>>().join(", "))
 }
@@ -130,24 +133,13 @@ fn acp_launch(line: &str) -> anyhow::Result<Launch> {
     Ok(Launch { program, args: words.collect(), env: Vec::new(), with_version: true })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_line_may_have_quotes_and_spaces() {
-        let launch = acp_launch("'/opt/my agent/run' --name \"a b\" acp").expect("a command");
-
-        assert_eq!(launch.program, PathBuf::from("/opt/my agent/run"));
-        assert_eq!(launch.args, ["--name", "a b", "acp"]);
-        assert!(acp_launch("'open").is_err() && acp_launch(" ").is_err());
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
 fn path_variable() -> Option<std::ffi::OsString> {
     std::env::var_os("PATH")
 }
+
+/// How long a host may take to end after a signal.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(6);
 
 /// Name of this machine.
 fn machine_name() -> String {
@@ -182,11 +174,32 @@ pub(crate) async fn run(
             ui::plain(shown, commands).await;
         }
     });
+    let quit = for_host.clone();
+    let mut running = std::pin::pin!(belay_host::run(options, view, for_host, asked));
     let result = tokio::select! {
-        result = belay_host::run(options, view, for_host, asked) => result.map_err(anyhow::Error::from),
-        () = crate::stop_signal()? => Ok(()),
+        result = &mut running => result,
+        () = crate::stop_signal()? => {
+            // The host stops its agents before it ends.
+            let _ = quit.send(UiCommand::Quit).await;
+            tokio::time::timeout(STOP_TIMEOUT, running).await.unwrap_or(Ok(()))
+        }
     };
+    let result = result.map_err(anyhow::Error::from);
     // The terminal ends by itself when the view is gone, and restores the screen.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), terminal).await;
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_may_have_quotes_and_spaces() {
+        let launch = acp_launch("'/opt/my agent/run' --name \"a b\" acp").expect("a command");
+
+        assert_eq!(launch.program, PathBuf::from("/opt/my agent/run"));
+        assert_eq!(launch.args, ["--name", "a b", "acp"]);
+        assert!(acp_launch("'open").is_err() && acp_launch(" ").is_err());
+    }
 }

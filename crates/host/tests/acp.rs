@@ -92,16 +92,16 @@ impl Fake {
         .await;
     }
 
-    async fn becomes(&mut self, wanted: ThreadStatus) {
+    async fn becomes(&mut self, wanted: &ThreadStatus) {
         self.until("status", |event| match event {
-            AgentEvent::Status { status, .. } => (status == wanted).then_some(()),
+            AgentEvent::Status { status, .. } => (status == *wanted).then_some(()),
             _ => None,
         })
         .await;
     }
 }
 
-fn is_unknown(result: Result<AgentReply, AgentError>) -> bool {
+fn is_unknown(result: &Result<AgentReply, AgentError>) -> bool {
     matches!(result, Err(AgentError::Unknown))
 }
 
@@ -109,7 +109,7 @@ fn is_unknown(result: Result<AgentReply, AgentError>) -> bool {
 async fn a_prompt_that_the_agent_dies_on_is_unknown_and_stands_in_no_transcript() {
     let mut fake = Fake::start().await;
 
-    assert!(is_unknown(fake.prompt("DIE").await.expect("joined")));
+    assert!(is_unknown(&fake.prompt("DIE").await.expect("joined")));
 
     let mut prompts = 0;
     fake.until("restart", |event| match event {
@@ -144,7 +144,7 @@ async fn a_prompt_given_while_the_agent_works_follows_the_turn_that_runs() {
 
     assert!(second.await.expect("joined").is_ok());
     fake.says("you said hello").await;
-    fake.becomes(ThreadStatus::Idle).await;
+    fake.becomes(&ThreadStatus::Idle).await;
 }
 
 #[tokio::test]
