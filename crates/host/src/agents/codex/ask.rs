@@ -92,7 +92,8 @@ pub(super) fn read(
                 "Type into a running command".clone_into(&mut ask.title);
             }
             let rule = params["proposedExecpolicyAmendment"].clone();
-            ask.options.extend(remember(&rule));
+            // Beside the other ways to accept.
+            ask.options.splice(2..2, remember(&rule));
             Shape::Decision(rule)
         }
         "item/fileChange/requestApproval" => {
