@@ -404,6 +404,7 @@ export const CLOSE_CODES: Record<number, { label: string; text: string }> = {
   4403: { label: "revoked", text: "This device was removed on the desktop. Pair it again to go on." },
   4404: { label: "unknown_device", text: "The relay does not know this device. Pair it again." },
   4409: { label: "taken_over", text: "This device is connected from another window." },
+  4410: { label: "session_ended", text: "The desktop ended this session. Pair again to go on." },
   4412: { label: "stale_token", text: "This window holds an outdated key. Reload the page." },
   4503: { label: "unavailable", text: "The relay is restarting. Reconnecting by itself." },
   4508: { label: "slow_consumer", text: "The connection was too slow. Reconnecting by itself." },

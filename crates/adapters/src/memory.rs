@@ -34,11 +34,12 @@ impl SessionStore for MemoryStore {
     }
 
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
-        let matches = |record: &SessionRecord| {
-            record.lease.is_some_and(|lease| match key {
-                LeaseKey::Rendezvous(hash) => lease.rendezvous.matches(&hash),
-                LeaseKey::Code { prefix, .. } => lease.code_prefix == prefix,
-            })
+        let matches = |record: &SessionRecord| match key {
+            LeaseKey::Rendezvous(hash) => record.lease.is_some_and(|l| l.rendezvous.matches(&hash)),
+            LeaseKey::Code { prefix, .. } => record.lease.is_some_and(|l| l.code_prefix == prefix),
+            LeaseKey::Desktop(hash) => {
+                record.compat.as_ref().is_some_and(|c| c.desktop_token.matches(&hash))
+            }
         };
         let sessions = self.sessions.lock();
         done(Ok(sessions.values().filter(|r| matches(r)).map(|r| r.id).collect()))

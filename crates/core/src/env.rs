@@ -75,6 +75,37 @@ pub struct Policy {
     pub member_rate: (u32, u32),
     /// Durable messages per second of a host, and its burst.
     pub host_rate: (u32, u32),
+    /// What applies to sessions of the compat protocol alone.
+    pub compat: CompatPolicy,
+}
+
+/// What the operator decides about sessions of the compat protocol.
+#[derive(Debug, Clone)]
+pub struct CompatPolicy {
+    /// How long a former token is served after its successor was used.
+    pub rotation_grace: Duration,
+    /// Commands per minute of a device, and of all devices of a session.
+    pub commands_per_minute: u32,
+    pub session_commands_per_minute: u32,
+    /// Snapshot requests per minute of a device.
+    pub snapshots_per_minute: u32,
+    /// Messages that one socket may lag behind.
+    pub outbound_queue: usize,
+    /// Bytes of the text of one command.
+    pub command_text_bytes: usize,
+}
+
+impl Default for CompatPolicy {
+    fn default() -> Self {
+        Self {
+            rotation_grace: Duration::from_secs(30),
+            commands_per_minute: 240,
+            session_commands_per_minute: 480,
+            snapshots_per_minute: 60,
+            outbound_queue: 256,
+            command_text_bytes: 16_384,
+        }
+    }
 }
 
 impl Default for Policy {
@@ -96,6 +127,7 @@ impl Default for Policy {
             log_bytes: wire::LOG_BYTES_MAX,
             member_rate: (50, 200),
             host_rate: (2_000, 4_000),
+            compat: CompatPolicy::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ pub mod token;
 
 pub use capability::Capability;
 pub use crypto::{HashKey, SecretHash, verify_signature};
-pub use env::{Entropy, Env, Now, Policy};
+pub use env::{CompatPolicy, Entropy, Env, Now, Policy};
 pub use gcra::Gcra;
-pub use record::{DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
+pub use record::{CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
 pub use session::{Effect, Effects, Event, Input, PairAnswer, PairError, Session};

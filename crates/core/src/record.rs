@@ -21,7 +21,8 @@ pub struct TokenState {
 pub struct HostRecord {
     pub name: String,
     pub platform: String,
-    pub key: PublicKey,
+    /// Absent for hosts of the compat protocol.
+    pub key: Option<PublicKey>,
     pub token: TokenState,
     /// Unix milliseconds.
     pub seen_at: u64,
@@ -59,6 +60,24 @@ pub struct LeaseRecord {
     pub taken: bool,
 }
 
+/// What a session of the compat protocol keeps besides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CompatRecord {
+    /// The id as its desktop made it.
+    pub session_id: String,
+    pub desktop_token: SecretHash,
+    pub join_token: SecretHash,
+    /// Unix milliseconds.
+    pub join_expires_at: u64,
+    pub join_used: bool,
+    /// The websocket address that its desktop and phones are told.
+    pub ws_url: String,
+    /// How long it stays without sockets and devices, in seconds.
+    pub idle_secs: u64,
+    /// Last call of its desktop, Unix milliseconds.
+    pub active_at: u64,
+}
+
 /// One session, stored by compare-and-set on `version`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRecord {
@@ -70,6 +89,8 @@ pub struct SessionRecord {
     pub host: HostRecord,
     pub devices: Vec<DeviceRecord>,
     pub lease: Option<LeaseRecord>,
+    /// Present if the session speaks the compat protocol.
+    pub compat: Option<CompatRecord>,
 }
 
 impl SessionRecord {

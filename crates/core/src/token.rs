@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use crate::{crypto::hmac, env::draw};
 
 pub(crate) use judge::token_hash;
-pub use judge::{Judgement, Presented, judge};
+pub use judge::{CompatJudgement, Judgement, Presented, judge, judge_compat};
 
 const VERSION: u8 = 1;
 const BODY_LEN: usize = 1 + 4 + 1 + 16 + 16 + 8 + 8 + 16;

@@ -88,6 +88,7 @@ impl World {
             revoked_elsewhere: false,
             node: text(),
             offer: false,
+            compat: false,
         };
         self.give(Input::Attach(Box::new(attach)));
         assert!(self.session.key_of(Principal::Host).is_some());

@@ -221,6 +221,7 @@ impl World {
             revoked_elsewhere,
             node: text(),
             offer: false,
+            compat: false,
         };
         let mut refused = None;
         self.give(Input::Attach(Box::new(attach)), saved, &mut refused);

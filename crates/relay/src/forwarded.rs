@@ -18,6 +18,12 @@ impl Proxies {
         Self(vec![v4, IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))])
     }
 
+    /// Proxies on this machine and in private networks (RFC 1918, RFC 4193).
+    pub fn private() -> Self {
+        let own = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1,fc00::/7";
+        Self::read(own).unwrap_or_else(|_| Self::loopback())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

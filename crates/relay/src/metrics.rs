@@ -78,6 +78,18 @@ pub(crate) const AUTH_FAILURES: &[&str] = &[
     "older_attempt",
     "store_unavailable",
     "over_capacity",
+    // Of the compat protocol.
+    "auth_timeout_or_missing_payload",
+    "invalid_auth_payload",
+    "token_not_found",
+    "relay_over_capacity",
+    "desktop_session_missing",
+    "mobile_origin_not_allowed",
+    "mobile_session_missing",
+    "device_not_registered",
+    "device_cap_reached",
+    "device_record_missing",
+    "token_rotation_persist_failed",
 ];
 
 /// All numbers of a node.
@@ -115,6 +127,7 @@ pub(crate) struct Metrics {
     pub(crate) outbound_failures: Counter,
     pub(crate) slow_consumers: Counter,
     pub(crate) protocol_errors: Counter,
+    pub(crate) frames_refused: Reasons,
     pub(crate) http_refused: Counter,
     pub(crate) store_failures: Reasons,
     pub(crate) rtt: Histogram,
@@ -170,6 +183,7 @@ impl Metrics {
             outbound_failures: Counter::default(), "outbound_send_failures", "Frames that could not be written";
             slow_consumers: Counter::default(), "slow_consumer_disconnects", "Readers closed because they did not keep up";
             protocol_errors: Counter::default(), "protocol_errors", "Frames that broke the protocol";
+            frames_refused: Reasons::default(), "compat_frames_refused", "Frames of the compat protocol that were not passed on, by reason";
             http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";

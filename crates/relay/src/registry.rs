@@ -160,6 +160,11 @@ impl Registry {
         self.shards.iter().map(|s| s.lock().len()).sum()
     }
 
+    /// Takes a session out of memory; its sockets are being closed.
+    pub(crate) fn remove(&self, id: SessionId) {
+        self.shard(id).lock().remove(&id);
+    }
+
     /// Takes a session out of memory if nobody is connected; `false`: somebody is.
     pub(crate) fn retire(&self, id: SessionId) -> bool {
         let mut shard = self.shard(id).lock();

@@ -8,7 +8,10 @@ use std::{
 use belay_core::{Input, Now, SessionRecord, ports::StoreError};
 use belay_wire::{MemberId, SessionId};
 
-use crate::node::{Node, unix_ms};
+use crate::{
+    config::Config,
+    node::{Node, unix_ms},
+};
 
 /// Sessions that one step reads.
 const PAGE: usize = 100;
@@ -21,35 +24,31 @@ const JUMP_MS: u64 = 60_000;
 
 /// Sweeps until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let grace = node.config.device_idle.min(node.config.session_retention).min(GRACE_MAX);
-    let mut calm = Calm::new(Node::now(), grace);
+    let mut calm = Calm::new(Node::now());
     loop {
         tokio::select! {
             () = tokio::time::sleep(node.config.sweep_every) => {}
             () = node.stopping.cancelled() => return,
         }
-        if !calm.is_calm(Node::now()) {
-            continue;
-        }
-        if let Err(error) = sweep(&node).await {
+        let believed = calm.believed(Node::now());
+        if let Err(error) = sweep(&node, believed).await {
             tracing::warn!(%error, "not swept; the next sweep tries again");
         }
     }
 }
 
-/// Tells whether ages can be believed: the relay runs for a while, and its clocks agree.
+/// Tells which ages can be believed: those that the relay saw pass while its clocks agreed.
 struct Calm {
-    grace: Duration,
     since: Instant,
     last: Now,
 }
 
 impl Calm {
-    fn new(now: Now, grace: Duration) -> Self {
-        Self { grace, since: now.mono, last: now }
+    const fn new(now: Now) -> Self {
+        Self { since: now.mono, last: now }
     }
 
-    fn is_calm(&mut self, now: Now) -> bool {
+    fn believed(&mut self, now: Now) -> Duration {
         let elapsed = millis(now.mono.saturating_duration_since(self.last.mono));
         let expected = self.last.unix_ms.saturating_add(elapsed);
         if now.unix_ms.abs_diff(expected) > JUMP_MS {
@@ -61,11 +60,13 @@ impl Calm {
             self.since = now.mono;
         }
         self.last = now;
-        now.mono.saturating_duration_since(self.since) >= self.grace
+        now.mono.saturating_duration_since(self.since)
     }
 }
 
-async fn sweep(node: &Arc<Node>) -> Result<(), StoreError> {
+async fn sweep(node: &Arc<Node>, believed: Duration) -> Result<(), StoreError> {
+    let config = &node.config;
+    let grace = config.device_idle.min(config.session_retention).min(GRACE_MAX);
     let mut after: Option<SessionId> = None;
     loop {
         let ids = node.observe(node.stores.sessions.list(after, PAGE)).await?;
@@ -73,6 +74,17 @@ async fn sweep(node: &Arc<Node>) -> Result<(), StoreError> {
         let mut removed_last = false;
         for id in ids {
             let Some(record) = node.observe(node.stores.sessions.load(id)).await? else { continue };
+            if let Some(reason) = compat_end(&record, config, believed, unix_ms()) {
+                if node.registry.retire(id) {
+                    node.end_session(id, reason).await?;
+                    removed_last = id == last;
+                    tracing::info!(session = %id, reason, "ended");
+                }
+                continue;
+            }
+            if believed < grace || record.compat.is_some() {
+                continue;
+            }
             for member in idle_devices(&record, node.config.device_idle) {
                 unpair(node, id, member).await?;
             }
@@ -89,6 +101,27 @@ async fn sweep(node: &Arc<Node>) -> Result<(), StoreError> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Why a session of the compat protocol is over, if it is and nobody is connected: one with a paired
+/// device stays as long as a device may be idle, another one as its desktop said, at most its retention.
+fn compat_end(
+    record: &SessionRecord,
+    config: &Config,
+    believed: Duration,
+    now: u64,
+) -> Option<&'static str> {
+    let compat = record.compat.as_ref()?;
+    let devices = record.active_devices().map(|d| d.seen_at);
+    let active_at = devices.chain([record.host.seen_at, compat.active_at]).max().unwrap_or(now);
+    let idle = Duration::from_millis(now.saturating_sub(active_at)).min(believed);
+    if record.active_devices().next().is_some() {
+        return (idle > config.device_idle).then_some("idle_timeout");
+    }
+    if idle > Duration::from_secs(compat.idle_secs) {
+        return Some("idle_timeout");
+    }
+    (idle > config.compat_retention).then_some("retention_expired")
 }
 
 /// No device, and its host was away for long.
@@ -128,12 +161,13 @@ mod tests {
             unix_ms: start.unix_ms.saturating_add_signed(unix_s * 1_000),
         };
         let day = 24 * 3_600;
-        let mut calm = Calm::new(start, GRACE_MAX);
+        let mut calm = Calm::new(start);
+        let mut is_calm = |now| calm.believed(now) >= GRACE_MAX;
 
-        assert!(!calm.is_calm(at(60, 60)), "just started");
-        assert!(calm.is_calm(at(day, 86_400 + 50)), "a drift is no jump");
-        assert!(!calm.is_calm(at(day + 60, 8 * 86_400)), "it slept for a week");
-        assert!(calm.is_calm(at(2 * day + 60, 9 * 86_400)));
-        assert!(!calm.is_calm(at(2 * day + 120, 0)), "the clock went back");
+        assert!(!is_calm(at(60, 60)), "just started");
+        assert!(is_calm(at(day, 86_400 + 50)), "a drift is no jump");
+        assert!(!is_calm(at(day + 60, 8 * 86_400)), "it slept for a week");
+        assert!(is_calm(at(2 * day + 60, 9 * 86_400)));
+        assert!(!is_calm(at(2 * day + 120, 0)), "the clock went back");
     }
 }

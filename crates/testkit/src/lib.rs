@@ -27,6 +27,7 @@ pub fn config() -> Config {
         admin_listen: "127.0.0.1:0".parse().expect("an address"),
         store: "memory:".to_owned(),
         pair_per_minute: 10_000,
+        pair_waiters_max: 256,
         ..Config::default()
     }
 }

@@ -69,6 +69,8 @@ close_codes! {
     UnknownDevice = 4404, "unknown_device", "The relay does not know this device. Pair it again.";
     /// Another instance of the same identity connected.
     TakenOver = 4409, "taken_over", "This device is connected from another window.";
+    /// The session was ended by its desktop or an operator, or nobody used it.
+    SessionEnded = 4410, "session_ended", "The desktop ended this session. Pair again to go on.";
     /// A superseded token, too young to be called theft.
     StaleToken = 4412, "stale_token", "This window holds an outdated key. Reload the page.";
     /// The node restarts, is overloaded, or a dependency or token key is away.

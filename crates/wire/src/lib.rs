@@ -8,6 +8,7 @@ pub mod app;
 pub mod binary;
 mod channel;
 mod close;
+pub mod compat;
 mod frame;
 mod id;
 mod key;

@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use belay_core::{
-    DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState, ports::StoreError,
+    CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState,
+    ports::StoreError,
 };
 use belay_wire::{PublicKey, SessionId, pair::DeviceInfo};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -29,8 +30,24 @@ CREATE TABLE IF NOT EXISTS devices (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 2 added: sessions of the compat protocol, whose hosts have no key (empty texts).
+pub(super) const SCHEMA_2: &str = "
+BEGIN;
+ALTER TABLE sessions ADD COLUMN compat_session_id TEXT;
+ALTER TABLE sessions ADD COLUMN compat_desktop_hash BLOB;
+ALTER TABLE sessions ADD COLUMN compat_join_hash BLOB;
+ALTER TABLE sessions ADD COLUMN compat_join_expires_at INTEGER;
+ALTER TABLE sessions ADD COLUMN compat_join_used INTEGER;
+ALTER TABLE sessions ADD COLUMN compat_ws_url TEXT;
+ALTER TABLE sessions ADD COLUMN compat_idle_secs INTEGER;
+ALTER TABLE sessions ADD COLUMN compat_active_at INTEGER;
+CREATE INDEX sessions_desktop ON sessions(compat_desktop_hash);
+PRAGMA user_version = 2;
+COMMIT;
+";
+
 /// Kept in SQLite's `user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 1;
+pub(super) const SCHEMA_VERSION: i64 = 2;
 
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -50,16 +67,21 @@ pub(super) async fn save(
     record: &SessionRecord,
 ) -> Result<bool, sqlx::Error> {
     const INSERT: &str = "INSERT OR IGNORE INTO sessions VALUES
-        (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
+        (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,
+         ?18,?19,?20,?21,?22,?23,?24,?25)";
     const UPDATE: &str = "UPDATE sessions SET version=?2, created_at=?3, host_name=?4,
         host_platform=?5, host_sign=?6, host_agree=?7, host_generation=?8, host_nonce_hash=?9,
         host_committed_at=?10, host_seen_at=?11, lease_rendezvous_hash=?12, lease_code_hash=?13,
-        lease_code_prefix=?14, lease_expires_at=?15, lease_tries=?16, lease_taken=?17
+        lease_code_prefix=?14, lease_expires_at=?15, lease_tries=?16, lease_taken=?17,
+        compat_session_id=?18, compat_desktop_hash=?19, compat_join_hash=?20,
+        compat_join_expires_at=?21, compat_join_used=?22, compat_ws_url=?23,
+        compat_idle_secs=?24, compat_active_at=?25
         WHERE id=?1 AND version=?2-1";
     if record.version == 0 {
         return Ok(false);
     }
     let (host, lease) = (&record.host, record.lease.as_ref());
+    let compat = record.compat.as_ref();
     let prefix = lease.map(|l| String::from_utf8_lossy(&l.code_prefix).into_owned());
     let changed = sqlx::query(if record.version == 1 { INSERT } else { UPDATE })
         .bind(record.id.to_string())
@@ -67,8 +89,8 @@ pub(super) async fn save(
         .bind(int(record.created_at))
         .bind(&host.name)
         .bind(&host.platform)
-        .bind(host.key.sign.to_string())
-        .bind(host.key.agree.to_string())
+        .bind(host.key.map_or(String::new(), |k| k.sign.to_string()))
+        .bind(host.key.map_or(String::new(), |k| k.agree.to_string()))
         .bind(int(host.token.generation))
         .bind(host.token.nonce.0.to_vec())
         .bind(int(host.token.committed_at))
@@ -79,6 +101,14 @@ pub(super) async fn save(
         .bind(lease.map(|l| int(l.expires_at)))
         .bind(lease.map(|l| i64::from(l.tries)))
         .bind(lease.map(|l| i64::from(l.taken)))
+        .bind(compat.map(|c| c.session_id.clone()))
+        .bind(compat.map(|c| c.desktop_token.0.to_vec()))
+        .bind(compat.map(|c| c.join_token.0.to_vec()))
+        .bind(compat.map(|c| int(c.join_expires_at)))
+        .bind(compat.map(|c| i64::from(c.join_used)))
+        .bind(compat.map(|c| c.ws_url.clone()))
+        .bind(compat.map(|c| int(c.idle_secs)))
+        .bind(compat.map(|c| int(c.active_at)))
         .execute(&mut *connection)
         .await?
         .rows_affected();
@@ -140,7 +170,7 @@ pub(super) async fn load(
         host: HostRecord {
             name: get(&row, "host_name")?,
             platform: get(&row, "host_platform")?,
-            key: PublicKey { sign: text(&row, "host_sign")?, agree: text(&row, "host_agree")? },
+            key: host_key(&row)?,
             token: TokenState {
                 generation: uint(&row, "host_generation")?,
                 nonce: hash(&row, "host_nonce_hash")?,
@@ -150,6 +180,31 @@ pub(super) async fn load(
         },
         devices,
         lease: lease(&row)?,
+        compat: compat(&row)?,
+    }))
+}
+
+fn host_key(row: &SqliteRow) -> Result<Option<PublicKey>, StoreError> {
+    let sign: String = get(row, "host_sign")?;
+    if sign.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(PublicKey { sign: text(row, "host_sign")?, agree: text(row, "host_agree")? }))
+}
+
+fn compat(row: &SqliteRow) -> Result<Option<CompatRecord>, StoreError> {
+    let Some(session_id) = get::<Option<String>>(row, "compat_session_id")? else {
+        return Ok(None);
+    };
+    Ok(Some(CompatRecord {
+        session_id,
+        desktop_token: hash(row, "compat_desktop_hash")?,
+        join_token: hash(row, "compat_join_hash")?,
+        join_expires_at: uint(row, "compat_join_expires_at")?,
+        join_used: uint(row, "compat_join_used")? != 0,
+        ws_url: get(row, "compat_ws_url")?,
+        idle_secs: uint(row, "compat_idle_secs")?,
+        active_at: uint(row, "compat_active_at")?,
     }))
 }
 

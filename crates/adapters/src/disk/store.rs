@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     DiskError,
-    row::{self, SCHEMA, SCHEMA_VERSION, unavailable},
+    row::{self, SCHEMA, SCHEMA_2, SCHEMA_VERSION, unavailable},
 };
 
 /// Jobs that may wait; beyond it callers are told that the store is not available.
@@ -67,7 +67,9 @@ impl DiskStore {
             return Err(DiskError::Newer { path, found, known: SCHEMA_VERSION });
         }
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.map_err(sql)?;
-        sqlx::raw_sql("PRAGMA user_version = 1").execute(&mut connection).await.map_err(sql)?;
+        if found < 2 {
+            sqlx::raw_sql(SCHEMA_2).execute(&mut connection).await.map_err(sql)?;
+        }
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         tokio::spawn(run(connection, queue));
         Ok(Self { jobs })
@@ -207,6 +209,12 @@ async fn find_lease(
     let rows = match key {
         LeaseKey::Rendezvous(hash) => {
             sqlx::query("SELECT id FROM sessions WHERE lease_rendezvous_hash=?1")
+                .bind(hash.0.to_vec())
+                .fetch_all(connection)
+                .await
+        }
+        LeaseKey::Desktop(hash) => {
+            sqlx::query("SELECT id FROM sessions WHERE compat_desktop_hash=?1")
                 .bind(hash.0.to_vec())
                 .fetch_all(connection)
                 .await

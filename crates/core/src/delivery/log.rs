@@ -59,6 +59,11 @@ impl Record {
         }
     }
 
+    /// The same, shared with the record.
+    pub fn payload_bytes(&self) -> Bytes {
+        self.bytes.slice_ref(self.payload())
+    }
+
     fn is_message(&self) -> bool {
         matches!(self.kind, RecordKind::Text { .. } | RecordKind::Binary { .. })
     }

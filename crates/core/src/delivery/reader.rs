@@ -33,6 +33,16 @@ impl Cursor {
         Self { next: 0, resume, resolved: false, at: resume }
     }
 
+    /// A cursor of a reader that takes what comes from now on.
+    pub fn at_end(log: Option<&Log>) -> Self {
+        Self {
+            next: log.map_or(0, Log::end),
+            resume: None,
+            resolved: true,
+            at: log.and_then(Log::head),
+        }
+    }
+
     /// Position of the last record sent.
     pub const fn at(&self) -> Option<Position> {
         self.at

@@ -38,6 +38,13 @@ impl Window {
         self.sent.push_back((channel, position, len));
     }
 
+    /// Everything that was sent was written. Returns the last position of each channel.
+    pub fn acknowledge_all(&mut self) -> Positions {
+        self.bytes = 0;
+        self.full_since = None;
+        self.sent.drain(..).map(|(channel, position, _)| (channel, position)).collect()
+    }
+
     /// The reader acknowledged. Returns the positions clamped to what this connection was sent.
     pub fn acknowledge(&mut self, positions: &Positions) -> Positions {
         let mut clamped = Positions::new();

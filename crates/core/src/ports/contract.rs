@@ -6,7 +6,8 @@ use belay_wire::{Bytes32, MemberId, PublicKey, SessionId, pair::DeviceInfo};
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
-    DeviceRecord, HashKey, HostRecord, LeaseRecord, SessionRecord, TokenState, session::LeaseKey,
+    CompatRecord, DeviceRecord, HashKey, HostRecord, LeaseRecord, SessionRecord, TokenState,
+    session::LeaseKey,
 };
 
 const KEY: HashKey = HashKey::new([9; 32]);
@@ -28,7 +29,7 @@ pub fn sample(n: u8, prefix: [u8; 3]) -> SessionRecord {
         host: HostRecord {
             name: format!("desk '{n}'"),
             platform: "linux".to_owned(),
-            key: public_key(n),
+            key: Some(public_key(n)),
             token: token(1),
             seen_at: 1_700_000_000_001,
         },
@@ -41,6 +42,27 @@ pub fn sample(n: u8, prefix: [u8; 3]) -> SessionRecord {
             tries: 0,
             taken: false,
         }),
+        compat: None,
+    }
+}
+
+/// The same session as one of the compat protocol.
+pub fn compat_sample(n: u8) -> SessionRecord {
+    let sample = sample(n, *b"AAA");
+    SessionRecord {
+        host: HostRecord { key: None, ..sample.host.clone() },
+        lease: None,
+        compat: Some(CompatRecord {
+            session_id: format!("session-of-a-desktop-{n}"),
+            desktop_token: KEY.hash("desktop", &[n; 8]),
+            join_token: KEY.hash("join", &[n; 8]),
+            join_expires_at: 1_700_000_120_000,
+            join_used: true,
+            ws_url: "wss://relay.example.org/ws".to_owned(),
+            idle_secs: 1_800,
+            active_at: 1_700_000_000_000,
+        }),
+        ..sample
     }
 }
 
@@ -63,6 +85,7 @@ pub async fn session_store(store: Arc<dyn SessionStore>) {
     refuses_other_versions(&*store).await;
     keeps_devices(&*store).await;
     finds_leases(&*store).await;
+    finds_desktops(&*store).await;
     lists_and_removes(&*store).await;
 }
 
@@ -134,6 +157,22 @@ async fn finds_leases(store: &dyn SessionStore) {
     let mut both = store.find_lease(code).await.expect("readable");
     both.sort_unstable();
     assert_eq!(both, [SessionId::from_bytes([1; 16]), SessionId::from_bytes([3; 16])]);
+}
+
+async fn finds_desktops(store: &dyn SessionStore) {
+    let mut record = compat_sample(40);
+    store.save(record.clone()).await.expect("stored");
+    let compat = record.compat.clone().expect("it has one");
+
+    let found = store.find_lease(LeaseKey::Desktop(compat.desktop_token)).await.expect("readable");
+    let none = store.find_lease(LeaseKey::Desktop(compat.join_token)).await.expect("readable");
+    assert_eq!((found, none), (vec![record.id], vec![]));
+    record.version = 2;
+    record.compat = Some(CompatRecord { join_used: false, ..compat });
+    store.save(record.clone()).await.expect("stored");
+    let loaded = store.load(record.id).await.expect("readable").expect("present");
+    assert_eq!(format!("{loaded:?}"), format!("{record:?}"));
+    store.remove(record.id).await.expect("removed");
 }
 
 async fn lists_and_removes(store: &dyn SessionStore) {

@@ -34,18 +34,27 @@ pub struct Attach {
     pub node: String,
     /// Offer a successor in `welcome`.
     pub offer: bool,
+    /// It came by the compat protocol.
+    pub compat: bool,
 }
 
 impl Session {
     /// The registered key of a principal.
     pub fn key_of(&self, principal: Principal) -> Option<belay_wire::PublicKey> {
         match principal {
-            Principal::Host => Some(self.record.host.key),
+            Principal::Host => self.record.host.key,
             Principal::Member(member) => self.record.device(member).and_then(|d| d.key),
         }
     }
 
     pub(super) fn attach(&mut self, mut attach: Attach, env: &mut Env<'_>, effects: &mut Effects) {
+        if attach.compat != self.record.compat.is_some() {
+            let (code, cause) = (CloseCode::ProtocolError, "other_protocol");
+            return refuse(attach.connection, code, cause, effects);
+        }
+        if attach.compat {
+            return self.attach_compat(attach, env, effects);
+        }
         let judgement = match self.judge(&attach, env) {
             Ok(judgement) => judgement,
             Err((code, cause)) => return refuse(attach.connection, code, cause, effects),
@@ -126,7 +135,7 @@ impl Session {
         }
     }
 
-    fn commit(&mut self, claims: &Claims, env: &Env<'_>) {
+    pub(super) fn commit(&mut self, claims: &Claims, env: &Env<'_>) {
         let state = TokenState {
             generation: claims.generation,
             nonce: token_hash(env.hash_key, &claims.nonce),
@@ -209,6 +218,9 @@ impl Session {
             return refuse(attach.connection, CloseCode::Revoked, "revoked", effects);
         }
         let principal = attach.claims.principal;
+        if attach.compat {
+            return self.admit_compat(&attach, env, effects);
+        }
         let replaces = self.supersede(principal, &attach.client, effects);
         let mut connection = new_connection(&attach, replaces, env);
         connection.readers = self.readers_for(principal, &attach.resume);
@@ -270,7 +282,7 @@ impl Session {
         }
     }
 
-    fn supersede(
+    pub(super) fn supersede(
         &mut self,
         principal: Principal,
         client: &ClientInfo,
@@ -363,6 +375,9 @@ impl Session {
             self.restore_replaced(&gone, effects);
         }
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
+        if gone.is_host() {
+            self.compat_host_left(env, effects);
+        }
         self.touch(gone.principal, env.now.unix_ms);
         self.mark_presence(effects);
         self.unsaved = true;
@@ -376,7 +391,7 @@ impl Session {
         effects.wake.push(old.id);
     }
 
-    fn touch(&mut self, principal: Principal, unix_ms: u64) {
+    pub(super) fn touch(&mut self, principal: Principal, unix_ms: u64) {
         match principal {
             Principal::Host => {
                 self.host_seen_at = unix_ms;
@@ -418,7 +433,11 @@ fn reader(channel: Channel, resume: Option<Position>) -> Reader {
     Reader { channel, cursor: Cursor::new(resume), stamp: 0, deficit: 0 }
 }
 
-fn new_connection(attach: &Attach, replaces: Option<ConnectionId>, env: &Env<'_>) -> Connection {
+pub(super) fn new_connection(
+    attach: &Attach,
+    replaces: Option<ConnectionId>,
+    env: &Env<'_>,
+) -> Connection {
     let (rate, burst) = match attach.claims.principal {
         Principal::Host => env.policy.host_rate,
         Principal::Member(_) => env.policy.member_rate,
@@ -443,6 +462,7 @@ fn new_connection(attach: &Attach, replaces: Option<ConnectionId>, env: &Env<'_>
         closing: None,
         opened: BTreeMap::new(),
         announced: Vec::new(),
+        compat: None,
     }
 }
 
@@ -464,7 +484,12 @@ fn committed() -> Box<Frame> {
     Box::new(TokenCommitted {}.into())
 }
 
-fn refuse(connection: ConnectionId, code: CloseCode, cause: &'static str, effects: &mut Effects) {
+pub(super) fn refuse(
+    connection: ConnectionId,
+    code: CloseCode,
+    cause: &'static str,
+    effects: &mut Effects,
+) {
     effects.events.push(Event::Refused { code, cause });
     effects.then.push(Effect::Close { connection, code });
 }

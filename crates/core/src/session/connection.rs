@@ -61,6 +61,8 @@ pub struct Connection {
     pub(super) opened: BTreeMap<u32, (Channel, Epoch)>,
     /// Binary ids that the relay opened.
     pub(super) announced: Vec<(Channel, Epoch)>,
+    /// What belongs to a connection of the compat protocol.
+    pub(super) compat: Option<super::compat::Link>,
 }
 
 impl Connection {

@@ -168,7 +168,7 @@ impl Session {
         self.owe_ack(id, ch, env, effects);
     }
 
-    fn from(&self, id: ConnectionId) -> belay_wire::From {
+    pub(super) fn from(&self, id: ConnectionId) -> belay_wire::From {
         let member = self.connections.get(&id).and_then(super::Connection::member);
         belay_wire::From { member, connection: id }
     }
@@ -246,7 +246,7 @@ impl Session {
         self.control(id, Nack { ch, epoch: Some(epoch), expect, reason, retry_ms }, effects);
     }
 
-    fn after_append(&mut self, ch: Channel, bytes: usize, effects: &mut Effects) {
+    pub(super) fn after_append(&mut self, ch: Channel, bytes: usize, effects: &mut Effects) {
         effects.events.push(Event::MessageStored { bytes });
         effects.wake.extend(self.readers_of(ch));
     }

@@ -35,6 +35,7 @@ impl Session {
         effects.events.push(Event::DeviceRevoked { member, cause });
         effects.save = Some(self.next_version());
         effects.then.push(Effect::Revoke { member });
+        self.compat.revokes += 1;
         let theirs: Vec<ConnectionId> = self
             .connections
             .values()

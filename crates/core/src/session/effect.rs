@@ -6,7 +6,10 @@ use belay_wire::{
     pair::{CodeMade, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
 };
 
-use super::attach::Attach;
+use super::{
+    attach::Attach,
+    compat::{CompatJoin, CompatRefresh, Joined},
+};
 use crate::SessionRecord;
 
 /// An HTTP call that waits for an answer; chosen by the caller, unique per node.
@@ -32,6 +35,16 @@ pub enum Input {
     StartPair { waiter: WaiterId, start: Box<StartPair>, address: String },
     /// A phone opens its commitment.
     RevealPair { waiter: WaiterId, request: RequestId, reveal: Box<RevealPair> },
+    /// A phone of the compat protocol redeems a join token.
+    CompatJoin { waiter: WaiterId, join: Box<CompatJoin> },
+    /// Its desktop makes a new join token.
+    CompatRefresh { waiter: WaiterId, refresh: Box<CompatRefresh> },
+    /// A text frame of a connection of the compat protocol.
+    CompatText { connection: ConnectionId, text: String },
+    /// All that a connection of the compat protocol was given is written.
+    Wrote { connection: ConnectionId },
+    /// The session ends, for this reason.
+    End { reason: &'static str },
     /// An HTTP call was answered or hung up.
     WaiterGone { waiter: WaiterId },
     /// An operator or the command line revokes a device.
@@ -81,6 +94,10 @@ pub enum PairAnswer {
     Code(CodeMade),
     Started(PairStarted),
     Paired(Paired),
+    /// A device of the compat protocol, with its token.
+    Joined(Joined),
+    /// What was asked is stored.
+    Done,
 }
 
 /// Why a pairing step failed, with what a person should do.
@@ -114,6 +131,10 @@ pub enum PairError {
     RequestUnknown,
     #[error("too many calls wait for this pairing")]
     TooManyWaiters,
+    #[error("another phone waits for approval on the desktop")]
+    JoinInProgress { request: RequestId, expires_at: u64 },
+    #[error("the desktop disconnected before it could approve")]
+    HostLeft,
 }
 
 impl PairError {
@@ -132,6 +153,8 @@ impl PairError {
             Self::ApprovalExpired => "approval_expired",
             Self::RequestUnknown => "request_unknown",
             Self::TooManyWaiters => "too_many_waiters",
+            Self::JoinInProgress { .. } => "join_in_progress",
+            Self::HostLeft => "host_left",
         }
     }
 }
@@ -139,21 +162,64 @@ impl PairError {
 /// What happened, once, typed; logs and metrics are made from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Attached { connection: ConnectionId, is_host: bool, resumed: bool },
-    Detached { connection: ConnectionId, is_host: bool },
-    Refused { code: CloseCode, cause: &'static str },
-    Closed { connection: ConnectionId, code: CloseCode },
-    PairingStarted { request: RequestId },
-    PairingEnded { request: RequestId, outcome: PairOutcome },
+    Attached {
+        connection: ConnectionId,
+        is_host: bool,
+        resumed: bool,
+    },
+    Detached {
+        connection: ConnectionId,
+        is_host: bool,
+    },
+    Refused {
+        code: CloseCode,
+        cause: &'static str,
+    },
+    Closed {
+        connection: ConnectionId,
+        code: CloseCode,
+    },
+    PairingStarted {
+        request: RequestId,
+    },
+    PairingEnded {
+        request: RequestId,
+        outcome: PairOutcome,
+    },
     CodeMade,
-    CodeMissed { burnt: bool },
-    DeviceRevoked { member: MemberId, cause: &'static str },
-    TokenCommitted { ahead: bool },
+    CodeMissed {
+        burnt: bool,
+    },
+    DeviceRevoked {
+        member: MemberId,
+        cause: &'static str,
+    },
+    TokenCommitted {
+        ahead: bool,
+    },
     ClientWentBack,
-    MessageStored { bytes: usize },
-    MessageRefused { reason: belay_wire::NackReason },
-    GapTold { reason: String },
+    MessageStored {
+        bytes: usize,
+    },
+    MessageRefused {
+        reason: belay_wire::NackReason,
+    },
+    GapTold {
+        reason: String,
+    },
     VolatileReplaced,
-    CommandsExpired { count: usize },
-    ProtocolError { cause: String },
+    /// A frame of the compat protocol was not passed on.
+    FrameRefused {
+        error: &'static str,
+    },
+    /// The session was ended.
+    SessionEnded {
+        reason: &'static str,
+    },
+    CommandsExpired {
+        count: usize,
+    },
+    ProtocolError {
+        cause: String,
+    },
 }

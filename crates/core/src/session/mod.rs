@@ -5,6 +5,7 @@
 //! written, so a slow socket holds a cursor, never a queue of messages.
 
 mod attach;
+mod compat;
 mod connection;
 mod delivery;
 mod device;
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use attach::Attach;
+pub use compat::{CompatJoin, CompatRefresh, CompatStart, Joined, desktop_hash, session_key};
 pub use connection::{Connection, ControlFull};
 pub use effect::{Effect, Effects, Event, Input, PairAnswer, PairError, WaiterId};
 pub use pairing::LeaseKey;
@@ -58,6 +60,7 @@ pub struct Session {
     unsaved: bool,
     /// When the last connection ended.
     quiet_since: Option<Instant>,
+    compat: compat::Live,
 }
 
 impl Session {
@@ -80,7 +83,7 @@ impl Session {
             host: HostRecord {
                 name: host.name,
                 platform: host.platform,
-                key: host.public_key,
+                key: Some(host.public_key),
                 token: TokenState {
                     generation: 1,
                     nonce: crate::token::token_hash(env.hash_key, &nonce),
@@ -90,6 +93,7 @@ impl Session {
             },
             devices: Vec::new(),
             lease: None,
+            compat: None,
         };
         let mut session = Self::load(record);
         let made = session.make_lease(env);
@@ -116,7 +120,13 @@ impl Session {
             host_seen_at,
             unsaved: false,
             quiet_since: None,
+            compat: compat::Live::default(),
         }
+    }
+
+    /// Tells whether a principal has an open connection.
+    pub fn is_connected(&self, principal: Principal) -> bool {
+        self.connection_of(principal).is_some()
     }
 
     /// The stored part.
@@ -133,6 +143,7 @@ impl Session {
     fn is_quiet(&self) -> bool {
         self.connections.is_empty()
             && self.pairing.is_none()
+            && self.compat.pending.is_none()
             && self.outcomes.is_empty()
             && self.channels.values().all(|c| c.log.bytes() == 0)
     }
@@ -157,6 +168,15 @@ impl Session {
             Input::RevealPair { waiter, request, reveal } => {
                 self.reveal_pair(waiter, request, &reveal, env, &mut effects);
             }
+            Input::CompatJoin { waiter, join } => self.join(waiter, *join, env, &mut effects),
+            Input::CompatRefresh { waiter, refresh } => {
+                self.refresh(waiter, *refresh, env, &mut effects);
+            }
+            Input::CompatText { connection, text } => {
+                self.compat_text(connection, &text, env, &mut effects);
+            }
+            Input::Wrote { connection } => self.wrote(connection, &mut effects),
+            Input::End { reason } => self.end(reason, &mut effects),
             Input::WaiterGone { waiter } => self.waiter_gone(waiter, &mut effects),
             Input::Revoke { member } => self.revoke(member, env, &mut effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, &mut effects),
@@ -177,9 +197,10 @@ impl Session {
             .filter_map(|c| c.window.full_since())
             .map(|since| since + policy.slow_consumer_after);
         let pairing = self.pairing.as_ref().map(pairing::PairRequest::deadline);
+        let joins = self.compat.pending.as_ref().map(compat::Pending::deadline);
         let outcomes = self.outcomes.iter().map(|o| o.until);
         let unsaved = (self.unsaved && self.is_quiet()).then_some(self.quiet_since).flatten();
-        logs.chain(windows).chain(pairing).chain(outcomes).chain(unsaved).min()
+        logs.chain(windows).chain(pairing).chain(outcomes).chain(unsaved).chain(joins).min()
     }
 
     /// Stores the times of who left, which are not worth a save that could fail while others work.
@@ -191,6 +212,7 @@ impl Session {
 
     fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
         self.expire_pairing(env, effects);
+        self.expire_join(env, effects);
         let now = env.now.mono;
         let mut lost = Vec::new();
         for (channel, state) in &mut self.channels {
@@ -239,8 +261,12 @@ impl Session {
     }
 
     fn channel(&mut self, channel: Channel, policy: &Policy) -> &mut ChannelState {
+        let mut limits = limits_of(channel, policy);
+        if self.record.compat.is_some() {
+            limits.messages = policy.compat.outbound_queue;
+        }
         self.channels.entry(channel).or_insert_with(|| ChannelState {
-            log: Log::new(limits_of(channel, policy)),
+            log: Log::new(limits),
             volatiles: Volatiles::default(),
             lost: Vec::new(),
         })

@@ -31,6 +31,8 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// How a lease is found in the store.
 #[derive(Debug, Clone, Copy)]
 pub enum LeaseKey {
+    /// By the token that a desktop of the compat protocol made.
+    Desktop(SecretHash),
     /// By the QR's rendezvous.
     Rendezvous(SecretHash),
     /// By a typed code: all leases that share its first three characters, and its hash.
@@ -186,6 +188,7 @@ impl Session {
     fn join_start(&mut self, waiter: WaiterId, effects: &mut Effects) {
         let host = &self.record.host;
         let Some(request) = &mut self.pairing else { return };
+        let Some(host_public_key) = host.key else { return };
         match &request.stage {
             Stage::Committed if request.start_waiters.len() >= WAITERS_MAX => {
                 answer(waiter, Err(PairError::TooManyWaiters), effects);
@@ -197,7 +200,7 @@ impl Session {
                 let started = PairStarted {
                     request: request.id,
                     host_name: host.name.clone(),
-                    host_public_key: host.key,
+                    host_public_key,
                     host_nonce: *nonce,
                     rendezvous: *rendezvous,
                     expires_at: request.expires_at,
@@ -221,13 +224,13 @@ impl Session {
         let lease = self.record.lease.as_mut().ok_or(PairError::CodeExpired)?;
         let matches = match key {
             Some(LeaseKey::Rendezvous(hash)) => hash.matches(&lease.rendezvous),
+            Some(LeaseKey::Desktop(_)) | None => false,
             Some(LeaseKey::Code { hash, .. }) => {
                 if lease.tries >= env.policy.code_tries {
                     return Err(PairError::CodeBurnt);
                 }
                 hash.matches(&lease.code)
             }
-            None => false,
         };
         if matches {
             let live = env.now.unix_ms < lease.expires_at || self.pairing.is_some();
@@ -336,6 +339,7 @@ impl Session {
     }
 
     pub(super) fn waiter_gone(&mut self, waiter: WaiterId, effects: &mut Effects) {
+        self.join_waiter_gone(waiter, effects);
         let Some(request) = &mut self.pairing else { return };
         request.start_waiters.remove(&waiter);
         if request.reveal_waiters.remove(&waiter) && request.reveal_waiters.is_empty() {
@@ -359,7 +363,11 @@ impl Session {
             decision_transcript(decision.id, decision.approved, &decision.key, decision.expires_at);
         let signed = decision.key == key_hash(&key)
             && decision.expires_at == request.expires_at
-            && verify_signature(&self.record.host.key.sign, &transcript, &decision.signature);
+            && self
+                .record
+                .host
+                .key
+                .is_some_and(|k| verify_signature(&k.sign, &transcript, &decision.signature));
         if !signed {
             effects.events.push(Event::ProtocolError { cause: "decision signature".to_owned() });
             return self.end_pairing(PairOutcome::Mismatch, Err(PairError::Mismatch), env, effects);

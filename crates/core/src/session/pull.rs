@@ -56,6 +56,8 @@ pub struct Pulled {
     pub more: bool,
     /// Gaps that were told in this batch.
     pub gaps: Vec<String>,
+    /// The connection is to be closed after this batch.
+    pub close: Option<belay_wire::CloseCode>,
 }
 
 impl Pulled {
@@ -63,7 +65,7 @@ impl Pulled {
         self.push(OutFrame::Text(frame.into().encode().into()));
     }
 
-    fn push(&mut self, frame: OutFrame) {
+    pub(super) fn push(&mut self, frame: OutFrame) {
         self.bytes += frame.len();
         self.frames.push(frame);
     }
@@ -73,6 +75,9 @@ impl Session {
     /// Takes what this connection may be written now, within one batch.
     pub fn pull(&mut self, id: ConnectionId, env: &Env<'_>) -> Pulled {
         let mut out = Pulled::default();
+        if self.record.compat.is_some() {
+            return self.pull_compat(id, env);
+        }
         let (presence, devices) = self.due_state(id, env);
         let Some(connection) = self.connections.get_mut(&id) else { return out };
         while let Some(frame) = connection.control.pop_front() {
@@ -154,7 +159,7 @@ fn pull_channels(
 }
 
 /// Sends one channel's share; tells whether there is more of it.
-fn pull_reader(
+pub(super) fn pull_reader(
     connection: &mut Connection,
     reader: &mut Reader,
     state: &ChannelState,
@@ -200,7 +205,12 @@ fn pull_reader(
 
 fn send_record(connection: &mut Connection, ch: Channel, record: &Record, out: &mut Pulled) {
     let RecordKind::Binary { header } = &record.kind else {
-        return out.push(OutFrame::Text(record.bytes.clone()));
+        // A reader of the compat protocol gets what the writer wrote, and nothing around it.
+        let text = match connection.compat {
+            Some(_) => record.payload_bytes(),
+            None => record.bytes.clone(),
+        };
+        return out.push(OutFrame::Text(text));
     };
     let frame = BinaryFrame {
         kind: BinaryKind::Msg,

@@ -70,6 +70,36 @@ pub fn judge(
     Judgement::Stolen
 }
 
+/// What to do about a token of the compat protocol, whose devices have no key and are never punished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompatJudgement {
+    /// Serve: it is of the current generation, or the former one within its grace.
+    Serve,
+    /// Serve and make this generation the current one. `ahead` proves that the store went back.
+    Commit { ahead: bool },
+    /// Superseded too long ago.
+    Expired,
+}
+
+/// Judges the generation of a token whose MAC was verified, in store time `now_ms`. All offers of one
+/// generation are equal: whichever reached the phone lets it in.
+pub fn judge_compat(
+    generation: u64,
+    stored: &TokenState,
+    now_ms: u64,
+    grace: Duration,
+) -> CompatJudgement {
+    let current = stored.generation;
+    if generation > current {
+        return CompatJudgement::Commit { ahead: generation > current + 1 };
+    }
+    let in_grace = now_ms.saturating_sub(stored.committed_at) < millis(grace);
+    if generation == current || (generation + 1 == current && in_grace) {
+        return CompatJudgement::Serve;
+    }
+    CompatJudgement::Expired
+}
+
 /// The stored form of a token's nonce.
 pub(crate) fn token_hash(hash_key: &HashKey, nonce: &[u8; 16]) -> SecretHash {
     hash_key.hash("token", nonce)

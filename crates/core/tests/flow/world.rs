@@ -114,6 +114,7 @@ impl World {
             revoked_elsewhere: false,
             node: text(),
             offer: false,
+            compat: false,
         })))
     }
 

@@ -52,6 +52,22 @@ pub struct Config {
     pub session_retention: Duration,
     pub device_idle: Duration,
     pub sweep_every: Duration,
+    /// Origins of web clients of the compat protocol.
+    pub allowed_origins: Vec<String>,
+    pub trust_proxy: bool,
+    pub legacy_query_token: bool,
+    pub rotation_grace: Duration,
+    pub compat_heartbeat: Duration,
+    pub compat_heartbeat_timeout: Duration,
+    pub compat_retention: Duration,
+    pub json_bytes_max: usize,
+    pub ws_message_bytes_max: usize,
+    pub ws_messages_per_minute: u32,
+    pub commands_per_minute: u32,
+    pub session_commands_per_minute: u32,
+    pub snapshots_per_minute: u32,
+    pub outbound_queue: usize,
+    pub command_text_bytes_max: usize,
     pub log_format: String,
     pub log_level: String,
     pub instance: String,
@@ -79,7 +95,7 @@ impl Default for Config {
             unauthenticated_max: 1_024,
             unauthenticated_per_address_max: 128,
             pair_per_minute: 60,
-            pair_waiters_max: 256,
+            pair_waiters_max: 64,
             http_connections_max: 4_096,
             sessions_max: 100_000,
             devices_max: belay_wire::DEVICES_DEFAULT,
@@ -91,6 +107,21 @@ impl Default for Config {
             session_retention: Duration::from_hours(24),
             device_idle: Duration::from_hours(7 * 24),
             sweep_every: Duration::from_mins(10),
+            allowed_origins: Vec::new(),
+            trust_proxy: false,
+            legacy_query_token: false,
+            rotation_grace: Duration::from_secs(30),
+            compat_heartbeat: Duration::from_secs(20),
+            compat_heartbeat_timeout: Duration::from_mins(1),
+            compat_retention: Duration::from_mins(10),
+            json_bytes_max: 64 * 1024,
+            ws_message_bytes_max: 64 * 1024,
+            ws_messages_per_minute: 1_200,
+            commands_per_minute: 240,
+            session_commands_per_minute: 480,
+            snapshots_per_minute: 60,
+            outbound_queue: 256,
+            command_text_bytes_max: 16_384,
             log_format: "text".to_owned(),
             log_level: "info".to_owned(),
             instance: "belay".to_owned(),
@@ -176,7 +207,10 @@ impl Config {
         for setting in settings() {
             let names = setting.old_env.iter().map(|s| (*s).to_owned());
             for name in names.chain([setting.env()]) {
-                if let Ok(value) = std::env::var(&name) {
+                if let Ok(mut value) = std::env::var(&name) {
+                    if name.ends_with("_MS") && value.trim().parse::<u64>().is_ok() {
+                        value = format!("{}ms", value.trim());
+                    }
                     if name == "HOST" {
                         values.insert("explicit-host".to_owned(), "true".to_owned());
                     }
@@ -220,6 +254,21 @@ impl Config {
         }
         if !matches!(self.log_format.as_str(), "text" | "json") {
             faults.push(format!("log-format: expected text or json, found {}", self.log_format));
+        }
+        if self.trust_proxy && self.proxies.is_empty() {
+            self.proxies = Proxies::private();
+        }
+        if self.compat_heartbeat_timeout < self.compat_heartbeat {
+            faults.push(
+                "compat-heartbeat-timeout: must not be shorter than compat-heartbeat".to_owned(),
+            );
+        }
+        for origin in self.allowed_origins.iter().filter(|o| *o != "*") {
+            if crate::origin::normalise(origin).is_none() {
+                faults.push(format!(
+                    "allowed-origins: expected http(s)://host[:port] or *, found {origin}"
+                ));
+            }
         }
         if self.behind_proxy && self.proxies.is_empty() {
             self.proxies = Proxies::loopback();

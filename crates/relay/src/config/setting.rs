@@ -84,6 +84,31 @@ fn duration(text: &str) -> Result<Duration, String> {
     n.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis).ok_or_else(expected)
 }
 
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let zero = matches!(text.trim(), "0" | "0s" | "0ms");
+    if zero { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+fn positive_size(text: &str) -> Result<usize, String> {
+    positive(text)
+}
+
+/// A queue of fewer than 8 messages would close everybody.
+fn queue(text: &str) -> Result<usize, String> {
+    let n: usize = parse(text)?;
+    if n < 8 { Err("must be at least 8".to_owned()) } else { Ok(n) }
+}
+
+/// A service that the earlier relay could use and this build cannot.
+fn absent(text: &str, what: &str) -> Result<(), String> {
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "this build runs on its embedded store and cannot use {what} yet; unset the variable"
+    ))
+}
+
 fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis.is_multiple_of(1_000) {
@@ -128,6 +153,12 @@ static SETTINGS: &[Setting] = &[
         show: |c| c.public_urls.join(","),
     },
     setting!("proxies", "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is believed, comma separated [default with --behind-proxy: loopback]", [], proxies, Proxies::read, Proxies::show),
+    Setting {
+        name: "trust-proxy", value: "", old_env: &["TRUST_PROXY"], secret: false, hidden: false,
+        help: "Believe X-Forwarded-For of proxies on this machine and in private networks, if --proxies names none",
+        set: |c, text| { c.trust_proxy = switch(text)?; Ok(()) },
+        show: |c| c.trust_proxy.to_string(),
+    },
     setting!("behind-proxy", "", "A proxy in front does TLS", [], behind_proxy, switch, ToString::to_string),
     setting!("insecure-lan", "", "Serve plain http on a network that you trust", [], insecure_lan, switch, ToString::to_string),
     Setting {
@@ -151,17 +182,46 @@ static SETTINGS: &[Setting] = &[
     setting!("sessions-max", "N", "Sessions that this relay keeps", [], sessions_max, positive, ToString::to_string),
     setting!("devices-max", "N", "Paired devices per session", ["MAX_DEVICES_PER_SESSION"], devices_max, devices, ToString::to_string),
     setting!("code-ttl", "TIME", "How long a pairing link or code may be redeemed", [], code_ttl, duration, |v: &Duration| show_duration(*v)),
-    setting!("approval-ttl", "TIME", "How long a phone waits for the desktop's approval", [], approval_ttl, duration, |v: &Duration| show_duration(*v)),
-    setting!("auth-timeout", "TIME", "How long a websocket may stay unauthenticated", [], auth_timeout, duration, |v: &Duration| show_duration(*v)),
+    setting!("approval-ttl", "TIME", "How long a phone waits for the desktop's approval", ["PAIR_APPROVAL_TIMEOUT_MS"], approval_ttl, duration, |v: &Duration| show_duration(*v)),
+    setting!("auth-timeout", "TIME", "How long a websocket may stay unauthenticated", ["WS_AUTH_TIMEOUT_MS"], auth_timeout, duration, |v: &Duration| show_duration(*v)),
     setting!("heartbeat", "TIME", "Longest time between two pings; two misses end a connection", [], heartbeat, duration, |v: &Duration| show_duration(*v)),
     setting!("shutdown-grace", "TIME", "How long SIGTERM waits for clients to be told", [], shutdown_grace, duration, |v: &Duration| show_duration(*v)),
     setting!("session-retention", "TIME", "How long a session without devices stays after its desktop was last seen", [], session_retention, duration, |v: &Duration| show_duration(*v)),
     setting!("device-idle", "TIME", "How long a device may stay away before it is unpaired", ["TRUSTED_DEVICE_IDLE_TIMEOUT_SECONDS"], device_idle, duration, |v: &Duration| show_duration(*v)),
-    setting!("sweep-every", "TIME", "How often unused sessions and devices are looked for", [], sweep_every, duration, |v: &Duration| show_duration(*v)),
+    setting!("sweep-every", "TIME", "How often unused sessions and devices are looked for", ["SESSION_SWEEP_INTERVAL_MS"], sweep_every, duration, |v: &Duration| show_duration(*v)),
+    Setting {
+        name: "allowed-origins", value: "ORIGINS", old_env: &["ALLOWED_ORIGINS"], secret: false, hidden: false,
+        help: "Origins of web clients of the compat protocol, comma separated, or * [default: the public URLs, http://localhost:4173 and http://127.0.0.1:4173]",
+        set: |c, text| { c.allowed_origins = text.split(',').map(|o| o.trim().to_owned()).filter(|o| !o.is_empty()).collect(); Ok(()) },
+        show: |c| c.allowed_origins.join(","),
+    },
+    setting!("legacy-query-token", "", "Compat: take the token of /ws from its query string, too", ["ALLOW_LEGACY_QUERY_TOKEN_AUTH"], legacy_query_token, switch, ToString::to_string),
+    setting!("rotation-grace", "TIME", "Compat: how long a former device token is served after its successor was used; 0 ends it at once", ["TOKEN_ROTATION_GRACE_MS"], rotation_grace, duration_or_zero, |v: &Duration| show_duration(*v)),
+    setting!("compat-heartbeat", "TIME", "Compat: time between two websocket pings", ["WS_HEARTBEAT_INTERVAL_MS"], compat_heartbeat, duration, |v: &Duration| show_duration(*v)),
+    setting!("compat-heartbeat-timeout", "TIME", "Compat: silence after which a websocket is closed", ["WS_HEARTBEAT_TIMEOUT_MS"], compat_heartbeat_timeout, duration, |v: &Duration| show_duration(*v)),
+    setting!("compat-retention", "TIME", "Compat: how long a session without sockets and devices stays", ["SESSION_RETENTION_MS"], compat_retention, duration, |v: &Duration| show_duration(*v)),
+    setting!("json-bytes-max", "BYTES", "Compat: largest HTTP body", ["MAX_JSON_BYTES"], json_bytes_max, positive_size, ToString::to_string),
+    setting!("ws-message-bytes-max", "BYTES", "Compat: largest websocket message", ["MAX_WS_MESSAGE_BYTES"], ws_message_bytes_max, positive_size, ToString::to_string),
+    setting!("ws-messages-per-minute", "N", "Compat: text frames of one socket per minute, desktops included", ["MAX_WS_MESSAGES_PER_MINUTE"], ws_messages_per_minute, positive, ToString::to_string),
+    setting!("commands-per-minute", "N", "Compat: commands of one device per minute", ["MAX_REMOTE_COMMANDS_PER_MINUTE"], commands_per_minute, positive, ToString::to_string),
+    setting!("session-commands-per-minute", "N", "Compat: commands of one session per minute", ["MAX_REMOTE_SESSION_COMMANDS_PER_MINUTE"], session_commands_per_minute, positive, ToString::to_string),
+    setting!("snapshots-per-minute", "N", "Compat: snapshot requests of one device per minute", ["MAX_SNAPSHOT_REQUESTS_PER_MINUTE"], snapshots_per_minute, positive, ToString::to_string),
+    setting!("outbound-queue", "N", "Compat: messages that one socket may lag behind", ["MAX_SOCKET_OUTBOUND_QUEUE"], outbound_queue, queue, ToString::to_string),
+    setting!("command-text-bytes-max", "BYTES", "Compat: text of one command", ["MAX_REMOTE_COMMAND_TEXT_BYTES"], command_text_bytes_max, positive_size, ToString::to_string),
     setting!("log-format", "FORMAT", "text or json", [], log_format, parse, Clone::clone),
     setting!("log-level", "LEVEL", "error, warn, info, debug or trace, also per module", ["RUST_LOG"], log_level, parse, Clone::clone),
     setting!("instance", "NAME", "Name of this node in metrics and logs", [], instance, parse, Clone::clone),
     setting!("region", "NAME", "Region of this node in metrics and logs", [], region, parse, Clone::clone),
+    Setting {
+        name: "redis-url", value: "", help: "", old_env: &["REDIS_URL"], secret: true, hidden: true,
+        set: |_, text| absent(text, "Redis"),
+        show: |_| String::new(),
+    },
+    Setting {
+        name: "nats-url", value: "", help: "", old_env: &["NATS_URL"], secret: true, hidden: true,
+        set: |_, text| absent(text, "NATS"),
+        show: |_| String::new(),
+    },
     Setting {
         name: "explicit-host", value: "", help: "", old_env: &[], secret: false, hidden: true,
         set: |c, text| { c.explicit_host = switch(text)?; Ok(()) },

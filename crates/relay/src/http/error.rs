@@ -120,6 +120,8 @@ fn pair_status(error: PairError) -> StatusCode {
         PairError::CodeUsed
         | PairError::HostOffline
         | PairError::DeviceLimit { .. }
+        | PairError::JoinInProgress { .. }
+        | PairError::HostLeft
         | PairError::Conflict => StatusCode::CONFLICT,
         PairError::ApprovalExpired => StatusCode::REQUEST_TIMEOUT,
         PairError::TooManyWaiters => StatusCode::TOO_MANY_REQUESTS,

@@ -32,6 +32,9 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
         "sessions": node.metrics.sessions.get(),
         "activeWebSockets": node.metrics.active_websockets(),
         "pendingJoinWaiters": node.metrics.pair_waiters.get(),
+        "busSubscriptions": 0,
+        "crossInstanceBusEnabled": false,
+        "redisPersistenceEnabled": false,
         "now": unix_ms(),
     });
     (status(ok), Json(body))
@@ -54,14 +57,46 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
             "ok": checked.is_ok(),
             "error": checked.err().map(|e| e.to_string()),
         },
-        "metrics": node.metrics.json(unix_ms()),
+        "metrics": numbers(&node),
     });
     (status(ok), Json(body))
 }
 
 /// `GET /metricsz`: numbers only.
 pub(super) async fn metricsz(State(node): State<Arc<Node>>) -> Json<Value> {
-    Json(node.metrics.json(unix_ms()))
+    Json(numbers(&node))
+}
+
+/// The numbers of the registry, and those that are counted where they are asked for.
+fn numbers(node: &Node) -> Value {
+    let mut numbers = node.metrics.json(unix_ms());
+    let now = tokio::time::Instant::now().into_std();
+    let (mut with_phone, mut device_tokens, mut commands, mut snapshots) = (0, 0, 0, 0);
+    for handle in node.registry.all() {
+        let session = handle.session.lock();
+        let devices = session.record().active_devices().count();
+        device_tokens += devices;
+        with_phone += usize::from(session.connected_devices() > 0);
+        let (of_commands, of_snapshots) = session.budgets(now);
+        commands += of_commands;
+        snapshots += of_snapshots;
+    }
+    if let Some(members) = numbers.as_object_mut() {
+        for (name, value) in [
+            ("sessionsWithMobile", json!(with_phone)),
+            ("deviceTokens", json!(device_tokens)),
+            ("rateLimitBuckets", json!(node.rates_in_use())),
+            ("commandRateLimitBuckets", json!(commands)),
+            ("snapshotRateLimitBuckets", json!(snapshots)),
+            // One node: nothing is shared with others.
+            ("busSubscriptions", json!(0)),
+            ("crossInstanceBusEnabled", json!(false)),
+            ("redisPersistenceEnabled", json!(false)),
+        ] {
+            members.insert(name.to_owned(), value);
+        }
+    }
+    numbers
 }
 
 fn readiness(node: &Node) -> (bool, Option<&'static str>) {

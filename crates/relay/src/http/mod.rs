@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+pub(crate) mod compat;
 mod error;
 mod health;
 mod page;
@@ -45,6 +46,7 @@ pub(crate) fn public(node: &Arc<Node>) -> Router {
         .layer(middleware::from_fn_with_state(node.clone(), own_origin_only));
     let mut router = Router::new()
         .merge(pairing)
+        .merge(compat::routes(node))
         .route("/ws", get(ws::upgrade))
         .route("/healthz", get(health::healthz))
         .route("/health", get(health::healthz))

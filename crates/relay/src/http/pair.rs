@@ -15,31 +15,31 @@ use belay_wire::{
 use super::{ApiError, Peer, body::JsonBody};
 use crate::{
     metrics::count,
-    node::{CallError, Node},
+    node::{CallError, Node, RateClass},
     registry::Handle,
 };
 
 /// Counts a call that was neither answered nor refused: its phone hung up.
-struct Joining {
+pub(super) struct Joining {
     node: Arc<Node>,
     ended: bool,
 }
 
 impl Joining {
-    fn new(node: &Arc<Node>) -> Self {
+    pub(super) fn new(node: &Arc<Node>) -> Self {
         node.metrics.pair_joins.inc();
         Self { node: node.clone(), ended: false }
     }
 
-    fn end<T>(mut self, result: Result<T, ApiError>) -> Result<T, ApiError> {
+    /// The call is answered: with a device, or with an error of this name.
+    pub(super) fn ended(mut self, error: Option<&'static str>) {
         self.ended = true;
-        match &result {
-            Ok(_) => {
+        match error {
+            None => {
                 self.node.metrics.pair_join_successes.inc();
             }
-            Err(error) => count(&self.node.metrics.pair_join_failures, error.name),
+            Some(name) => count(&self.node.metrics.pair_join_failures, name),
         }
-        result
     }
 }
 
@@ -70,7 +70,7 @@ async fn start_inner(
     address: IpAddr,
     body: Result<JsonBody<StartPair>, ApiError>,
 ) -> Result<PairStarted, ApiError> {
-    node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
     let start = body?.0;
     check_name("device.name", &start.device.name).map_err(ApiError::invalid)?;
     check_name("device.platform", &start.device.platform).map_err(ApiError::invalid)?;
@@ -104,9 +104,7 @@ async fn start_in(
     node.drive_to_the_end(handle, input);
     match node.answered(answer).await {
         Ok(PairAnswer::Started(started)) => Ok(started),
-        Ok(PairAnswer::Code(_) | PairAnswer::Paired(_)) => {
-            Err(ApiError::internal("pairing was not started"))
-        }
+        Ok(_) => Err(ApiError::internal("pairing was not started")),
         Err(error) => Err(error.into()),
     }
 }
@@ -138,7 +136,8 @@ pub(super) async fn reveal(
 ) -> Result<Json<Paired>, ApiError> {
     let joining = Joining::new(&node);
     let result = reveal_inner(&node, address, &request, body).await;
-    joining.end(result).map(Json)
+    joining.ended(result.as_ref().err().map(|error| error.name));
+    result.map(Json)
 }
 
 async fn reveal_inner(
@@ -147,7 +146,7 @@ async fn reveal_inner(
     request: &str,
     body: Result<JsonBody<RevealPair>, ApiError>,
 ) -> Result<Paired, ApiError> {
-    node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
     let unknown = || ApiError::from(CallError::Pair(PairError::RequestUnknown));
     let request: RequestId = request.parse().map_err(|_| unknown())?;
     let reveal = Box::new(body?.0);
@@ -157,9 +156,7 @@ async fn reveal_inner(
     node.drive_to_the_end(&handle, input);
     match node.answered(answer).await {
         Ok(PairAnswer::Paired(paired)) => Ok(paired),
-        Ok(PairAnswer::Code(_) | PairAnswer::Started(_)) => {
-            Err(ApiError::internal("pairing was not answered"))
-        }
+        Ok(_) => Err(ApiError::internal("pairing was not answered")),
         Err(error) => Err(error.into()),
     }
 }

@@ -17,7 +17,7 @@ use belay_wire::{
 use super::{ApiError, Peer, bearer, body::JsonBody, request_origin};
 use crate::{
     metrics::count,
-    node::{CallError, Node, unix_ms},
+    node::{CallError, Node, RateClass, unix_ms},
     registry::Handle,
 };
 
@@ -48,7 +48,7 @@ async fn create_inner(
     address: std::net::IpAddr,
     body: Result<JsonBody<CreateSession>, ApiError>,
 ) -> Result<SessionCreated, ApiError> {
-    node.take_pair_rate(address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
     let host = body?.0.host;
     check_name("host.name", &host.name).map_err(ApiError::invalid)?;
     check_name("host.platform", &host.platform).map_err(ApiError::invalid)?;
@@ -91,9 +91,7 @@ async fn code_inner(
     node.drive_to_the_end(&handle, Input::NewCode { waiter: waiter.id });
     match node.answered(answer).await {
         Ok(PairAnswer::Code(made)) => Ok(made),
-        Ok(PairAnswer::Started(_) | PairAnswer::Paired(_)) => {
-            Err(ApiError::internal("no code was answered"))
-        }
+        Ok(_) => Err(ApiError::internal("no code was answered")),
         Err(error) => Err(error.into()),
     }
 }
@@ -122,7 +120,7 @@ async fn authenticate_host(
     let origin = request_origin(node, headers)?;
     let call = format!("POST /v1/sessions/{id}/code");
     let transcript = http_transcript(&origin, id, &call, at, token.expose());
-    let key = handle.session.lock().record().host.key;
+    let key = handle.session.lock().record().host.key.ok_or_else(refused)?;
     if at.abs_diff(unix_ms()) > PROOF_SKEW_MS
         || !verify_signature(&key.sign, &transcript, &signature)
     {

@@ -12,8 +12,8 @@ use std::{
 
 use belay_adapters::{Keys, Stores};
 use belay_core::{
-    Effect, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy, Session,
-    ports::StoreError, session::WaiterId,
+    CompatPolicy, Effect, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy,
+    Session, ports::StoreError, session::WaiterId,
 };
 use belay_wire::{CloseCode, NackReason, RequestId, SessionId};
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Config,
     entropy::OsEntropy,
+    http::compat::Allowed,
     metrics::{Metrics, count},
     origin::Origins,
     registry::{Handle, Registry},
@@ -52,6 +53,8 @@ pub(crate) struct Node {
     pub(crate) registry: Registry,
     pub(crate) metrics: Metrics,
     pub(crate) origins: Origins,
+    /// Web clients of the compat protocol.
+    pub(crate) allowed: Allowed,
     pub(crate) admin_token: String,
     pub(crate) id: String,
     pub(crate) tasks: TaskTracker,
@@ -61,7 +64,15 @@ pub(crate) struct Node {
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
-    pair_rates: Mutex<HashMap<IpAddr, Gcra>>,
+    rates: Mutex<HashMap<(RateClass, IpAddr), Gcra>>,
+}
+
+/// Calls that share an allowance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum RateClass {
+    Pairing,
+    /// What a desktop does with a session that runs.
+    Management,
 }
 
 /// What a node is made of.
@@ -85,10 +96,19 @@ impl Node {
             approval_ttl: config.approval_ttl,
             auth_timeout: config.auth_timeout,
             heartbeat: config.heartbeat,
+            compat: CompatPolicy {
+                rotation_grace: config.rotation_grace,
+                commands_per_minute: config.commands_per_minute,
+                session_commands_per_minute: config.session_commands_per_minute,
+                snapshots_per_minute: config.snapshots_per_minute,
+                outbound_queue: config.outbound_queue,
+                command_text_bytes: config.command_text_bytes_max,
+            },
             ..Policy::default()
         };
         Self {
             metrics: Metrics::new(&config.instance, &config.region),
+            allowed: Allowed::of(&config),
             config,
             policy,
             keys: parts.keys,
@@ -103,7 +123,7 @@ impl Node {
             unauthenticated: Mutex::default(),
             waiting: Mutex::default(),
             next_waiter: AtomicU64::new(1),
-            pair_rates: Mutex::default(),
+            rates: Mutex::default(),
         }
     }
 
@@ -208,6 +228,9 @@ impl Node {
         for effect in effects.then {
             match effect {
                 Effect::Answer { waiter, .. } => self.answer(waiter, Err(CallError::Store)),
+                Effect::Feed(Input::Admit(attach)) if attach.compat => {
+                    count(&self.metrics.auth_failures, "token_rotation_persist_failed");
+                }
                 Effect::Feed(Input::Admit(_)) => {
                     count(&self.metrics.auth_failures, "store_unavailable");
                 }
@@ -267,15 +290,51 @@ impl Node {
         self: &Arc<Self>,
         handle: &Arc<Handle>,
     ) -> Option<(Waiter, oneshot::Receiver<Result<PairAnswer, CallError>>)> {
+        if self.waiters() >= self.config.pair_waiters_max {
+            return None;
+        }
+        Some(self.wait_unbounded(handle))
+    }
+
+    /// Calls that wait now.
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
+    /// The same for a call that waits for the store only.
+    pub(crate) fn wait_unbounded(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> (Waiter, oneshot::Receiver<Result<PairAnswer, CallError>>) {
         let id = WaiterId(self.next_waiter.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.waiting.lock();
-        if waiting.len() >= self.config.pair_waiters_max {
-            return None;
-        }
         waiting.insert(id, (handle.id, sender));
         self.metrics.pair_waiters.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
-        Some((Waiter { id, node: self.clone(), handle: handle.clone() }, receiver))
+        (Waiter { id, node: self.clone(), handle: handle.clone() }, receiver)
+    }
+
+    /// Ends a session for good: it leaves the store, its devices are revoked, everybody is told.
+    pub(crate) async fn end_session(
+        self: &Arc<Self>,
+        id: SessionId,
+        reason: &'static str,
+    ) -> Result<(), StoreError> {
+        let node = self.clone();
+        let ending = self.tasks.spawn(async move {
+            let Some(handle) = node.session(id).await? else { return Ok(()) };
+            node.observe(node.stores.sessions.remove(id)).await?;
+            node.registry.remove(id);
+            node.drive(&handle, Input::End { reason }).await;
+            let devices: Vec<_> =
+                handle.session.lock().record().devices.iter().map(|d| d.member).collect();
+            for member in devices {
+                // A store that goes back must not bring them back.
+                let _ = node.observe(node.stores.revocations.add(member)).await;
+            }
+            Ok(())
+        });
+        ending.await.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
     }
 
     /// The session in memory that a pairing belongs to; pairings do not outlive a restart.
@@ -284,16 +343,22 @@ impl Node {
         self.registry.all().into_iter().find(holds)
     }
 
-    /// Takes one pairing call from an address's allowance.
-    pub(crate) fn take_pair_rate(&self, address: IpAddr) -> Result<(), Duration> {
+    /// Allowances that are not full.
+    pub(crate) fn rates_in_use(&self) -> usize {
         let now = Instant::now().into_std();
-        let mut rates = self.pair_rates.lock();
+        self.rates.lock().values().filter(|bucket| !bucket.is_idle(now)).count()
+    }
+
+    /// Takes one call of a class from an address's allowance.
+    pub(crate) fn take_rate(&self, class: RateClass, address: IpAddr) -> Result<(), Duration> {
+        let now = Instant::now().into_std();
+        let mut rates = self.rates.lock();
         if rates.len() >= RATE_BUCKETS_MAX {
             rates.retain(|_, bucket| !bucket.is_idle(now));
         }
         let interval = Duration::from_mins(1) / self.config.pair_per_minute;
         let bucket = || Gcra::every(interval, self.config.pair_per_minute);
-        rates.entry(prefix(address)).or_insert_with(bucket).take(now)
+        rates.entry((class, prefix(address))).or_insert_with(bucket).take(now)
     }
 
     fn report(&self, effects: &Effects) {
@@ -360,6 +425,11 @@ impl Node {
             }
             Event::MessageRefused { reason } => count(&m.nacks, nack_label(*reason)),
             Event::GapTold { reason } => tracing::debug!(%reason, "gap told"),
+            Event::FrameRefused { error } => {
+                count(&m.frames_refused, error);
+                tracing::info!(error, "frame refused");
+            }
+            Event::SessionEnded { reason } => tracing::info!(reason, "session ended"),
             Event::VolatileReplaced => {
                 m.volatile_replaced.inc();
             }

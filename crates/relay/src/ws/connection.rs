@@ -7,7 +7,7 @@ use belay_wire::{Bye, CloseCode, ConnectionId, Drain, Frame, Ping, Verdict, bina
 use tokio::time::Instant;
 
 use super::{
-    guard::Unauthenticated,
+    guard::{DetachOnDrop, Unauthenticated},
     handshake::{Refusal, handshake, retry_delay},
     socket::{Incoming, Socket, Transport, WriteError},
 };
@@ -32,7 +32,6 @@ pub(super) async fn run<T: Transport>(
     origin: String,
     place: Unauthenticated,
 ) {
-    node.metrics.auth_attempts.inc();
     match Box::pin(handshake(&node, &mut socket, &origin)).await {
         Ok((handle, attach)) => {
             let id = attach.connection;
@@ -100,17 +99,7 @@ struct Connection {
     rotate_at: Instant,
     pings: u64,
     missed: u32,
-}
-
-impl Drop for Connection {
-    /// Whatever ends this task, also a panic or an abort, the session hears of it.
-    fn drop(&mut self) {
-        self.handle.remove_signal(self.id);
-        let (node, handle, connection) = (self.node.clone(), self.handle.clone(), self.id);
-        self.node.tasks.spawn(async move {
-            node.drive(&handle, Input::Detach { connection }).await;
-        });
-    }
+    _detach: DetachOnDrop,
 }
 
 impl Connection {
@@ -119,7 +108,8 @@ impl Connection {
         let now = Instant::now();
         let ping_at = now + Duration::from_millis(entropy::below(beat));
         let rotate_at = now + node.policy.rotation_after;
-        Self { node, handle, id, signal, ping_at, rotate_at, pings: 0, missed: 0 }
+        let detach = DetachOnDrop { node: node.clone(), handle: handle.clone(), id };
+        Self { node, handle, id, signal, ping_at, rotate_at, pings: 0, missed: 0, _detach: detach }
     }
 
     async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {

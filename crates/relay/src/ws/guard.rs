@@ -2,7 +2,27 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::node::{Node, prefix};
+use belay_core::Input;
+use belay_wire::ConnectionId;
+
+use crate::{
+    node::{Node, prefix},
+    registry::Handle,
+};
+
+/// Whatever ends the task of an authenticated socket, also a panic or an abort, its session hears of it.
+pub(super) struct DetachOnDrop {
+    pub(super) node: Arc<Node>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) id: ConnectionId,
+}
+
+impl Drop for DetachOnDrop {
+    fn drop(&mut self) {
+        self.handle.remove_signal(self.id);
+        self.node.drive_to_the_end(&self.handle, Input::Detach { connection: self.id });
+    }
+}
 
 /// One place among the unauthenticated; given back when dropped.
 #[derive(Debug)]
@@ -24,6 +44,7 @@ impl Unauthenticated {
             return None;
         }
         places.insert(address, here + 1);
+        node.metrics.auth_attempts.inc();
         node.metrics.unauthenticated.inc();
         drop(places);
         Some(Self { node: node.clone(), address })

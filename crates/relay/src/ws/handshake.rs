@@ -133,6 +133,7 @@ async fn attach_of(
         revoked_elsewhere,
         node: node.id.clone(),
         offer: false,
+        compat: false,
     };
     Ok((handle, attach))
 }

@@ -1,5 +1,6 @@
 //! Websockets: upgrade, handshake, and the task that owns each socket.
 
+mod compat;
 mod connection;
 mod guard;
 mod handshake;

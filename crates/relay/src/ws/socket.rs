@@ -18,7 +18,10 @@ use belay_core::session::OutFrame;
 use belay_wire::CloseCode;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -59,22 +62,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for T {}
 #[derive(Debug)]
 pub(super) struct Socket<T> {
     stream: WebSocketStream<Metered<T>>,
+    /// When anything last came from the peer.
+    heard: Instant,
 }
 
 impl<T: Transport> Socket<T> {
     /// Takes over a connection after its upgrade.
     pub(super) async fn new(inner: T) -> Self {
         let largest = belay_wire::HOST_MESSAGE_BYTES_MAX + belay_wire::ENVELOPE_BYTES_MAX;
+        Self::with_limit(inner, largest).await
+    }
+
+    /// The same for messages of at most `largest` bytes.
+    pub(super) async fn with_limit(inner: T, largest: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             // A batch leaves with its flush, in one call.
             .write_buffer_size(BATCH_BYTES)
-            .max_write_buffer_size(4 * largest)
+            .max_write_buffer_size(BATCH_BYTES + 4 * largest)
             .max_message_size(Some(largest))
             .max_frame_size(Some(largest));
         let metered = Metered { inner, left: Some(UNAUTHENTICATED_READ_BYTES) };
         let stream = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
-        Self { stream }
+        Self { stream, heard: Instant::now() }
     }
 
     /// Lifts the bound on what may be read.
@@ -82,10 +92,27 @@ impl<T: Transport> Socket<T> {
         self.stream.get_mut().left = None;
     }
 
+    /// How long nothing came, no ping or pong either.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
+    /// Sends a websocket ping (RFC 6455, section 5.5.2).
+    pub(super) async fn ping(&mut self) -> Result<(), WriteError> {
+        let pinging = self.stream.send(Message::Ping(Bytes::new()));
+        match tokio::time::timeout(WRITE_TIMEOUT, pinging).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(WriteError::Gone),
+            Err(_) => Err(WriteError::Stuck),
+        }
+    }
+
     /// The next frame; cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Incoming {
         loop {
-            match self.stream.next().await {
+            let next = self.stream.next().await;
+            self.heard = Instant::now();
+            match next {
                 Some(Ok(Message::Text(text))) => return Incoming::Text(text),
                 Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -134,11 +161,14 @@ impl<T: Transport> Socket<T> {
     }
 
     /// Says goodbye: a close frame, then waits shortly for the peer's.
-    pub(super) async fn close(mut self, code: CloseCode) {
-        let frame = CloseFrame {
-            code: WsCloseCode::from(code.code()),
-            reason: Utf8Bytes::from_static(code.label()),
-        };
+    pub(super) async fn close(self, code: CloseCode) {
+        self.close_with(code.code(), code.label()).await;
+    }
+
+    /// The same with any code.
+    pub(super) async fn close_with(mut self, code: u16, reason: &'static str) {
+        let frame =
+            CloseFrame { code: WsCloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
         let farewell = async {
             if self.stream.close(Some(frame)).await.is_ok() {
                 while let Some(Ok(_)) = self.stream.next().await {}

@@ -2,5 +2,6 @@
 
 mod bad_frames;
 mod bad_input;
+mod compat;
 mod journey;
 mod pairing;

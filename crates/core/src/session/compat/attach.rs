@@ -1,0 +1,174 @@
+//! How a desktop or phone of the compat protocol comes in.
+
+use belay_wire::{Channel, CloseCode, Secret, compat::Told};
+
+use super::{
+    super::{
+        Attach, Effect, Effects, Event, Input, Session,
+        attach::{new_connection, refuse},
+        connection::{Connection, Reader},
+    },
+    Link,
+};
+use crate::{
+    Env,
+    delivery::Cursor,
+    env::draw,
+    token::{Claims, CompatJudgement, Principal, judge_compat},
+};
+
+impl Session {
+    pub(in super::super) fn attach_compat(
+        &mut self,
+        attach: Attach,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let connection = attach.connection;
+        let Principal::Member(member) = attach.claims.principal else {
+            return self.admit_compat(&attach, env, effects);
+        };
+        let device = self.record.device(member);
+        if attach.revoked_elsewhere || device.is_some_and(|d| d.revoked_at.is_some()) {
+            return refuse(connection, CloseCode::UnknownDevice, "device_not_registered", effects);
+        }
+        let Some(token) = device.map(|d| d.token) else {
+            return refuse(connection, CloseCode::UnknownDevice, "device_record_missing", effects);
+        };
+        let others = self.connected_members().filter(|m| *m != member).count();
+        if others >= env.policy.devices_max {
+            return refuse(connection, CloseCode::RateLimited, "device_cap_reached", effects);
+        }
+        let grace = env.policy.compat.rotation_grace;
+        let generation = attach.claims.generation;
+        let committed = match judge_compat(generation, &token, env.now.unix_ms, grace) {
+            CompatJudgement::Serve => None,
+            CompatJudgement::Commit { ahead } => Some((attach.claims, ahead)),
+            CompatJudgement::Expired => {
+                return refuse(connection, CloseCode::StaleToken, "token_not_found", effects);
+            }
+        };
+        if let Some((claims, ahead)) = committed {
+            self.commit(&claims, env);
+            effects.events.push(Event::TokenCommitted { ahead });
+            effects.save = Some(self.next_version());
+        }
+        effects.then.push(Effect::Feed(Input::Admit(Box::new(attach))));
+    }
+
+    /// Members with an open connection.
+    pub(super) fn connected_members(&self) -> impl Iterator<Item = belay_wire::MemberId> + '_ {
+        self.connections.values().filter(|c| c.is_serving()).filter_map(Connection::member)
+    }
+
+    pub(in super::super) fn admit_compat(
+        &mut self,
+        attach: &Attach,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let principal = attach.claims.principal;
+        self.supersede(principal, &attach.client, effects);
+        let offered = self.offer_compat(principal, env);
+        if env.policy.compat.rotation_grace.is_zero()
+            && let Some((claims, _)) = &offered
+        {
+            // Without a grace the successor is current before it is told.
+            self.commit(claims, env);
+            effects.save = Some(self.next_version());
+        }
+        let mut connection = new_connection(attach, None, env);
+        connection.readers = match principal {
+            Principal::Host => {
+                let ups: Vec<_> =
+                    self.record.active_devices().map(|d| Channel::Up(d.member)).collect();
+                ups.into_iter().map(|ch| reader(ch, Cursor::new(None))).collect()
+            }
+            Principal::Member(_) => {
+                let log = self.channels.get(&Channel::Down).map(|state| &state.log);
+                vec![reader(Channel::Down, Cursor::at_end(log))]
+            }
+        };
+        let mut link =
+            Link { offered: offered.as_ref().map(|(claims, _)| *claims), ..Link::default() };
+        let members = self.connected_members();
+        let count = match principal {
+            Principal::Host => members.count(),
+            Principal::Member(member) => members.filter(|m| *m != member).count() + 1,
+        };
+        link.tell(self.auth_ok(principal, offered.map(|(_, token)| token), count));
+        connection.compat = Some(link);
+        effects.events.push(Event::Attached {
+            connection: attach.connection,
+            is_host: principal == Principal::Host,
+            resumed: false,
+        });
+        self.connections.insert(attach.connection, connection);
+        let known = self.known(attach.connection);
+        if let Some(link) = self.connections.get_mut(&attach.connection) {
+            link.compat = link.compat.take().map(|link| Link { known, ..link });
+        }
+        effects.wake.push(attach.connection);
+        self.touch(principal, env.now.unix_ms);
+        if principal == Principal::Host {
+            self.tell_pending(effects);
+        }
+        self.mark_presence(effects);
+    }
+
+    fn auth_ok(&self, principal: Principal, token: Option<Secret>, count: usize) -> Told {
+        let (role, device_id) = match principal {
+            Principal::Host => ("desktop", None),
+            Principal::Member(member) => ("mobile", Some(member.to_string())),
+        };
+        let is_host = principal == Principal::Host;
+        Told::AuthOk {
+            role,
+            session_id: self.compat_id(),
+            device_id,
+            next_device_session_token: token.map(|t| t.expose().to_owned()),
+            connected_device_count: count,
+            desktop_connected: is_host || self.connection_of(Principal::Host).is_some(),
+            supports_runtime_requests: self.compat.supports.filter(|_| !is_host),
+        }
+    }
+
+    /// A phone is offered a successor at every connect.
+    fn offer_compat(
+        &mut self,
+        principal: Principal,
+        env: &mut Env<'_>,
+    ) -> Option<(Claims, Secret)> {
+        let Principal::Member(member) = principal else { return None };
+        let generation = self.record.device(member)?.token.generation + 1;
+        let claims = Claims {
+            session: self.record.id,
+            principal,
+            issued_at: env.now.unix_ms,
+            generation,
+            nonce: draw(env.entropy),
+        };
+        Some((claims, env.keys.mint(&claims)))
+    }
+
+    /// The first text after `auth_ok` proves that the phone has its new token.
+    pub(super) fn commit_offer(
+        &mut self,
+        id: belay_wire::ConnectionId,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
+        let Some(claims) = link.and_then(|link| link.offered.take()) else { return };
+        let stored = self.token_state(claims.principal).map_or(0, |t| t.generation);
+        if claims.generation > stored {
+            self.commit(&claims, env);
+            effects.events.push(Event::TokenCommitted { ahead: false });
+            effects.save = Some(self.next_version());
+        }
+    }
+}
+
+fn reader(channel: Channel, cursor: Cursor) -> Reader {
+    Reader { channel, cursor, stamp: 0, deficit: 0 }
+}

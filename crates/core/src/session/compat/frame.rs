@@ -1,0 +1,226 @@
+//! Text frames of desktops and phones.
+
+use belay_wire::{
+    Channel, CloseCode, ConnectionId, Epoch, MemberId, Msg, Position, RawJson, Seq,
+    compat::{Checked, Command, FromDesktop, FromPhone, Kind, Refusal, Told, supports_requests},
+};
+
+use super::{
+    super::{Effects, Event, Session},
+    Budget, Link,
+};
+use crate::{Env, Gcra, delivery::Accepted, env::draw, token::Principal};
+
+/// Ids of commands that one connection remembers.
+const IDS_MAX: usize = 256;
+const MINUTE: std::time::Duration = std::time::Duration::from_mins(1);
+
+impl Session {
+    pub(in super::super) fn compat_text(
+        &mut self,
+        id: ConnectionId,
+        text: &str,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get(&id).filter(|c| c.is_serving()) else { return };
+        match connection.principal {
+            Principal::Host => self.desktop_text(id, text, env, effects),
+            Principal::Member(member) => {
+                self.commit_offer(id, env, effects);
+                self.phone_text(id, member, text, env, effects);
+            }
+        }
+    }
+
+    fn desktop_text(
+        &mut self,
+        id: ConnectionId,
+        text: &str,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let own = |named: &Option<String>, session: &str| {
+            named.as_deref().is_none_or(|named| named == session)
+        };
+        let session = self.compat_id();
+        match FromDesktop::parse(text) {
+            FromDesktop::Malformed => {
+                effects.events.push(Event::FrameRefused { error: "invalid_json" });
+                self.close(id, CloseCode::ProtocolError, effects);
+            }
+            FromDesktop::Auth => {
+                effects.events.push(Event::FrameRefused { error: "second_auth" });
+            }
+            FromDesktop::PairDecision { session_id, request_id, approved } => {
+                if !own(&session_id, &session) || request_id.is_empty() {
+                    effects.events.push(Event::FrameRefused { error: "invalid_session" });
+                    return;
+                }
+                self.join_decided(&request_id, approved, env, effects);
+                self.tell(
+                    id,
+                    Told::PairResult { session_id: session, request_id, approved },
+                    effects,
+                );
+            }
+            FromDesktop::Forward { session_id, .. } if !own(&session_id, &session) => {
+                effects.events.push(Event::FrameRefused { error: "invalid_session" });
+            }
+            FromDesktop::Forward { envelope, .. } => {
+                if let Some(supports) = supports_requests(&envelope) {
+                    self.compat.supports = Some(supports);
+                }
+                self.relay_append(id, Channel::Down, envelope, env, effects);
+            }
+        }
+    }
+
+    fn phone_text(
+        &mut self,
+        id: ConnectionId,
+        member: MemberId,
+        text: &str,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let session = self.compat_id();
+        let frame = FromPhone::parse(text, &session, env.policy.compat.command_text_bytes);
+        let judged = self.judge_phone(id, member, &frame, &session, env).and_then(|()| {
+            frame
+                .stamped(&id.to_string(), &member.to_string())
+                .ok_or_else(|| refusal("invalid_payload", "Expected one JSON object."))
+        });
+        let passed = judged.and_then(|envelope| {
+            if self.relay_append(id, Channel::Up(member), envelope, env, effects) {
+                return Ok(());
+            }
+            Err(refusal("command_rate_limited", "The desktop does not keep up. Try again shortly."))
+        });
+        match passed {
+            Ok(()) => self.remember(id, &frame),
+            Err(Refusal { error, message }) => {
+                effects.events.push(Event::FrameRefused { error });
+                let (command_id, seq) = (frame.command_id, frame.seq);
+                self.tell(id, Told::Error { error, message, command_id, seq }, effects);
+            }
+        }
+    }
+
+    /// In the order that clients know: session, desktop, form, sequence, budgets, what is asked.
+    fn judge_phone(
+        &mut self,
+        id: ConnectionId,
+        member: MemberId,
+        frame: &FromPhone,
+        session: &str,
+        env: &Env<'_>,
+    ) -> Result<(), Refusal> {
+        if frame.session_id.as_deref().is_some_and(|named| named != session) {
+            return Err(refusal("invalid_session", "sessionID is another session's."));
+        }
+        if frame.kind != Kind::Other && self.connection_of(Principal::Host).is_none() {
+            let why = "Mac is offline. Reconnect desktop and try again.";
+            return Err(refusal("desktop_offline", why));
+        }
+        match frame.checked.as_ref().map_err(Clone::clone)? {
+            Checked::Snapshot => {
+                self.budget(member, env).snapshots.take(env.now.mono).map_err(|_| {
+                    refusal(
+                        "snapshot_rate_limited",
+                        "Too many snapshot requests. Try again shortly.",
+                    )
+                })
+            }
+            Checked::Command(command) => {
+                self.judge_sequence(id, command)?;
+                self.take_command(member, env)?;
+                command.asks.clone()
+            }
+        }
+    }
+
+    fn judge_sequence(&self, id: ConnectionId, command: &Command) -> Result<(), Refusal> {
+        let link = self.connections.get(&id).and_then(|c| c.compat.as_ref());
+        let Some(link) = link else { return Ok(()) };
+        if command.seq <= link.last_seq {
+            let why = "Command sequence was replayed or out of order.";
+            return Err(refusal("replayed_command", why));
+        }
+        if command.id.as_ref().is_some_and(|id| link.ids.contains(id)) {
+            return Err(refusal("replayed_command", "This commandID was sent before."));
+        }
+        Ok(())
+    }
+
+    fn take_command(&mut self, member: MemberId, env: &Env<'_>) -> Result<(), Refusal> {
+        let limit = env.policy.compat.session_commands_per_minute;
+        self.budget(member, env).commands.take(env.now.mono).map_err(|_| {
+            let why = "Too many commands from this device. Try again shortly.";
+            refusal("command_rate_limited", why)
+        })?;
+        let session = self.compat.session_budget.get_or_insert_with(|| per_minute(limit));
+        session.take(env.now.mono).map_err(|_| {
+            let why = "Too many commands in this session. Try again shortly.";
+            refusal("command_rate_limited", why)
+        })
+    }
+
+    fn budget(&mut self, member: MemberId, env: &Env<'_>) -> &mut Budget {
+        let policy = &env.policy.compat;
+        self.compat.budgets.entry(member).or_insert_with(|| Budget {
+            commands: per_minute(policy.commands_per_minute),
+            snapshots: per_minute(policy.snapshots_per_minute),
+        })
+    }
+
+    /// A command that was passed on takes its number and its id.
+    fn remember(&mut self, id: ConnectionId, frame: &FromPhone) {
+        let Ok(Checked::Command(command)) = &frame.checked else { return };
+        let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
+        let Some(Link { last_seq, ids, .. }) = link else { return };
+        *last_seq = command.seq;
+        ids.extend(command.id.clone());
+        if ids.len() > IDS_MAX {
+            ids.pop_front();
+        }
+    }
+
+    /// Appends a message under the next number; `false` if the log is full.
+    fn relay_append(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        envelope: RawJson,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) -> bool {
+        let fresh = Epoch(u64::from_le_bytes(draw(env.entropy)));
+        let log = &mut self.channel(ch, env.policy).log;
+        let head = log.head().unwrap_or_else(|| {
+            let first = Position { fresh: true, ..Position::new(fresh, Seq::ZERO.next()) };
+            log.announce(ch, first, env.now.mono)
+        });
+        let position = Position::new(head.epoch, head.seq.next());
+        match log.judge(position, Some(envelope.text().as_bytes())) {
+            Ok(None | Some(Accepted::Appended)) => {}
+            Ok(Some(Accepted::Repeated)) | Err(_) => return false,
+        }
+        let bytes = envelope.text().len();
+        let (epoch, seq, at) = (position.epoch, position.seq, Some(env.now.unix_ms));
+        let from = Some(self.from(id));
+        let msg = Msg { ch, epoch, seq, flags: None, key: None, at, from, p: envelope };
+        self.channel(ch, env.policy).log.append(&msg, env.now.mono);
+        self.after_append(ch, bytes, effects);
+        true
+    }
+}
+
+fn refusal(error: &'static str, message: &str) -> Refusal {
+    Refusal { error, message: message.to_owned() }
+}
+
+/// A bucket of `n` a minute, all of them at once if need be.
+fn per_minute(n: u32) -> Gcra {
+    Gcra::every(MINUTE / n.max(1), n)
+}

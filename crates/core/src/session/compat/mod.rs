@@ -1,0 +1,253 @@
+//! Sessions of desktops and phones in the field: the same session, its own way in and its own words.
+//! The relay numbers their messages on arrival; a phone takes what comes from its connect on, and a
+//! message counts as applied when it was written.
+
+mod attach;
+mod frame;
+mod join;
+mod pull;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
+
+use belay_wire::{ConnectionId, MemberId, RequestId, Secret, SessionId, compat::Told};
+
+use super::{Effect, Effects, Event, Session, effect::WaiterId};
+use crate::{
+    CompatRecord, Env, Gcra, HashKey, HostRecord, SessionRecord, TokenState, crypto::SecretHash,
+    token::Claims,
+};
+
+/// How a desktop opens a session.
+#[derive(Debug, Clone)]
+pub struct CompatStart {
+    /// As the desktop made it.
+    pub session_id: String,
+    pub desktop_token: Secret,
+    pub join_token: Secret,
+    /// Unix milliseconds.
+    pub join_expires_at: u64,
+    pub ws_url: String,
+    pub idle_secs: u64,
+}
+
+/// A new join token for a running session.
+#[derive(Debug, Clone)]
+pub struct CompatRefresh {
+    pub join_token: Secret,
+    /// Unix milliseconds.
+    pub join_expires_at: u64,
+    /// Given when the session is opened once more.
+    pub ws_url: Option<String>,
+    pub idle_secs: Option<u64>,
+}
+
+/// A phone that redeems a join token.
+#[derive(Debug, Clone)]
+pub struct CompatJoin {
+    pub join_token: Secret,
+    pub device_name: Option<String>,
+    pub address: String,
+}
+
+/// A phone that was let in.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    pub device: MemberId,
+    pub token: Secret,
+}
+
+/// A phone that waits for its desktop.
+#[derive(Debug)]
+pub(super) struct Pending {
+    id: RequestId,
+    waiter: WaiterId,
+    device_name: Option<String>,
+    address: String,
+    /// Unix milliseconds.
+    requested_at: u64,
+    expires_at: u64,
+    deadline: Instant,
+}
+
+impl Pending {
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
+
+/// What lives with a session in memory.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    pub(super) pending: Option<Pending>,
+    /// Removals so far: each is told as a count of devices.
+    pub(super) revokes: u64,
+    /// What the desktop said about answering requests.
+    supports: Option<bool>,
+    budgets: BTreeMap<MemberId, Budget>,
+    session_budget: Option<Gcra>,
+    /// Why the session ended.
+    ended: Option<&'static str>,
+}
+
+/// What one device may send.
+#[derive(Debug)]
+struct Budget {
+    commands: Gcra,
+    snapshots: Gcra,
+}
+
+/// What belongs to one connection.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    told: VecDeque<Told>,
+    /// Highest sequence number of a command that was passed on.
+    last_seq: u64,
+    /// Ids of the newest commands of this connection.
+    ids: VecDeque<String>,
+    /// The token that was offered here; its first use, or the first text, commits it.
+    offered: Option<Claims>,
+    /// What the peer knows of the others.
+    known: Option<Known>,
+}
+
+/// Whose connections a peer was told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    connections: Vec<ConnectionId>,
+    revokes: u64,
+}
+
+/// Answers that may wait for one connection.
+const TOLD_MAX: usize = 256;
+
+impl Link {
+    /// `false`: it is not being read.
+    fn tell(&mut self, told: Told) -> bool {
+        self.told.push_back(told);
+        self.told.len() <= TOLD_MAX
+    }
+}
+
+/// The id under which a session of the compat protocol is stored.
+pub fn session_key(session_id: &str, hash_key: &HashKey) -> SessionId {
+    let hash = hash_key.hash("compat-session", session_id.as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.0[..16]);
+    SessionId::from_bytes(bytes)
+}
+
+/// The stored form of a token that a desktop made.
+pub fn desktop_hash(token: &Secret, hash_key: &HashKey) -> SecretHash {
+    hash_key.hash("compat-desktop", token.expose().as_bytes())
+}
+
+fn join_hash(token: &Secret, hash_key: &HashKey) -> SecretHash {
+    hash_key.hash("compat-join", token.expose().as_bytes())
+}
+
+impl Session {
+    /// Opens a session. The record must be stored before the answer is told.
+    pub fn create_compat(start: CompatStart, env: &Env<'_>) -> Self {
+        let now = env.now.unix_ms;
+        let nonce = SecretHash([0; 32]);
+        let token = TokenState { generation: 0, nonce, committed_at: now };
+        let (name, platform) = ("desktop".to_owned(), "compat".to_owned());
+        Self::load(SessionRecord {
+            id: session_key(&start.session_id, env.hash_key),
+            version: 1,
+            created_at: now,
+            host: HostRecord { name, platform, key: None, token, seen_at: now },
+            devices: Vec::new(),
+            lease: None,
+            compat: Some(CompatRecord {
+                desktop_token: desktop_hash(&start.desktop_token, env.hash_key),
+                join_token: join_hash(&start.join_token, env.hash_key),
+                session_id: start.session_id,
+                join_expires_at: start.join_expires_at,
+                join_used: false,
+                ws_url: start.ws_url,
+                idle_secs: start.idle_secs,
+                active_at: now,
+            }),
+        })
+    }
+
+    /// Tells whether this is the token of the session's desktop.
+    pub fn is_desktop(&self, token: &Secret, hash_key: &HashKey) -> bool {
+        let compat = self.record.compat.as_ref();
+        compat.is_some_and(|c| c.desktop_token.matches(&desktop_hash(token, hash_key)))
+    }
+
+    /// Why the session ended, if it did.
+    pub fn end_reason(&self) -> Option<&'static str> {
+        self.compat.ended
+    }
+
+    /// Devices with an open connection.
+    pub fn connected_devices(&self) -> usize {
+        self.connected_members().count()
+    }
+
+    /// How many devices and sessions have a budget that is not full.
+    pub fn budgets(&self, now: Instant) -> (usize, usize) {
+        let used = |pick: fn(&Budget) -> &Gcra| {
+            self.compat.budgets.values().filter(|b| !pick(b).is_idle(now)).count()
+        };
+        (used(|b| &b.commands), used(|b| &b.snapshots))
+    }
+
+    /// Messages that a connection lags behind.
+    pub fn lag(&self, id: ConnectionId) -> u64 {
+        let Some(connection) = self.connections.get(&id) else { return 0 };
+        let lag = |r: &super::connection::Reader| {
+            self.channels.get(&r.channel).map_or(0, |state| r.cursor.lag(&state.log))
+        };
+        connection.readers.iter().map(lag).max().unwrap_or(0)
+    }
+
+    /// Everybody is told and closed.
+    pub(super) fn end(&mut self, reason: &'static str, effects: &mut Effects) {
+        self.compat.ended = Some(reason);
+        self.unsaved = false;
+        if let Some(pending) = self.compat.pending.take() {
+            let answer = Err(super::PairError::HostLeft);
+            effects.then.push(Effect::Answer { waiter: pending.waiter, answer });
+        }
+        let open: Vec<_> = self.connections.keys().copied().collect();
+        for id in open {
+            self.close(id, belay_wire::CloseCode::SessionEnded, effects);
+        }
+        effects.events.push(Event::SessionEnded { reason });
+    }
+
+    /// What was pulled is written, which is all that these clients ever acknowledge.
+    pub(super) fn wrote(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        for (channel, position) in connection.window.acknowledge_all() {
+            if channel.is_written_by_host() {
+                continue;
+            }
+            if let Some(state) = self.channels.get_mut(&channel) {
+                state.log.applied(position);
+            }
+        }
+        effects.wake.push(id);
+    }
+
+    fn tell(&mut self, id: ConnectionId, told: Told, effects: &mut Effects) {
+        let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
+        let Some(link) = link else { return };
+        if link.tell(told) {
+            effects.wake.push(id);
+        } else {
+            self.close(id, belay_wire::CloseCode::SlowConsumer, effects);
+        }
+    }
+
+    fn compat_id(&self) -> String {
+        self.record.compat.as_ref().map_or(String::new(), |c| c.session_id.clone())
+    }
+}

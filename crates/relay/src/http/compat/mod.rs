@@ -1,0 +1,83 @@
+//! The HTTP calls of desktops and web clients in the field.
+
+mod answer;
+mod body;
+mod cors;
+mod devices;
+mod pair;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use belay_core::session::session_key;
+use belay_wire::{Secret, compat::is_token};
+
+use crate::{node::Node, registry::Handle};
+use answer::Fault;
+
+pub(crate) use cors::Allowed;
+
+/// Routes of the compat protocol.
+pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
+    Router::new()
+        .route("/pair/start", post(pair::start).options(cors::preflight))
+        .route("/pair/join", post(pair::join).options(cors::preflight))
+        .route("/pair/refresh", post(pair::refresh).options(cors::preflight))
+        .route("/pair/stop", post(pair::stop).options(cors::preflight))
+        .route("/devices/list", post(devices::list).options(cors::preflight))
+        .route("/devices/revoke", post(devices::revoke).options(cors::preflight))
+        .method_not_allowed_fallback(answer::wrong_method)
+        .layer(middleware::from_fn_with_state(node.clone(), cross_origin))
+}
+
+/// Answers carry what a browser of an allowed origin needs to read them.
+async fn cross_origin(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let origin = origin_of(request.headers());
+    let draining = node.stopping.is_cancelled();
+    let mut response =
+        if draining { Fault::draining().into_response() } else { next.run(request).await };
+    node.allowed.mark(origin.as_deref(), response.headers_mut());
+    response
+}
+
+/// The `Origin` of a request; text that is none is an origin that nobody allows.
+pub(crate) fn origin_of(headers: &HeaderMap) -> Option<String> {
+    headers.get(header::ORIGIN).map(|v| v.to_str().unwrap_or("null").to_owned())
+}
+
+/// Native clients send no origin, pages one that is allowed.
+fn check_origin(node: &Node, headers: &HeaderMap) -> Result<(), Fault> {
+    match origin_of(headers) {
+        Some(origin) if !node.allowed.has(&origin) => Err(Fault::origin()),
+        _ => Ok(()),
+    }
+}
+
+/// A session by the id that its desktop made.
+async fn find(node: &Arc<Node>, session_id: &str) -> Result<Option<Arc<Handle>>, Fault> {
+    let id = session_key(session_id, &node.keys.hash);
+    node.session(id).await.map_err(|_| Fault::store())
+}
+
+/// A running session and proof that its desktop calls.
+async fn of_desktop(node: &Arc<Node>, session_id: &str, token: &str) -> Result<Arc<Handle>, Fault> {
+    let handle = find(node, session_id).await?.ok_or_else(Fault::no_session)?;
+    let is_desktop = handle.session.lock().is_desktop(&Secret::new(token), &node.keys.hash);
+    if is_desktop { Ok(handle) } else { Err(Fault::not_the_desktop()) }
+}
+
+/// A token of the body in its form, or the endpoint's own error.
+fn shaped(
+    text: String,
+    range: &std::ops::RangeInclusive<usize>,
+    fault: impl Fn() -> Fault,
+) -> Result<String, Fault> {
+    if is_token(&text, range) { Ok(text) } else { Err(fault()) }
+}

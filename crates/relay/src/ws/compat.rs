@@ -1,0 +1,398 @@
+//! The task of a socket that speaks the compat protocol, from `relay.auth` to the close frame. Every end
+//! is told as text `disconnect{reason}` before the close frame; 1008 only where the phone is to forget
+//! its pairing.
+
+use std::{sync::Arc, time::Duration};
+
+use belay_core::{
+    Gcra, Input,
+    session::{Attach, LeaseKey, OutFrame, desktop_hash},
+    token::{Claims, Principal, TokenError},
+};
+use belay_wire::{
+    ClientInfo, CloseCode, ConnectionId, Positions, Secret,
+    compat::{Object, TOKEN_CHARS, Told, is_token},
+};
+use tokio::time::Instant;
+
+use super::{
+    guard::{DetachOnDrop, Unauthenticated},
+    socket::{Incoming, Socket, Transport, WriteError},
+};
+use crate::{
+    entropy,
+    metrics::count,
+    node::Node,
+    registry::{Handle, Signal},
+};
+
+/// How long the farewell may take.
+const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Why a socket ends: what its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct End {
+    reason: &'static str,
+    code: u16,
+}
+
+const fn end(reason: &'static str, code: u16) -> End {
+    End { reason, code }
+}
+
+const SHUTDOWN: End = end("server_shutdown", 1012);
+const SLOW: End = end("slow_consumer", 4508);
+
+/// Why a socket was not let in, for its client and for the numbers.
+struct Refusal {
+    end: End,
+    cause: &'static str,
+}
+
+const fn refuse(reason: &'static str, code: u16, cause: &'static str) -> Refusal {
+    Refusal { end: end(reason, code), cause }
+}
+
+const fn expired(cause: &'static str) -> Refusal {
+    refuse("session_expired", 1008, cause)
+}
+
+/// What is known of a socket before its first frame.
+pub(super) struct Arrival {
+    pub(super) origin: Option<String>,
+    /// A token in the query, where that is allowed.
+    pub(super) token: Option<Secret>,
+}
+
+/// Serves a socket until it ends.
+pub(super) async fn run<T: Transport>(
+    node: Arc<Node>,
+    mut socket: Socket<T>,
+    arrival: Arrival,
+    place: Unauthenticated,
+) {
+    let attached = match Box::pin(authenticate(&node, &mut socket, &arrival)).await {
+        Ok(attached) => attached,
+        Err(Refusal { end, cause }) => {
+            count(&node.metrics.auth_failures, cause);
+            drop(place);
+            tracing::info!(reason = end.reason, cause, "authentication refused");
+            return farewell(&node, socket, Vec::new(), end).await;
+        }
+    };
+    let (handle, attach) = attached;
+    let (id, is_host) = (attach.connection, attach.claims.principal == Principal::Host);
+    let signal = Arc::new(Signal::default());
+    handle.add_signal(id, signal.clone());
+    let detach = DetachOnDrop { node: node.clone(), handle: handle.clone(), id };
+    node.drive(&handle, Input::Attach(Box::new(attach))).await;
+    drop(place);
+    socket.authenticated();
+    let now = Instant::now();
+    let link = Link {
+        rate: Gcra::every(
+            MINUTE / node.config.ws_messages_per_minute,
+            node.config.ws_messages_per_minute,
+        ),
+        ping_at: now + node.config.compat_heartbeat,
+        node,
+        handle,
+        id,
+        signal,
+        is_host,
+        _detach: detach,
+    };
+    link.serve(socket).await;
+}
+
+async fn farewell<T: Transport>(
+    node: &Node,
+    mut socket: Socket<T>,
+    mut last: Vec<OutFrame>,
+    end: End,
+) {
+    count(&node.metrics.closes, end.reason);
+    last.push(OutFrame::Text(Told::Disconnect { reason: end.reason }.encode().into()));
+    let _ = tokio::time::timeout(FAREWELL_TIMEOUT, socket.write(last)).await;
+    socket.close_with(end.code, end.reason).await;
+}
+
+async fn authenticate<T: Transport>(
+    node: &Node,
+    socket: &mut Socket<T>,
+    arrival: &Arrival,
+) -> Result<(Arc<Handle>, Attach), Refusal> {
+    let token = match &arrival.token {
+        Some(token) => token.clone(),
+        None => first_token(node, socket).await?,
+    };
+    if !is_token(token.expose(), &TOKEN_CHARS) {
+        return Err(refuse("auth_invalid", 4500, "invalid_auth_payload"));
+    }
+    let (handle, claims) = holder(node, &token).await?;
+    if claims.principal != Principal::Host {
+        let allowed = match &arrival.origin {
+            Some(origin) => node.allowed.has(origin),
+            None => node.allowed.has_none(),
+        };
+        if !allowed {
+            return Err(refuse("origin_not_allowed", 4500, "mobile_origin_not_allowed"));
+        }
+    }
+    let replaces = handle.session.lock().is_connected(claims.principal);
+    let capacity = i64::try_from(node.config.connections_max).unwrap_or(i64::MAX);
+    if node.metrics.active_websockets() >= capacity && !replaces {
+        return Err(refuse("relay_over_capacity", 1013, "relay_over_capacity"));
+    }
+    let revoked_elsewhere = match claims.principal {
+        Principal::Host => false,
+        Principal::Member(member) => node.stores.revocations.contains(member),
+    };
+    let mut connection = [0; 16];
+    entropy::fill(&mut connection);
+    let connection = ConnectionId::from_bytes(connection);
+    let text = || "compat".to_owned();
+    let attach = Attach {
+        connection,
+        claims,
+        client: ClientInfo {
+            name: text(),
+            version: text(),
+            // Each socket is one instance: the newer one takes over.
+            instance: connection.to_string(),
+            attempt: 1,
+        },
+        resume: Positions::new(),
+        base: Positions::new(),
+        proof_valid: false,
+        nonce_is_old: false,
+        revoked_elsewhere,
+        node: node.id.clone(),
+        offer: false,
+        compat: true,
+    };
+    Ok((handle, attach))
+}
+
+async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<Secret, Refusal> {
+    const CAUSE: &str = "invalid_auth_payload";
+    let incoming = tokio::select! {
+        incoming = socket.next() => incoming,
+        () = tokio::time::sleep(node.config.auth_timeout) => {
+            return Err(refuse("auth_timeout", 4500, "auth_timeout_or_missing_payload"));
+        }
+        () = node.stopping.cancelled() => {
+            return Err(Refusal { end: SHUTDOWN, cause: "closed_before_auth" });
+        }
+    };
+    let text = match incoming {
+        Incoming::Text(text) => text,
+        Incoming::Binary(_) => return Err(refuse("binary_not_supported", 1003, CAUSE)),
+        Incoming::Malformed(_) => return Err(refuse("invalid_json", 1003, CAUSE)),
+        Incoming::TooLarge => return Err(refuse("message_too_large", 1009, CAUSE)),
+        Incoming::Gone => {
+            let cause = "auth_timeout_or_missing_payload";
+            return Err(refuse("auth_required", 4500, cause));
+        }
+    };
+    if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
+        return Err(refuse("invalid_json", 1003, CAUSE));
+    }
+    let object = Object::parse(&text);
+    let member = |name| object.as_ref().and_then(|o| o.text(name).ok().flatten());
+    match (member("type").as_deref(), member("token")) {
+        (Some("relay.auth"), Some(token)) => Ok(Secret::new(token)),
+        _ => Err(refuse("auth_required", 4500, CAUSE)),
+    }
+}
+
+/// Whose token it is. A device's names its session; a desktop's is looked up by its hash.
+async fn holder(node: &Node, token: &Secret) -> Result<(Arc<Handle>, Claims), Refusal> {
+    let store = |_| refuse("store_unavailable", 1013, "store_unavailable");
+    match node.keys.tokens.verify(token) {
+        Ok(claims) if claims.principal != Principal::Host => {
+            let handle = node.session(claims.session).await.map_err(store)?;
+            Ok((handle.ok_or(expired("mobile_session_missing"))?, claims))
+        }
+        Ok(_) => Err(expired("token_not_found")),
+        Err(TokenError::UnknownKey) => Err(refuse("key_unavailable", 1013, "unknown_key")),
+        Err(TokenError::Invalid) => {
+            let key = LeaseKey::Desktop(desktop_hash(token, &node.keys.hash));
+            let finding = node.stores.sessions.find_lease(key);
+            let ids = node.observe(finding).await.map_err(store)?;
+            let session = *ids.first().ok_or(expired("token_not_found"))?;
+            let handle = node.session(session).await.map_err(store)?;
+            let handle = handle.ok_or(expired("desktop_session_missing"))?;
+            if !handle.session.lock().is_desktop(token, &node.keys.hash) {
+                return Err(expired("token_not_found"));
+            }
+            let principal = Principal::Host;
+            Ok((handle, Claims { session, principal, issued_at: 0, generation: 0, nonce: [0; 16] }))
+        }
+    }
+}
+
+struct Link {
+    node: Arc<Node>,
+    handle: Arc<Handle>,
+    id: ConnectionId,
+    signal: Arc<Signal>,
+    is_host: bool,
+    rate: Gcra,
+    ping_at: Instant,
+    _detach: DetachOnDrop,
+}
+
+impl Link {
+    async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {
+        let Some(end) = self.turn(&mut socket).await else { return };
+        tracing::info!(connection = %self.id, reason = end.reason, "closing");
+        let last = if end == SLOW { Vec::new() } else { self.pull().0 };
+        let node = self.node.clone();
+        if end == SLOW {
+            node.metrics.slow_consumers.inc();
+        }
+        // A close is a departure at once, however long its handshake takes.
+        drop(self);
+        farewell(&node, socket, last, end).await;
+    }
+
+    /// Reads, writes and keeps time until the socket ends; `None`: the peer is gone.
+    async fn turn<T: Transport>(&mut self, socket: &mut Socket<T>) -> Option<End> {
+        loop {
+            if let Some(code) = self.signal.closing() {
+                return Some(self.end_of(code));
+            }
+            if let Err(end) = self.write(socket).await {
+                return end;
+            }
+            tokio::select! {
+                incoming = socket.next() => {
+                    if let Err(end) = self.read(incoming).await {
+                        return end;
+                    }
+                }
+                () = self.signal.woken() => {}
+                () = tokio::time::sleep_until(self.ping_at) => {
+                    if let Err(end) = self.beat(socket).await {
+                        return end;
+                    }
+                }
+                () = self.node.stopping.cancelled() => return Some(SHUTDOWN),
+            }
+        }
+    }
+
+    fn end_of(&self, code: CloseCode) -> End {
+        match code {
+            CloseCode::TakenOver | CloseCode::Moved | CloseCode::OutdatedAttempt
+                if self.is_host =>
+            {
+                end("desktop_reconnected", 4500)
+            }
+            CloseCode::TakenOver | CloseCode::Moved | CloseCode::OutdatedAttempt => {
+                end("device_reconnected", 4500)
+            }
+            CloseCode::Revoked => end("device_revoked", 1008),
+            CloseCode::SessionEnded => match self.handle.session.lock().end_reason() {
+                Some("retention_expired") => end("retention_expired", 4500),
+                reason => end(reason.unwrap_or("session_expired"), 1008),
+            },
+            CloseCode::UnknownDevice | CloseCode::StaleToken | CloseCode::NotAuthenticated => {
+                end("session_expired", 1008)
+            }
+            CloseCode::RateLimited => end("device_cap_reached", 4500),
+            CloseCode::SlowConsumer => SLOW,
+            CloseCode::PingTimeout => end("heartbeat_timeout", 4500),
+            CloseCode::Unavailable if self.node.stopping.is_cancelled() => SHUTDOWN,
+            CloseCode::Unavailable => end("store_unavailable", 1013),
+            CloseCode::ProtocolError => end("invalid_json", 1003),
+        }
+    }
+
+    fn pull(&self) -> (Vec<OutFrame>, bool) {
+        if self.handle.is_poisoned() {
+            return (Vec::new(), false);
+        }
+        let mut session = self.handle.session.lock();
+        let pulled = self.node.with_env(|env| session.pull(self.id, env));
+        drop(session);
+        if pulled.more {
+            self.signal.wake();
+        }
+        (pulled.frames, pulled.close.is_some())
+    }
+
+    async fn write<T: Transport>(&self, socket: &mut Socket<T>) -> Result<(), Option<End>> {
+        let (frames, is_slow) = self.pull();
+        if is_slow {
+            return Err(Some(SLOW));
+        }
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let written = {
+            let mut writing = std::pin::pin!(socket.write(frames));
+            loop {
+                tokio::select! {
+                    written = &mut writing => break written,
+                    () = self.signal.woken() => {}
+                }
+                if let Some(code) = self.signal.closing() {
+                    return Err(Some(self.end_of(code)));
+                }
+                if self.lags() {
+                    return Err(Some(SLOW));
+                }
+            }
+        };
+        match written {
+            Ok(()) => {}
+            Err(WriteError::Gone) => return Err(None),
+            Err(WriteError::Stuck) => {
+                self.node.metrics.outbound_failures.inc();
+                return Err(Some(SLOW));
+            }
+        }
+        // What came while this was written is looked at again.
+        self.signal.wake();
+        self.node.drive(&self.handle, Input::Wrote { connection: self.id }).await;
+        Ok(())
+    }
+
+    fn lags(&self) -> bool {
+        let lag = self.handle.session.lock().lag(self.id);
+        lag >= u64::try_from(self.node.config.outbound_queue).unwrap_or(u64::MAX)
+    }
+
+    async fn read(&mut self, incoming: Incoming) -> Result<(), Option<End>> {
+        let text = match incoming {
+            Incoming::Text(text) => text,
+            Incoming::Binary(_) => return Err(Some(end("binary_not_supported", 1003))),
+            Incoming::Malformed(_) => return Err(Some(end("invalid_json", 1003))),
+            Incoming::TooLarge => return Err(Some(end("message_too_large", 1009))),
+            Incoming::Gone => return Err(None),
+        };
+        if self.rate.take(Instant::now().into_std()).is_err() {
+            return Err(Some(end("socket_rate_limited", 1013)));
+        }
+        let (connection, text) = (self.id, text.as_str().to_owned());
+        self.node.drive(&self.handle, Input::CompatText { connection, text }).await;
+        Ok(())
+    }
+
+    async fn beat<T: Transport>(&mut self, socket: &mut Socket<T>) -> Result<(), Option<End>> {
+        let config = &self.node.config;
+        let limit = config.compat_heartbeat_timeout.max(2 * config.compat_heartbeat);
+        if socket.silent_for() >= limit {
+            return Err(Some(end("heartbeat_timeout", 4500)));
+        }
+        self.ping_at = Instant::now() + config.compat_heartbeat;
+        match socket.ping().await {
+            Ok(()) => Ok(()),
+            Err(WriteError::Gone) => Err(None),
+            Err(WriteError::Stuck) => Err(Some(SLOW)),
+        }
+    }
+}
