@@ -22,7 +22,7 @@ test('two phones: the first answer wins and the other phone is told who gave it'
 
     await ben.answer('Accept');
     await ana.card.waitFor({ state: 'detached' });
-    await first.page.getByText('Done.').waitFor();
+    await first.page.getByText('I pretended to run it.').waitFor();
 
     await ana.idle();
     await ana.say('run something far');
@@ -42,7 +42,7 @@ test('two phones: the first answer wins and the other phone is told who gave it'
 
     await ana.idle();
     await ana.say('edit');
-    await ana.card.getByText('/demo/hello.txt').waitFor();
+    await ana.card.getByText(/hello\.txt$/).first().waitFor();
     await shoot(first.page, '13-diff');
     await ana.answer('Decline');
     await first.page.getByText('Then I leave the file as it is.').waitFor();
@@ -138,7 +138,7 @@ test('a small phone without a pointer: no sideways scroll, and an approval by ke
       return (await focused()) === 'Accept';
     });
     await page.keyboard.press('Enter');
-    await page.getByText('Done.').waitFor();
+    await page.getByText('I pretended to run it.').waitFor();
   });
 
   assert.deepEqual(device.faults, []);
@@ -156,11 +156,9 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     await page.goto(address);
     await page.getByLabel('Code').fill('0000-0000');
     await page.getByRole('button', { name: 'Pair' }).click();
-    await page.getByRole('heading', { name: 'Not paired' }).waitFor();
     await page.getByText('This code is wrong', { exact: false }).waitFor();
     await shoot(page, '16-wrong-code');
     assert.deepEqual(await axe(page), []);
-    await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByLabel('Code').fill(code.toLowerCase());
     await page.getByRole('button', { name: 'Pair' }).click();
     const digits = (await page.locator('.digits').textContent()).replaceAll(' ', '');

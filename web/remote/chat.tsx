@@ -47,10 +47,28 @@ export function Chat({ app, state, thread, onBack }: Props) {
     if (box && atEnd) box.scrollTop = box.scrollHeight;
   }, [items.length, last?.rev, lastLength, open.length, atEnd, state.sent.size]);
 
+  // A smaller window, or a line of trouble above, takes rows away below: the end stays in sight.
+  const following = useRef(true);
+  following.current = atEnd;
+  useEffect(() => {
+    const box = scroller.current;
+    if (!box) return undefined;
+    const watcher = new ResizeObserver(() => {
+      if (following.current) box.scrollTop = box.scrollHeight;
+    });
+    watcher.observe(box);
+    return () => watcher.disconnect();
+  }, []);
+
+  const lastTop = useRef(0);
   const onScroll = () => {
     const box = scroller.current;
     if (!box) return;
-    setAtEnd(box.scrollHeight - box.scrollTop - box.clientHeight < 48);
+    const isUp = box.scrollTop < lastTop.current;
+    lastTop.current = box.scrollTop;
+    if (box.scrollHeight - box.scrollTop - box.clientHeight < 48) setAtEnd(true);
+    // Only a person scrolls up; growth and a smaller box leave the place as it is.
+    else if (isUp) setAtEnd(false);
   };
   const older = async () => {
     const box = scroller.current;
@@ -88,7 +106,7 @@ export function Chat({ app, state, thread, onBack }: Props) {
         {working && <p class="working" role="status">{view?.status === 'waiting' ? 'Waiting for your answer' : 'Working…'}</p>}
       </div>
       {!atEnd && <button class="to-end small" onClick={() => setAtEnd(true)}>↓ Newest</button>}
-      <Composer app={app} thread={thread} working={working} />
+      <Composer app={app} thread={thread} working={working} onSend={() => setAtEnd(true)} />
     </main>
   );
 }

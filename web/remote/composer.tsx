@@ -5,7 +5,7 @@ import type { App } from './app';
 /** The relay takes messages of a phone up to 256 KiB; the rest is for what goes around the text. */
 const TEXT_MAX = 250 * 1024;
 
-export function Composer({ app, thread, working }: { app: App; thread: string; working: boolean }) {
+export function Composer({ app, thread, working, onSend }: { app: App; thread: string; working: boolean; onSend: () => void }) {
   const draftKey = `draft:${thread}`;
   const [text, setText] = useState(() => sessionStorage.getItem(draftKey) ?? '');
   const tooLong = payloadBytes(text) > TEXT_MAX;
@@ -23,6 +23,7 @@ export function Composer({ app, thread, working }: { app: App; thread: string; w
     const prompt = text.trim();
     if (!prompt || tooLong) return;
     change('');
+    onSend();
     await app.give({ c: 'turnStart', thread, text: prompt });
   };
   const onKey = (event: KeyboardEvent) => {

@@ -133,7 +133,7 @@ function Stopped({ state, onForget }: { state: State; onForget: () => Promise<vo
       <p role="alert">{text}</p>
       {gone ? (
         <>
-          <p class="muted">On the desktop, press a in its terminal, or run <code>belay devices add</code>, then scan the code with this phone.</p>
+          <p class="muted">On the desktop, press a in its terminal, or run <code>belay devices add</code>, then scan the code with this device.</p>
           <button class="primary" onClick={() => void onForget()}>Pair again</button>
         </>
       ) : (

@@ -8,6 +8,9 @@ interface Props {
   onMade: (thread: string) => void;
 }
 
+/** What the built-in demo answers to. */
+const DEMO = ['run ls', 'edit', 'ask', 'slow'];
+
 export function NewThread({ app, state, onClose, onMade }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [agent, setAgent] = useState(state.agents[0]?.id ?? '');
@@ -16,14 +19,18 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
   const [prompt, setPrompt] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<string>();
-  useEffect(() => dialog.current?.showModal(), []);
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    dialog.current?.showModal();
+    box.current?.focus();
+  }, []);
 
   const start = async (event: Event) => {
     event.preventDefault();
     setBusy(true);
     setError(undefined);
     const text = prompt.trim();
-    const outcome = await app.giveAndWait({ c: 'threadStart', agent, folder: inside(folder, below), ...(text && { prompt: text }) });
+    const outcome = await app.giveAndWait({ c: 'threadStart', agent, folder: inside(folder, below), prompt: text });
     setBusy(false);
     const made = (outcome.data as { thread?: string } | undefined)?.thread;
     if (made) {
@@ -40,30 +47,35 @@ export function NewThread({ app, state, onClose, onMade }: Props) {
     <dialog ref={dialog} onClose={onClose} aria-labelledby="new-title">
       <form onSubmit={start} class="stack">
         <h2 id="new-title">New thread</h2>
-        <label>
+        <label hidden={state.agents.length === 1 && state.agents[0]?.state === 'ready'}>
           Agent
           <select value={agent} onChange={(e) => setAgent(e.currentTarget.value)}>
             {state.agents.map((a) => <option value={a.id}>{a.name}{a.state === 'ready' ? '' : ` (${a.state})`}</option>)}
           </select>
         </label>
-        <label>
+        <label hidden={state.folders.length === 1}>
           Folder
           <select value={folder} onChange={(e) => setFolder(e.currentTarget.value)}>
             {state.folders.map((f) => <option value={f}>{f}</option>)}
           </select>
         </label>
         <label>
-          Folder inside it (optional)
+          {state.folders.length === 1 ? `Folder inside ${state.folders[0]} (optional)` : 'Folder inside it (optional)'}
           <input value={below} onInput={(e) => setBelow(e.currentTarget.value)} spellcheck={false} autocapitalize="off" placeholder="for example packages/web" />
         </label>
         <label>
           What should it do?
-          <textarea rows={4} value={prompt} onInput={(e) => setPrompt(e.currentTarget.value)} />
+          <textarea ref={box} rows={4} required value={prompt} onInput={(e) => setPrompt(e.currentTarget.value)} />
         </label>
+        {agent === 'scripted' && (
+          <p class="muted small">
+            The demo has no model. It knows {DEMO.map((word) => <button type="button" class="small" onClick={() => setPrompt(word)}>{word}</button>)}
+          </p>
+        )}
         {error && <p class="error" role="alert">{error}</p>}
         <div class="row">
           <button type="button" onClick={() => dialog.current?.close()}>Cancel</button>
-          <button class="primary" disabled={busy}>{busy ? 'Starting…' : 'Start'}</button>
+          <button class="primary" disabled={busy || !prompt.trim()}>{busy ? 'Starting…' : 'Start'}</button>
         </div>
       </form>
     </dialog>

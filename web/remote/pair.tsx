@@ -4,7 +4,7 @@ import { type Profile, loadProfile } from '../sdk/store';
 import { useNow } from './hooks';
 
 type Step =
-  | { at: 'ask' }
+  | { at: 'ask'; error?: string }
   | { at: 'starting' }
   | { at: 'compare'; pairing: Pairing }
   | { at: 'failed'; code: string; text: string };
@@ -18,6 +18,9 @@ const NEXT: Record<string, string> = {
   approval_expired: 'Keep the desktop in sight, scan again, and approve there.',
   host_offline: 'Start the desktop side: belay up, or belay host.',
 };
+
+/** Faults of a typed code: it is typed again where it stands. */
+const RETYPE = new Set(['code_wrong', 'code_expired', 'code_used', 'code_burnt', 'invalid_request', 'rate_limited']);
 
 function platform(): string {
   const agent = navigator.userAgent;
@@ -35,7 +38,7 @@ interface Props {
 
 export function PairScreen({ link, onPaired, onBack }: Props) {
   const [step, setStep] = useState<Step>({ at: 'ask' });
-  const [name, setName] = useState(`${platform()} phone`);
+  const [name, setName] = useState(`${platform()} ${navigator.maxTouchPoints > 0 ? 'phone' : 'browser'}`);
   const [code, setCode] = useState('');
   const [paired, setPaired] = useState(false);
   useEffect(() => void loadProfile().then((profile) => setPaired(profile !== undefined)), []);
@@ -49,6 +52,9 @@ export function PairScreen({ link, onPaired, onBack }: Props) {
       await onPaired(await pairing.finish());
     } catch (error) {
       const failure = error instanceof PairFailure ? error : new PairFailure('unknown', String(error));
+      if (!link && RETYPE.has(failure.code)) {
+        return setStep({ at: 'ask', error: [sentence(failure.message), NEXT[failure.code]].filter(Boolean).join(' ') });
+      }
       setStep({ at: 'failed', code: failure.code, text: failure.message });
     }
   };
@@ -77,7 +83,9 @@ export function PairScreen({ link, onPaired, onBack }: Props) {
           <label>
             Code
             <input class="code" value={code} onInput={(e) => setCode(e.currentTarget.value)} placeholder="ABCD-EFGH"
-              autocomplete="off" autocapitalize="characters" spellcheck={false} required minLength={8} />
+              autocomplete="off" autocapitalize="characters" spellcheck={false} required minLength={8}
+              aria-invalid={step.at === 'ask' && step.error !== undefined} aria-describedby="code-error" />
+            {step.at === 'ask' && step.error && <span id="code-error" class="error small" role="alert">{step.error}</span>}
           </label>
         )}
         <label>

@@ -31,7 +31,7 @@ function hops(state: State, now: number): Hop[] {
   const agentHop: Hop = !agent
     ? { name: 'Agent', health: 'trying', text: 'unknown' }
     : !reachable || !state.hostConnected
-      ? { name: 'Agent', health: 'trying', text: `${agent.name}, last known ${ago(agent.seenAt, now)}` }
+      ? { name: 'Agent', health: 'trying', text: `${agent.name}, last known ${ago(Math.max(agent.seenAt ?? 0, state.syncedAt ?? 0) || undefined, now)}` }
       : agent.state === 'ready'
         ? { name: 'Agent', health: 'good', text: `${agent.name} ${agent.version}` }
         : { name: 'Agent', health: agent.state === 'starting' ? 'trying' : 'bad', text: agent.text ? `${agent.name} ${agent.state}: ${agent.text}` : `${agent.name} ${agent.state}` };

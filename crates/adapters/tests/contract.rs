@@ -68,7 +68,7 @@ fn a_second_process_on_the_folder_is_told_who_holds_it() {
 
     let text = refused.to_string();
     assert!(matches!(refused, DiskError::InUse { .. }));
-    assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+    assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
     drop(held);
     FolderLock::take(folder.path()).expect("free again");
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use belay_client::{CredentialStore, FileCredentials};
 use belay_wire::{DeviceListed, DeviceView};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use crate::settings;
 
@@ -40,7 +40,7 @@ pub(crate) fn command() -> Command {
         .subcommand(
             Command::new("revoke")
                 .about("Remove a device; its connection is closed at once")
-                .arg(Arg::new("device").required(true).help("Name or id, as `list` shows it"))
+                .arg(Arg::new("device").value_name("DEVICE").required(true).help("Name or id, as `list` shows it"))
                 .arg(
                     Arg::new("yes")
                         .long("yes")
@@ -81,9 +81,16 @@ impl Desk {
         match belay_host::ask_for_devices(&folder).await {
             Ok(listed) => Ok((Self::Running(folder), listed)),
             Err(error) => {
-                let admin =
-                    Admin::open(args).with_context(|| format!("no desktop side: {error}"))?;
-                let listed = admin.devices().await?;
+                let Some(admin) = Admin::open(args)? else { bail!(nobody(&folder, &error)) };
+                let listed = match admin.devices().await {
+                    Err(_)
+                        if is_nobody(&error)
+                            && args.value_source("admin") != Some(ValueSource::CommandLine) =>
+                    {
+                        bail!(nobody(&folder, &error))
+                    }
+                    listed => listed?,
+                };
                 Ok((Self::Admin(Box::new(admin)), listed))
             }
         }
@@ -97,6 +104,23 @@ impl Desk {
     }
 }
 
+/// Tells whether no desktop side listens.
+fn is_nobody(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+}
+
+/// What to do when nobody answers for a data folder.
+fn nobody(folder: &Path, error: &std::io::Error) -> String {
+    if !is_nobody(error) {
+        return error.to_string();
+    }
+    let folder = folder.parent().unwrap_or(folder).display();
+    format!(
+        "no desktop side runs on {folder}; start it with `belay up`, or, if it was started with \
+         --data-dir, give the same one here"
+    )
+}
+
 struct Admin {
     http: reqwest::Client,
     url: String,
@@ -105,18 +129,17 @@ struct Admin {
 }
 
 impl Admin {
-    fn open(args: &ArgMatches) -> anyhow::Result<Self> {
+    /// `None`: no session is kept in the data folder.
+    fn open(args: &ArgMatches) -> anyhow::Result<Option<Self>> {
         let folder = settings::data_dir_of(args);
         let session = folder.join("host/session.json");
         let credentials =
             FileCredentials::new(&session).load().with_context(|| session.display().to_string())?;
-        let Some(credentials) = credentials else {
-            bail!("{} is missing: no desktop side ran with this data folder", session.display());
-        };
+        let Some(credentials) = credentials else { return Ok(None) };
         let http = reqwest::Client::builder().no_proxy().build()?;
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
         let token = admin_token(&folder)?;
-        Ok(Self { http, url, token, session: credentials.session })
+        Ok(Some(Self { http, url, token, session: credentials.session }))
     }
 
     async fn devices(&self) -> anyhow::Result<DeviceListed> {
@@ -210,9 +233,9 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
 
 async fn add(args: &ArgMatches) -> anyhow::Result<()> {
     let folder = settings::data_dir_of(args).join("host");
-    let offer = belay_host::ask_for_offer(&folder)
-        .await
-        .context("the desktop side does not answer; start it with `belay up` or `belay host`")?;
+    let offer = belay_host::ask_for_offer(&folder).await.map_err(|error| {
+        if is_nobody(&error) { anyhow::anyhow!(nobody(&folder, &error)) } else { error.into() }
+    })?;
     let mut out = std::io::stdout().lock();
     for row in belay_host::ui::half_blocks(&offer.url).unwrap_or_default() {
         writeln!(out, "{row}")?;
@@ -220,7 +243,8 @@ async fn add(args: &ArgMatches) -> anyhow::Result<()> {
     writeln!(out, "Open on the phone: {}", offer.url)?;
     writeln!(
         out,
-        "or type {} on the page of the relay. Approve where the desktop side runs.",
+        "or type {} on the page of the relay. It lives two minutes. Approve where the desktop side \
+         runs.",
         offer.code
     )?;
     Ok(())

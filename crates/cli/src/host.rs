@@ -86,7 +86,14 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
     match args.get_one::<String>("acp") {
         Some(line) if asked.is_empty() || wants("acp") => {
             said.push(format!("agent acp: {line}"));
-            chosen.push(AgentChoice::Acp(acp_launch(line)?));
+            let launch = acp_launch(line)?;
+            if !find::is_there(&launch.program, search.as_deref()) {
+                anyhow::bail!(
+                    "--acp: {} is not on the search path; install it, or name it with its folder",
+                    launch.program.display()
+                );
+            }
+            chosen.push(AgentChoice::Acp(launch));
         }
         Some(_) => {}
         None => {
@@ -107,7 +114,10 @@ pub(crate) fn agents(args: &ArgMatches) -> anyhow::Result<(Vec<AgentChoice>, Vec
         }
     }
     if wants("scripted") || (asked.is_empty() && chosen.is_empty()) {
-        said.push("agent scripted: a built-in demo without a model".to_owned());
+        said.push(
+            "agent: a built-in demo without a model; say `run ls`, `edit`, `ask` or `slow` to it"
+                .to_owned(),
+        );
         chosen.push(AgentChoice::Scripted);
     }
     Ok((chosen, said))
@@ -146,21 +156,21 @@ fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Runs the desktop side until its person quits or a signal comes.
-pub(crate) async fn run(
-    args: &ArgMatches,
-    relay: String,
-    link: String,
-    folder: PathBuf,
-    warning: Option<String>,
-) -> anyhow::Result<()> {
+/// What the flags say; relay, link and data folder are still to be named.
+pub(crate) fn options(args: &ArgMatches) -> anyhow::Result<HostOptions> {
     let (agents, notes) = agents(args)?;
     let folders = match args.get_many::<PathBuf>("folder") {
         Some(folders) => folders.cloned().collect(),
         None => vec![std::env::current_dir().context("this folder is gone")?],
     };
     let name = args.get_one::<String>("name").cloned().unwrap_or_else(machine_name);
-    let options = HostOptions { relay, link, folder, name, folders, agents, notes, warning };
+    let unnamed = String::new;
+    let (relay, link, folder, warning) = (unnamed(), unnamed(), PathBuf::new(), None);
+    Ok(HostOptions { relay, link, folder, name, folders, agents, notes, warning })
+}
+
+/// Runs the desktop side until its person quits or a signal comes.
+pub(crate) async fn run(args: &ArgMatches, options: HostOptions) -> anyhow::Result<()> {
     let (view, shown) = watch::channel(HostView::default());
     let (commands, asked) = mpsc::channel(COMMANDS_LEN);
     let full_screen = !args.get_flag("plain")
@@ -185,8 +195,12 @@ pub(crate) async fn run(
         }
     };
     let result = result.map_err(anyhow::Error::from);
+    let ended_well = result.is_ok();
     // The terminal ends by itself when the view is gone, and restores the screen.
     let _ = tokio::time::timeout(std::time::Duration::from_secs(1), terminal).await;
+    if ended_well {
+        eprintln!("belay: stopped; devices and threads are kept, the next start goes on with them");
+    }
     result
 }
 

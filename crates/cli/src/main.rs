@@ -39,7 +39,7 @@ fn up_command() -> Command {
         .long("lan")
         .action(ArgAction::SetTrue)
         .help("Let phones on this network in, by plain http");
-    host::add(settings::add(
+    settings::add(host::add(
         Command::new("up")
             .about("Run relay and desktop side together, and show a QR code for the phone")
             .long_about(
@@ -120,15 +120,23 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 
 fn run_up(args: &ArgMatches) -> anyhow::Result<()> {
     let config = settings::read(args)?;
+    let mut options = host::options(args)?;
+    options.folder = config.data_dir.join("host");
+    options.check_folders()?;
     start_log(&config, &config.data_dir.join("host.log"))?;
-    block_on(up::run(args, config))
+    block_on(up::run(args, config, options))
 }
 
 fn run_host(args: &ArgMatches) -> anyhow::Result<()> {
     let folder = settings::data_dir_of(args);
+    let mut options = host::options(args)?;
+    options.folder = folder.join("host");
+    options.relay = args.get_one::<String>("relay").cloned().unwrap_or_default();
+    options.link.clone_from(&options.relay);
+    options.check_folders()?;
+    options.check_relay()?;
     start_log(&Config::default(), &folder.join("host.log"))?;
-    let relay = args.get_one::<String>("relay").cloned().unwrap_or_default();
-    block_on(host::run(args, relay.clone(), relay, folder.join("host"), None))
+    block_on(host::run(args, options))
 }
 
 /// The desktop side logs to a file, because its terminal is taken.
@@ -155,6 +163,8 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
     belay_relay::log::start(&config.log_level, config.log_format == "json")
         .map_err(anyhow::Error::msg)?;
     let with_stdin = args.get_flag("exit-with-stdin");
+    // The database, its journal and the list of revoked devices are for this user only.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     block_on(async {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
@@ -165,6 +175,8 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
         if with_stdin {
             tell_parent(server.public.port())?;
+        } else {
+            tracing::info!("connect a desktop with: belay host --relay http://{}", server.public);
         }
         tokio::select! {
             () = stopped => {}

@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use belay_relay::{Config, Setting, config::Values, settings};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
+const DATA_DIR_DEFAULT: &str = " [default: ~/.local/share/belay]";
+
+/// Where `--help` shows them.
+const HEADING: &str = "Settings of the relay (each also as BELAY_<NAME>)";
+
 /// Adds a flag for every setting, and `--config`.
 pub(crate) fn add(command: Command) -> Command {
     let file = Arg::new("config")
@@ -12,20 +17,22 @@ pub(crate) fn add(command: Command) -> Command {
         .value_name("FILE")
         .env("BELAY_CONFIG")
         .value_parser(value_parser!(PathBuf))
-        .help("Read settings from a TOML file");
+        .help("Read settings from a TOML file; `belay config` prints one")
+        .help_heading(HEADING);
     settings().iter().filter(|s| !s.hidden).map(flag).fold(command.arg(file), Command::arg)
 }
 
 fn flag(setting: &Setting) -> Arg {
     let shown = (setting.show)(&Config::default());
-    let default = if shown.is_empty() || setting.name == "data-dir" {
-        String::new()
-    } else {
-        format!(" [default: {shown}]")
+    let default = match setting.name {
+        "data-dir" => DATA_DIR_DEFAULT.to_owned(),
+        _ if shown.is_empty() => String::new(),
+        _ => format!(" [default: {shown}]"),
     };
     let arg = Arg::new(setting.name)
         .long(setting.name)
         .help(format!("{}{default}", setting.help))
+        .help_heading(HEADING)
         .action(ArgAction::Set);
     if setting.value.is_empty() {
         arg.value_name("true|false")
@@ -77,7 +84,7 @@ pub(crate) fn data_dir() -> Arg {
         .value_name("FOLDER")
         .env("BELAY_DATA_DIR")
         .value_parser(value_parser!(PathBuf))
-        .help("Where keys, session and transcript live")
+        .help(format!("Where keys, session and transcript live{DATA_DIR_DEFAULT}"))
 }
 
 /// The data folder of such a command.

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use belay_host::HostOptions;
 use belay_relay::{Config, log::LogFile, settings};
 use clap::ArgMatches;
 use tokio::task::JoinHandle;
@@ -26,7 +27,11 @@ const LAN_WARNING: &str = "--lan serves plain http on this network: anyone on it
     store. Use it only where you trust every device.";
 
 /// Runs both halves until the person quits.
-pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    args: &ArgMatches,
+    mut config: Config,
+    mut options: HostOptions,
+) -> anyhow::Result<()> {
     let lan = args.get_flag("lan");
     if lan {
         config.host = IpAddr::from([0, 0, 0, 0]);
@@ -39,11 +44,11 @@ pub(crate) async fn run(args: &ArgMatches, mut config: Config) -> anyhow::Result
     let (mut child, copying) = start(&config, &log)?;
     // A port that was chosen freely stays the same over restarts.
     config.port = wait_until_up(&mut child, copying, &config).await?;
-    let relay = format!("http://127.0.0.1:{}", config.port);
-    let link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
+    options.relay = format!("http://127.0.0.1:{}", config.port);
+    options.link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
     let supervisor = tokio::spawn(supervise(child, config.clone(), log, stop.clone()));
-    let warning = lan.then(|| LAN_WARNING.to_owned());
-    let result = crate::host::run(args, relay, link, config.data_dir.join("host"), warning).await;
+    options.warning = lan.then(|| LAN_WARNING.to_owned());
+    let result = crate::host::run(args, options).await;
     stop.cancel();
     let _ = supervisor.await;
     result
@@ -138,7 +143,8 @@ async fn wait_until_up(
         Ok(_) => {
             let _ = tokio::time::timeout(START_TIMEOUT, copying).await;
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            bail!("the relay ended at once: {}", text.lines().last().unwrap_or("it said nothing"));
+            let said = text.lines().last().unwrap_or("it said nothing");
+            bail!("the relay ended at once: {}", said.trim_start_matches("belay: "));
         }
         Err(_) => bail!("the relay did not start in time; see {}", log.display()),
     }

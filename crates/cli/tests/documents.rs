@@ -33,7 +33,50 @@ fn configuration() -> String {
         let _ =
             writeln!(page, "| `--{name}` | {names} | {default} | {} |", help.replace('<', "\\<"));
     }
+    page.push_str(DESKTOP);
     page
+}
+
+/// What is not a setting of the relay.
+const DESKTOP: &str = "
+## The file
+
+`belay config > belay.toml` writes every setting with its present value; `--config belay.toml`, or \
+`BELAY_CONFIG`, reads it. A line looks like `device-idle = \"30d\"`.
+
+## The desktop side
+
+Flags of `belay up` and `belay host`:
+
+| flag | environment | default | what it does |
+| --- | --- | --- | --- |
+| `--folder` | | the present folder | a folder in which threads may work; may be given more than once |
+| `--agent` | | what is installed | `codex`, `acp` or `scripted` (a demo without a model); may be given more than once |
+| `--codex` | `BELAY_CODEX` | `codex` on the search path | the Codex binary |
+| `--acp` | `BELAY_ACP` | the first known one, if there is no Codex | command line of an agent that speaks ACP |
+| `--name` | | the host name | name that phones show for this desktop |
+| `--plain` | | off | plain lines instead of the full-screen terminal |
+| `--lan` | | off | `belay up` only: let phones on this network in, by plain http |
+| `--relay` | `BELAY_RELAY` | `http://127.0.0.1:8787` | `belay host` only: address of the relay |
+
+`belay devices` takes `--data-dir` (give it what `belay up` was given) and `--admin` (`BELAY_ADMIN`), \
+the address of the relay's admin listener.
+";
+
+#[test]
+fn the_configuration_page_knows_every_flag() {
+    let page = configuration();
+    for command in [&["up"][..], &["host"], &["devices", "list"]] {
+        let help = Command::new(BELAY).args(command).arg("--help").output().expect("it runs");
+        let help = String::from_utf8(help.stdout).expect("text");
+        let words = help.split(|c: char| c.is_whitespace() || "[]=,'\"`".contains(c));
+        let flags: Vec<_> = words.filter(|w| w.starts_with("--") && w.len() > 2).collect();
+        assert!(flags.len() > 2, "{help}");
+        for flag in flags.iter().filter(|f| !["--help", "--version"].contains(f)) {
+            let flag = flag.trim_end_matches(['.', ';', ':']);
+            assert!(page.contains(&format!("`{flag}`")), "{flag} of {command:?}");
+        }
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn a_second_relay_on_the_folder_is_told_what_to_do() {
 
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(text.contains(&format!("pid {}", relay.child.id())), "{text}");
+    assert!(text.contains(&format!("(process {})", relay.child.id())), "{text}");
     assert!(text.contains("--data-dir"), "{text}");
 }
 

@@ -92,6 +92,13 @@ async fn carry_out(
             let (devices, used) = (view.devices.clone(), view.devices.len());
             serde_json::to_value(DeviceListed { devices, used, allowed: view.devices_allowed })
         }
+        Question::Offer if view.borrow().is_full() => {
+            let allowed = view.borrow().devices_allowed;
+            return Err(format!(
+                "{allowed} of {allowed} devices are paired; remove one first (`belay devices revoke`), \
+                 or allow more at the relay with --devices-max"
+            ));
+        }
         Question::Offer => {
             let before = view.borrow().offer.clone();
             commands.send(UiCommand::AddDevice).await.map_err(|_| "it is ending".to_owned())?;

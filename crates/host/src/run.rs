@@ -29,6 +29,9 @@ use crate::{
 /// Agent events that may wait for the desk.
 const EVENTS_LEN: usize = 1_024;
 
+/// Pause before a relay that could not be reached is asked again.
+const RELAY_PAUSE: Duration = Duration::from_secs(2);
+
 /// How long the agents may take to end.
 const AGENTS_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -69,7 +72,7 @@ pub enum HostError {
     /// The keys cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The relay refused, or cannot be reached at the first start.
+    /// The relay refused, or its address is none.
     #[error(transparent)]
     Relay(#[from] ApiError),
     /// A file cannot be read or written.
@@ -84,6 +87,24 @@ pub enum HostError {
     /// Another host runs on the same folder.
     #[error("another belay host uses {0}; stop it, or choose another folder with --data-dir")]
     InUse(PathBuf),
+}
+
+impl HostOptions {
+    /// Tells of a missing folder before anything is made or started.
+    ///
+    /// # Errors
+    /// [`HostError::NoFolder`].
+    pub fn check_folders(&self) -> Result<(), HostError> {
+        canonical(&self.folders).map(|_| ())
+    }
+
+    /// Tells of a relay whose address is none before anything is made or started.
+    ///
+    /// # Errors
+    /// [`HostError::Relay`].
+    pub fn check_relay(&self) -> Result<(), HostError> {
+        Ok(Api::new(&self.relay).map(|_| ())?)
+    }
 }
 
 /// Runs a host until a person quits at the terminal or the relay refuses it.
@@ -112,7 +133,11 @@ pub async fn run(
         Arc::new(FileCredentials::new(&folder.join("session.json")));
     let api = Api::new(&options.relay)?;
     loop {
-        ensure_session(&options, &api, &identity, &*credentials).await?;
+        let made = tokio::select! {
+            made = ensure_session(&options, &api, &identity, &*credentials, &view) => made,
+            () = quit(&mut ui) => return Ok(()),
+        };
+        made?;
         let threads = folder.join("threads");
         let (transcript, kept) = Transcript::open(&threads).map_err(|e| file(&threads, e))?;
         let path = folder.join("journal.jsonl");
@@ -169,12 +194,18 @@ fn settle_reads(
     unknown.into_iter().filter(|(_, request)| !request.command.is_read()).collect()
 }
 
-/// Uses the session of a former run, or makes one.
+/// Ends when the person wants to stop.
+async fn quit(ui: &mut mpsc::Receiver<UiCommand>) {
+    while !matches!(ui.recv().await, Some(UiCommand::Quit) | None) {}
+}
+
+/// Uses the session of a former run, or makes one as soon as the relay can be reached.
 async fn ensure_session(
     options: &HostOptions,
     api: &Api,
     identity: &Identity,
     store: &dyn CredentialStore,
+    view: &watch::Sender<HostView>,
 ) -> Result<(), HostError> {
     let path = options.folder.join("session.json");
     let file = |cause| HostError::File { path: path.clone(), cause };
@@ -186,7 +217,16 @@ async fn ensure_session(
             platform: std::env::consts::OS.to_owned(),
             public_key: identity.public(),
         };
-        let created = api.create_session(host).await?;
+        let created = loop {
+            match api.create_session(host.clone()).await {
+                Err(ApiError::Network { cause, .. }) => view.send_modify(|shown| {
+                    shown.relay.clone_from(&options.link);
+                    shown.relay_trouble = Some(cause);
+                }),
+                made => break made?,
+            }
+            tokio::time::sleep(RELAY_PAUSE).await;
+        };
         Credentials {
             relay: options.relay.clone(),
             session: created.session,
@@ -223,7 +263,9 @@ async fn lock_patiently(folder: &Path) -> Result<std::fs::File, HostError> {
 fn lock(folder: &Path) -> Result<std::fs::File, HostError> {
     let path = folder.join("lock");
     let failed = |cause| HostError::File { path: path.clone(), cause };
-    let file = std::fs::File::create(&path).map_err(failed)?;
+    let mut options = std::fs::OpenOptions::new();
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(HostError::InUse(folder.to_owned())),

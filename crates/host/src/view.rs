@@ -49,6 +49,19 @@ pub struct HostView {
     pub warning: Option<String>,
 }
 
+impl HostView {
+    /// Tells whether no further device is allowed.
+    pub fn is_full(&self) -> bool {
+        self.devices_allowed > 0 && self.devices.len() >= self.devices_allowed
+    }
+
+    /// Tells whether the link works on this machine only.
+    pub fn is_local(&self) -> bool {
+        let host = self.relay.split_once("://").map_or("", |(_, rest)| rest);
+        ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+    }
+}
+
 /// What a person asks for at the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UiCommand {

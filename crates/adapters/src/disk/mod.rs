@@ -17,8 +17,8 @@ pub use store::DiskStore;
 pub enum DiskError {
     /// Another process holds the folder.
     #[error(
-        "{folder} is in use by another belay process{}; stop it, or choose another folder with --data-dir",
-        .pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
+        "{folder} is in use by another relay{}; stop the `belay up` or `belay serve` that it belongs to, or choose another folder with --data-dir",
+        .pid.map_or(String::new(), |pid| format!(" (process {pid})"))
     )]
     InUse { folder: PathBuf, pid: Option<u32> },
     /// The file system refused.

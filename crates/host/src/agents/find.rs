@@ -42,12 +42,20 @@ pub const KNOWN_ACP: &[KnownAcp] = &[
 
 /// Those of [`KNOWN_ACP`] whose program is on the search path.
 pub fn acp(search_path: Option<&std::ffi::OsStr>) -> Vec<KnownAcp> {
-    let folders: Vec<_> = search_path.map(std::env::split_paths).into_iter().flatten().collect();
     let is_there = |agent: &&KnownAcp| {
         let program = agent.line.split(' ').next().unwrap_or_default();
-        folders.iter().any(|folder| folder.join(program).is_file())
+        is_there(Path::new(program), search_path)
     };
     KNOWN_ACP.iter().filter(is_there).copied().collect()
+}
+
+/// Tells whether a program can be started: by its path, or from a folder of the search path.
+pub fn is_there(program: &Path, search_path: Option<&std::ffi::OsStr>) -> bool {
+    let mut folders = search_path.map(std::env::split_paths).into_iter().flatten();
+    match program.components().count() {
+        1 => folders.any(|folder| folder.join(program).is_file()),
+        _ => program.is_file(),
+    }
 }
 
 /// The native Codex binary: `explicit` if given, else what `codex` on the search path stands for.

@@ -1,9 +1,13 @@
 //! A built-in agent without a model, for trying Belay out: deterministic, and named as a demo.
 //!
 //! `run <command>` asks for approval and pretends to run it, `edit` proposes a file change, `ask`
-//! asks a question, `slow` streams for a while; anything else is echoed.
+//! asks a question, `slow` streams for a while; anything else is echoed. A thread does one thing at a
+//! time: later prompts wait.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use belay_wire::app::{
     AgentState, FileChange, ItemBody, Progress, Question, RequestKind, RequestOption, ThreadStatus,
@@ -19,19 +23,43 @@ use super::{
 /// Pause between two words.
 const WORD_PAUSE: Duration = Duration::from_millis(30);
 
+/// Prompts that may wait in one thread.
+const WAITING_MAX: usize = 64;
+
 /// Starts the demo agent.
 pub fn start() -> (Agent, mpsc::Receiver<AgentEvent>) {
     let (calls, queue) = mpsc::channel(QUEUE_LEN);
     let (events, told) = mpsc::channel(QUEUE_LEN);
-    tokio::spawn(Demo { events, asks: HashMap::new(), turns: HashMap::new(), next: 1 }.run(queue));
+    let (ended, ends) = mpsc::channel(QUEUE_LEN);
+    let demo = Demo {
+        events,
+        ended,
+        asks: HashMap::new(),
+        busy: HashMap::new(),
+        waiting: HashMap::new(),
+        next: 1,
+    };
+    tokio::spawn(demo.run(queue, ends));
     (Agent::new("scripted", "Demo (no model)".to_owned(), calls), told)
 }
 
 struct Demo {
     events: mpsc::Sender<AgentEvent>,
-    asks: HashMap<String, (String, Plan)>,
-    turns: HashMap<String, CancellationToken>,
+    /// Threads whose turn has ended.
+    ended: mpsc::Sender<String>,
+    asks: HashMap<String, (Prompt, Plan)>,
+    /// Threads in which a turn runs, or a question waits.
+    busy: HashMap<String, CancellationToken>,
+    waiting: HashMap<String, VecDeque<Prompt>>,
     next: u64,
+}
+
+#[derive(Clone)]
+struct Prompt {
+    thread: String,
+    folder: String,
+    text: String,
+    command: String,
 }
 
 #[derive(Clone)]
@@ -42,14 +70,20 @@ enum Plan {
 }
 
 impl Demo {
-    async fn run(mut self, mut queue: mpsc::Receiver<AgentCall>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<AgentCall>, mut ends: mpsc::Receiver<String>) {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let state = AgentState::Ready;
         self.tell(AgentEvent::State { state, version, pid: None, text: None }).await;
         self.tell(AgentEvent::Restarted).await;
-        while let Some(call) = queue.recv().await {
-            let answer = self.handle(call.request).await;
-            let _ = call.reply.send(answer);
+        loop {
+            tokio::select! {
+                call = queue.recv() => {
+                    let Some(call) = call else { return };
+                    let answer = self.handle(call.request).await;
+                    let _ = call.reply.send(answer);
+                }
+                Some(thread) = ends.recv() => self.next_turn(&thread).await,
+            }
         }
     }
 
@@ -78,22 +112,19 @@ impl Demo {
                 Ok(AgentReply::Loaded(info, Vec::new()))
             }
             AgentRequest::Rename { .. } | AgentRequest::Archive { .. } => Ok(AgentReply::Done),
-            AgentRequest::Turn { thread, text, command, .. } => {
-                self.turn(thread, text, command).await;
-                Ok(AgentReply::Done)
+            AgentRequest::Turn { thread, folder, text, command } => {
+                self.prompt(Prompt { thread, folder, text, command }).await
             }
             AgentRequest::Interrupt { thread } => {
-                if let Some(turn) = self.turns.remove(&thread) {
-                    turn.cancel();
-                }
+                self.interrupt(&thread).await;
                 Ok(AgentReply::Done)
             }
             AgentRequest::Find { .. } => Ok(AgentReply::Found(false)),
             AgentRequest::Answer { key, option, answers } => {
                 let unknown = || AgentError::Refused("this request is no longer open".to_owned());
-                let (thread, plan) = self.asks.remove(&key).ok_or_else(unknown)?;
+                let (prompt, plan) = self.asks.remove(&key).ok_or_else(unknown)?;
                 self.tell(AgentEvent::Resolved { key }).await;
-                self.answered(thread, plan, option, answers).await;
+                self.answered(prompt, plan, option, answers).await;
                 Ok(AgentReply::Done)
             }
         }
@@ -104,7 +135,46 @@ impl Demo {
         self.tell(AgentEvent::Item { thread, item }).await;
     }
 
-    async fn turn(&mut self, thread: String, text: String, command: String) {
+    async fn prompt(&mut self, prompt: Prompt) -> Result<AgentReply, AgentError> {
+        if !self.busy.contains_key(&prompt.thread) {
+            self.turn(prompt).await;
+            return Ok(AgentReply::Done);
+        }
+        let waiting = self.waiting.entry(prompt.thread.clone()).or_default();
+        if waiting.len() >= WAITING_MAX {
+            return Err(AgentError::Refused(format!("{WAITING_MAX} prompts wait already")));
+        }
+        waiting.push_back(prompt);
+        Ok(AgentReply::Done)
+    }
+
+    async fn next_turn(&mut self, thread: &str) {
+        self.busy.remove(thread);
+        if let Some(prompt) = self.waiting.get_mut(thread).and_then(VecDeque::pop_front) {
+            return self.turn(prompt).await;
+        }
+        self.waiting.remove(thread);
+        self.status(thread, ThreadStatus::Idle).await;
+    }
+
+    /// Ends what runs in a thread, and a question that waits there.
+    async fn interrupt(&mut self, thread: &str) {
+        let open: Vec<_> = self.asks.extract_if(|_, (p, _)| p.thread == thread).collect();
+        if open.is_empty() {
+            if let Some(turn) = self.busy.get(thread) {
+                turn.cancel();
+            }
+            return;
+        }
+        for (key, _) in open {
+            self.tell(AgentEvent::Resolved { key }).await;
+        }
+        self.next_turn(thread).await;
+    }
+
+    async fn turn(&mut self, prompt: Prompt) {
+        let Prompt { thread, text, command, .. } = prompt.clone();
+        self.busy.insert(thread.clone(), CancellationToken::new());
         let id = self.id("user");
         self.item(&thread, id, ItemBody::User { text: text.clone(), command: Some(command) }).await;
         self.status(&thread, ThreadStatus::Running).await;
@@ -119,7 +189,7 @@ impl Demo {
             }
             _ => return self.say(thread, format!("You said: {text}\n\nThis is a demo without a model. Try `run ls`, `edit`, `ask` or `slow`.")),
         };
-        self.request(thread, plan).await;
+        self.request(prompt, plan).await;
     }
 
     async fn status(&self, thread: &str, status: ThreadStatus) {
@@ -127,7 +197,8 @@ impl Demo {
         self.tell(AgentEvent::Status { thread, status, error: None }).await;
     }
 
-    async fn request(&mut self, thread: String, plan: Plan) {
+    async fn request(&mut self, prompt: Prompt, plan: Plan) {
+        let thread = prompt.thread.clone();
         let key = self.id("ask");
         let options = vec![
             option("accept", "Accept", true, None),
@@ -140,23 +211,27 @@ impl Demo {
             kind: RequestKind::Command,
             title: "Run a command".to_owned(),
             command: None,
-            cwd: Some("/demo".to_owned()),
-            reason: Some("the demo pretends".to_owned()),
+            cwd: None,
+            reason: Some("the demo only pretends, whatever you answer".to_owned()),
             changes: Vec::new(),
             questions: Vec::new(),
             options,
         };
         match &plan {
-            Plan::Run(command) => ask.command = Some(command.clone()),
+            Plan::Run(command) => {
+                ask.command = Some(command.clone());
+                ask.cwd = Some(prompt.folder.clone());
+            }
             Plan::Edit => {
                 ask.kind = RequestKind::FileChange;
                 "Change a file".clone_into(&mut ask.title);
-                ask.changes = vec![change()];
+                ask.changes = vec![change(&prompt.folder)];
             }
             Plan::Ask => {
                 ask.kind = RequestKind::Question;
                 "A question".clone_into(&mut ask.title);
                 ask.options.clear();
+                ask.reason = None;
                 ask.questions = vec![Question {
                     id: "colour".to_owned(),
                     text: "Which colour?".to_owned(),
@@ -166,18 +241,19 @@ impl Demo {
                 }];
             }
         }
-        self.asks.insert(key, (thread.clone(), plan));
+        self.asks.insert(key, (prompt, plan));
         self.status(&thread, ThreadStatus::Waiting).await;
         self.tell(AgentEvent::Ask { thread, ask: Box::new(ask) }).await;
     }
 
     async fn answered(
         &mut self,
-        thread: String,
+        prompt: Prompt,
         plan: Plan,
         option: Option<String>,
         answers: Vec<(String, Vec<String>)>,
     ) {
+        let Prompt { thread, folder, .. } = prompt;
         let accepted = option.as_deref() != Some("decline");
         let progress = if accepted { Progress::Completed } else { Progress::Declined };
         let id = self.id("item");
@@ -187,7 +263,7 @@ impl Demo {
                     if accepted { format!("(pretended) {command}\n") } else { String::new() };
                 let body = ItemBody::Command {
                     command,
-                    cwd: "/demo".to_owned(),
+                    cwd: folder,
                     progress,
                     output_bytes: output.len() as u64,
                     output,
@@ -195,12 +271,17 @@ impl Demo {
                     duration_ms: accepted.then_some(1),
                 };
                 self.item(&thread, id, body).await;
-                if accepted { "Done." } else { "Then I leave it." }.to_owned()
+                if accepted { "I pretended to run it." } else { "Then I leave it." }.to_owned()
             }
             Plan::Edit => {
-                let body = ItemBody::FileChange { changes: vec![change()], progress };
+                let body = ItemBody::FileChange { changes: vec![change(&folder)], progress };
                 self.item(&thread, id, body).await;
-                if accepted { "Changed." } else { "Then I leave the file as it is." }.to_owned()
+                if accepted {
+                    "I pretended to change it."
+                } else {
+                    "Then I leave the file as it is."
+                }
+                .to_owned()
             }
             Plan::Ask => {
                 let chosen: Vec<_> = answers.into_iter().flat_map(|(_, a)| a).collect();
@@ -215,8 +296,12 @@ impl Demo {
     fn say(&mut self, thread: String, text: String) {
         let id = self.id("message");
         let stop = CancellationToken::new();
-        self.turns.insert(thread.clone(), stop.clone());
-        tokio::spawn(stream(self.events.clone(), thread, id, text, stop));
+        self.busy.insert(thread.clone(), stop.clone());
+        let (events, ended) = (self.events.clone(), self.ended.clone());
+        tokio::spawn(async move {
+            stream(events, thread.clone(), id, text, stop).await;
+            let _ = ended.send(thread).await;
+        });
     }
 }
 
@@ -243,8 +328,6 @@ async fn stream(
         let _ = events.send(AgentEvent::Delta { thread, item, text }).await;
     }
     let _ = events.send(item(said, true)).await;
-    let status = ThreadStatus::Idle;
-    let _ = events.send(AgentEvent::Status { thread, status, error: None }).await;
 }
 
 fn option(id: &str, label: &str, allows: bool, reach: Option<&str>) -> RequestOption {
@@ -252,10 +335,52 @@ fn option(id: &str, label: &str, allows: bool, reach: Option<&str>) -> RequestOp
     RequestOption { id: id.to_owned(), label: label.to_owned(), allows, reach }
 }
 
-fn change() -> FileChange {
+fn change(folder: &str) -> FileChange {
     FileChange {
-        path: "/demo/hello.txt".to_owned(),
+        path: format!("{folder}/hello.txt"),
         change: "add".to_owned(),
         diff: "@@ -0,0 +1 @@\n+hello\n".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for some kinds of many")]
+mod tests {
+    use super::*;
+
+    fn turn(thread: &str, text: &str) -> AgentRequest {
+        let (folder, command) = ("/work".to_owned(), text.to_owned());
+        AgentRequest::Turn { thread: thread.to_owned(), folder, text: text.to_owned(), command }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prompt_waits_for_the_turn_and_for_the_question_before_it() {
+        let (agent, mut told) = start();
+        for text in ["hello", "ask", "last"] {
+            agent.ask(turn("t", text)).await.expect("taken");
+        }
+
+        let mut order = Vec::new();
+        while order.last().is_none_or(|l| l != "idle") {
+            match told.recv().await.expect("the demo runs") {
+                AgentEvent::Item { item, .. } => match item.body {
+                    ItemBody::User { text, .. } => order.push(text),
+                    ItemBody::Message { done: true, .. } => order.push("answered".to_owned()),
+                    _ => {}
+                },
+                AgentEvent::Ask { .. } => {
+                    order.push("asked".to_owned());
+                    let interrupt = AgentRequest::Interrupt { thread: "t".to_owned() };
+                    agent.ask(interrupt).await.expect("taken");
+                }
+                AgentEvent::Status { status: ThreadStatus::Idle, .. } => {
+                    order.push("idle".to_owned());
+                }
+                _ => {}
+            }
+        }
+
+        // The interrupt ended the question and nothing else.
+        assert_eq!(order, ["hello", "answered", "ask", "asked", "last", "answered", "idle"]);
     }
 }

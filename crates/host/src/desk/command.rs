@@ -94,6 +94,9 @@ impl Desk {
         match request.command.clone() {
             Command::ThreadStart { agent, folder, prompt } => {
                 let at = self.agent_named(&agent)?;
+                if !Path::new(&folder).is_dir() && self.is_below_allowed(&folder) {
+                    return Err(format!("there is no folder {folder}; make it on the desktop"));
+                }
                 if !self.is_allowed(&folder) {
                     return Err(format!(
                         "{folder} is not a folder that the desktop allows; add it there with --folder"
@@ -163,6 +166,7 @@ impl Desk {
             }
         };
         let by = self.device_name(member);
+        self.note(format!("{by} answered: {label}"));
         let answer = Answer { by, label, at: unix_ms(), command: command.to_owned() };
         let rev = self.parts.transcript.next_rev();
         let route = self.parts.requests.take(request, answer, rev)?;
@@ -200,6 +204,13 @@ impl Desk {
     }
 
     /// A folder is allowed if it is one of the configured ones or below, links resolved.
+    /// Tells whether the path reads as one below an allowed folder; of others nothing is told.
+    fn is_below_allowed(&self, folder: &str) -> bool {
+        let folder = Path::new(folder);
+        let plain = folder.components().all(|c| !matches!(c, std::path::Component::ParentDir));
+        plain && self.parts.folders.iter().any(|allowed| folder.starts_with(allowed))
+    }
+
     pub(super) fn is_allowed(&self, folder: &str) -> bool {
         let Ok(folder) = Path::new(folder).canonicalize() else { return false };
         self.parts.folders.iter().any(|allowed| folder.starts_with(allowed))

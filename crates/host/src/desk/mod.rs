@@ -282,7 +282,8 @@ impl Desk {
             relay: self.parts.link.clone(),
             connected: self.relay_trouble.is_none(),
             relay_trouble: self.relay_trouble.clone(),
-            offer: self.pairing.offer().cloned(),
+            // What the relay does not know of cannot be redeemed.
+            offer: self.pairing.offer().filter(|_| self.relay_trouble.is_none()).cloned(),
             phone: self.pairing.phone(&self.parts.identity),
             devices: self.devices.clone(),
             devices_allowed: self.devices_allowed,

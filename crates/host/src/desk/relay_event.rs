@@ -79,7 +79,9 @@ impl Desk {
             Frame::PairRequested(request) => {
                 let (id, name) = (request.id, request.device.name.clone());
                 if self.pairing.requested(request) {
-                    self.note(format!("{name} wants to pair: compare the code, then approve"));
+                    self.note(format!(
+                        "{name} wants to pair: compare the six digits, then approve"
+                    ));
                 } else {
                     self.note(format!("{name} was declined: its key is not what it announced"));
                     self.decide(id, false);
@@ -121,18 +123,18 @@ impl Desk {
         let line = match outcome {
             PairOutcome::Paired => {
                 self.adding = false;
-                "it is paired"
+                "is paired"
             }
-            PairOutcome::Rejected => "it was declined",
-            PairOutcome::Expired => "nobody approved in time; the phone must open a new link",
+            PairOutcome::Rejected => "was declined",
+            PairOutcome::Expired => "was not approved in time; it must open a new link",
             PairOutcome::Conflict => {
-                "two phones used the same link, so both were denied; show the new one where \
+                "and another phone used the same link, so both were denied; show the new one where \
                  nobody else sees it"
             }
-            PairOutcome::Mismatch => "denied: the phone's key is not what it announced",
-            PairOutcome::DeviceLimit => "denied: remove a device first",
-            PairOutcome::HostGone => "ended: this desktop did not answer in time",
+            PairOutcome::Mismatch => "was denied: its key is not what it announced",
+            PairOutcome::DeviceLimit => "was denied: remove a device first",
+            PairOutcome::HostGone => "was not let in: this desktop did not answer in time",
         };
-        self.note(format!("{name}: {line}"));
+        self.note(format!("{name} {line}"));
     }
 }

@@ -106,8 +106,12 @@ fn differences(old: &HostView, new: &HostView) -> Vec<String> {
     let mut lines: Vec<_> = new.activity[from..].iter().map(|line| format!("- {line}")).collect();
     if let Some(offer) = new.offer.as_ref().filter(|o| old.offer.as_ref() != Some(o)) {
         lines.push(String::new());
-        lines.extend(half_blocks(&offer.url).unwrap_or_default());
-        lines.push(format!("Open on the phone: {}", offer.url));
+        if new.is_local() {
+            lines.push(format!("Open in a browser on this machine: {}", offer.url));
+        } else {
+            lines.extend(half_blocks(&offer.url).unwrap_or_default());
+            lines.push(format!("Open on the phone: {}", offer.url));
+        }
         lines.push(format!("or open {} there and type {}", new.relay, offer.code));
     }
     if let Some(phone) =

@@ -172,7 +172,9 @@ impl Config {
     /// # Errors
     /// Where the file is not TOML or holds tables.
     pub fn read_file(path: &std::path::Path) -> Result<Values, ConfigError> {
-        let fault = |text: String| ConfigError(vec![format!("{}: {text}", path.display())]);
+        let fault = |text: String| {
+            ConfigError(vec![format!("the file of --config, {}: {text}", path.display())])
+        };
         let text = std::fs::read_to_string(path).map_err(|e| fault(e.to_string()))?;
         let table: toml::Table = text.parse().map_err(|e| fault(format!("{e}")))?;
         table

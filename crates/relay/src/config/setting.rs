@@ -42,7 +42,16 @@ fn parse<T: FromStr>(text: &str) -> Result<T, String>
 where
     T::Err: Display,
 {
-    text.trim().parse().map_err(|e| format!("{e}, found \"{text}\""))
+    text.trim().parse().map_err(|e: T::Err| {
+        let why = match e.to_string().as_str() {
+            "number too large to fit in target type" => "the number is too large".to_owned(),
+            why if why.contains("digit") || why.contains("integer") => {
+                "expected a whole number".to_owned()
+            }
+            why => why.to_owned(),
+        };
+        format!("{why}, found \"{text}\"")
+    })
 }
 
 fn positive<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String>

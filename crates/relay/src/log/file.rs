@@ -52,7 +52,10 @@ impl LogFile {
 
 fn open(path: &Path) -> io::Result<(File, u64)> {
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    let file = OpenOptions::new().append(true).create(true).open(path).map_err(named)?;
+    let mut options = OpenOptions::new();
+    // What people and agents say passes here.
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.append(true).create(true).open(path).map_err(named)?;
     let len = file.metadata().map_err(named)?.len();
     Ok((file, len))
 }

@@ -24,12 +24,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &HostView, keys: &Keys) {
             .areas(frame.area());
     frame.render_widget(status_line(view), head);
     frame.render_widget(keys_line(view, keys.mode()), foot);
-    let qr = view.offer.as_ref().and_then(|o| half_blocks(&o.url));
+    // While a phone waits, its digits matter; a code for this machine only is of no use to a camera.
+    let offer = view.offer.as_ref().filter(|_| view.phone.is_none() && !view.is_local());
+    let qr = offer.and_then(|o| half_blocks(&o.url));
     let qr_width = qr.as_ref().map_or(0, |rows| rows[0].chars().count());
     let qr_height = qr.as_ref().map_or(0, Vec::len);
     let fits =
         usize::from(body.width) >= qr_width + 44 && usize::from(body.height) >= qr_height + 4;
-    let show_left = view.offer.is_some() && fits;
+    let show_left = qr.is_some() && fits;
     let left_width = if show_left { u16::try_from(qr_width).unwrap_or(0) + 4 } else { 0 };
     let [left, right] =
         Layout::horizontal([Constraint::Length(left_width), Constraint::Min(0)]).areas(body);
@@ -43,7 +45,10 @@ fn status_line(view: &HostView) -> Line<'static> {
     let relay = match &view.relay_trouble {
         None if !view.connected => "starting".to_owned().yellow(),
         None => format!("relay {} connected", view.relay).green(),
-        Some(why) => format!("relay {}: {why}", view.relay).red(),
+        Some(why) => {
+            let why = why.trim_start_matches(&view.relay).trim_start_matches([':', ' ']);
+            format!("{} is not reached, trying again: {why}", view.relay).red()
+        }
     };
     Line::from(vec![" belay ".bold().reversed(), "  ".into(), relay])
 }
@@ -56,7 +61,7 @@ fn keys_line(view: &HostView, mode: Mode) -> Line<'static> {
             return Line::from(format!(" Remove {name}? y = yes, any other key = no").yellow());
         }
         Mode::Normal if view.phone.is_some() => "y approve   n decline   q quit",
-        Mode::Normal => "a add a device   ↑↓ choose   r remove   q quit",
+        Mode::Normal => "a add a device   c copy the link   ↑↓ choose   r remove   q quit",
     };
     Line::from(format!(" {keys}").dim())
 }
@@ -121,7 +126,12 @@ fn link_rows(view: &HostView, width: u16, has_qr: bool) -> u16 {
 
 fn link_text(view: &HostView, offer: &Offer, has_qr: bool) -> String {
     let mut text = format!("{}\nor open {} and type {}", offer.url, view.relay, offer.code);
-    if !has_qr {
+    if view.is_local() {
+        text.push_str(
+            "\n\nThis address works on this machine only. For a phone on this network start with \
+             --lan; for one elsewhere put a TLS proxy in front (--public-url).",
+        );
+    } else if !has_qr {
         text.push_str("\n(enlarge the window for a QR code)");
     }
     if let Some(warning) = &view.warning {
@@ -173,11 +183,18 @@ fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys,
     };
     let mut lines: Vec<_> = view.devices.iter().enumerate().map(line).collect();
     if lines.is_empty() {
-        let how =
-            if has_qr { "scan the code with the phone" } else { "open the link on the phone" };
+        let how = match (has_qr, view.is_local()) {
+            (true, _) => "scan the code with the phone",
+            (false, true) => "open the link in a browser",
+            (false, false) => "open the link on the phone",
+        };
         lines.push(Line::from(format!("none yet: {how}")).dim());
     }
-    let title = format!(" devices: {} of {} ", view.devices.len(), view.devices_allowed);
+    let title = match view.devices_allowed {
+        // The relay has not said yet.
+        0 => " devices ".to_owned(),
+        allowed => format!(" devices: {} of {allowed} ", view.devices.len()),
+    };
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(title)), area);
 }
 
@@ -198,8 +215,20 @@ fn draw_agents(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
 fn draw_activity(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
     let rows = usize::from(area.height.saturating_sub(2));
     let from = view.activity.len().saturating_sub(rows);
-    let lines: Vec<_> = view.activity[from..].iter().map(|l| Line::from(l.as_str())).collect();
-    frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" activity ")), area);
+    let width = usize::from(area.width.saturating_sub(2)).max(1);
+    let wrapped = |line: &String| line.chars().count().div_ceil(width).max(1);
+    // The newest lines that fit when the long ones are broken.
+    let mut used = 0;
+    let shown = view.activity[from..].iter().rev();
+    let shown: Vec<_> = shown
+        .take_while(|line| {
+            used += wrapped(line) + usize::from(wrapped(line) > 1);
+            used <= rows
+        })
+        .collect();
+    let lines: Vec<_> = shown.into_iter().rev().map(|l| Line::from(l.as_str())).collect();
+    let text = Paragraph::new(lines).wrap(Wrap { trim: false });
+    frame.render_widget(text.block(Block::bordered().title(" activity ")), area);
 }
 
 pub(in crate::ui) fn ago(at: u64) -> String {

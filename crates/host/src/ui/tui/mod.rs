@@ -5,7 +5,10 @@ mod keys;
 
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream, KeyEventKind};
+use crossterm::{
+    clipboard::CopyToClipboard,
+    event::{Event, EventStream, KeyCode, KeyEventKind},
+};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +37,9 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
             _ = redraw.tick() => {}
             event = keys.next() => match event {
                 Some(Ok(Event::Key(key))) if key.kind == KeyEventKind::Press => {
+                    if key.code == KeyCode::Char('c') && key.modifiers.is_empty() {
+                        copy(&shown);
+                    }
                     if let Some(command) = meaning.press(key, &shown) {
                         let quit = command == UiCommand::Quit;
                         if commands.send(command).await.is_err() || quit {
@@ -47,4 +53,12 @@ pub async fn run(mut view: watch::Receiver<HostView>, commands: mpsc::Sender<UiC
         }
     }
     ratatui::restore();
+}
+
+/// Hands the link to the terminal's clipboard (OSC 52), which also works over ssh.
+fn copy(view: &HostView) {
+    if let Some(offer) = &view.offer {
+        let copy = CopyToClipboard::to_clipboard_from(&offer.url);
+        let _ = crossterm::execute!(std::io::stdout(), copy);
+    }
 }
