@@ -51,7 +51,7 @@ test('two phones: the first answer wins and the other phone is told who gave it'
     await until('the terminal asks before it removes', () => desktop.pty.text().includes('Remove Ana? y = yes'));
     desktop.pty.type('y');
     await first.page.getByRole('heading', { name: 'This device was removed' }).waitFor();
-    await until('the terminal says so', () => desktop.pty.text().includes('Ana was removed'));
+    await until('the desktop says so', () => desktop.said('Ana was removed'));
     await ben.say('still here');
     await second.page.getByText('You said: still here').waitFor();
   });

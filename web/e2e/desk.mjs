@@ -65,6 +65,9 @@ export function commandOf(pid) {
   }
 }
 
+/** Where a terminal prints the link. */
+const LINK = /Open (?:on the phone|in a browser on this machine): (\S+)/;
+
 /** `belay up` with an agent, restarted at will. */
 export class Desktop {
   static async start(agent, port) {
@@ -85,7 +88,7 @@ export class Desktop {
       '--folder', desktop.project, '--name', 'Workbench', ...agent];
     desktop.up();
     desktop.plain = agent.includes('--plain');
-    await until('the terminal shows a link', () => desktop.pty.text().includes(desktop.plain ? 'Open on the phone:' : 'scan with the phone'));
+    await until('the terminal shows a link', () => (desktop.plain ? LINK.test(desktop.pty.text()) : desktop.pty.text().includes(' link ')));
     return desktop;
   }
 
@@ -119,9 +122,14 @@ export class Desktop {
   /** A link for a phone: the one on the terminal where it stands on one line, else a new one. */
   link() {
     const shown = this.plain ? this.pty.text() : this.belay('devices', 'add');
-    const link = /Open on the phone: (\S+)/.exec(shown)[1];
+    const link = LINK.exec(shown)[1];
     this.links.push(link);
     return link;
+  }
+
+  /** Tells whether a line of activity was told; a terminal only draws the cells that change. */
+  said(text) {
+    return readFileSync(join(this.data, 'host.log'), 'utf8').includes(text);
   }
 
   /** Which planted secrets stand in a log. */

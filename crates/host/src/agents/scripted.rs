@@ -20,11 +20,12 @@ use super::{
     QUEUE_LEN, ThreadInfo,
 };
 
-/// Pause between two words.
-const WORD_PAUSE: Duration = Duration::from_millis(30);
+/// Pause between two words of `slow`, and of anything else.
+const SLOW_PAUSE: Duration = Duration::from_millis(30);
+const WORD_PAUSE: Duration = Duration::from_millis(5);
 
 /// Prompts that may wait in one thread.
-const WAITING_MAX: usize = 64;
+const WAITING_MAX: usize = 256;
 
 /// Starts the demo agent.
 pub fn start() -> (Agent, mpsc::Receiver<AgentEvent>) {
@@ -185,9 +186,14 @@ impl Demo {
             "ask" => Plan::Ask,
             "slow" => {
                 let words = (0..200).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
-                return self.say(thread, words);
+                return self.say(thread, words, SLOW_PAUSE);
             }
-            _ => return self.say(thread, format!("You said: {text}\n\nThis is a demo without a model. Try `run ls`, `edit`, `ask` or `slow`.")),
+            _ => {
+                let said = format!(
+                    "You said: {text}\n\nThis is a demo without a model. Try `run ls`, `edit`, `ask` or `slow`."
+                );
+                return self.say(thread, said, WORD_PAUSE);
+            }
         };
         self.request(prompt, plan).await;
     }
@@ -289,17 +295,17 @@ impl Demo {
             }
         };
         self.status(&thread, ThreadStatus::Running).await;
-        self.say(thread, said);
+        self.say(thread, said, WORD_PAUSE);
     }
 
     /// Streams an answer beside this task, so that it can be stopped.
-    fn say(&mut self, thread: String, text: String) {
+    fn say(&mut self, thread: String, text: String, pause: Duration) {
         let id = self.id("message");
         let stop = CancellationToken::new();
         self.busy.insert(thread.clone(), stop.clone());
         let (events, ended) = (self.events.clone(), self.ended.clone());
         tokio::spawn(async move {
-            stream(events, thread.clone(), id, text, stop).await;
+            stream(events, thread.clone(), id, (text, pause), stop).await;
             let _ = ended.send(thread).await;
         });
     }
@@ -309,7 +315,7 @@ async fn stream(
     events: mpsc::Sender<AgentEvent>,
     thread: String,
     id: String,
-    text: String,
+    (text, pause): (String, Duration),
     stop: CancellationToken,
 ) {
     let item = |text: String, done| AgentEvent::Item {
@@ -321,7 +327,7 @@ async fn stream(
     for word in text.split_inclusive(' ') {
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(WORD_PAUSE) => {}
+            () = tokio::time::sleep(pause) => {}
         }
         said.push_str(word);
         let (thread, item, text) = (thread.clone(), id.clone(), word.to_owned());
