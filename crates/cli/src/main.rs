@@ -19,7 +19,7 @@ fn command() -> Command {
         .long_about(
             "Belay lets you drive what runs on your own machine, such as a coding agent, from a \
              phone or browser, through a relay that you host.\n\nStart with `belay up`: it runs \
-             relay and desktop side, and shows a QR code for the phone.",
+             relay and desktop side, and shows the link to open.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -41,12 +41,14 @@ fn up_command() -> Command {
         .help("Let phones on this network in, by plain http");
     settings::add(host::add(
         Command::new("up")
-            .about("Run relay and desktop side together, and show a QR code for the phone")
+            .about("Run relay and desktop side together, and show the link to open")
             .long_about(
                 "Run the relay and the desktop side on this machine.\n\nOpen the link on a phone \
                  (or in a browser here), compare the six digits on both screens, and approve. \
                  From then on the phone drives the agent. A second start finds the same session \
-                 and devices. The relay runs as a child process and is restarted when it dies.",
+                 and devices. The relay runs as a child process and is restarted when it dies.\n\n\
+                 Without --lan or --public-url the link works on this machine only; with one of \
+                 them a QR code is shown for the phone's camera.",
             )
             .arg(lan),
     ))

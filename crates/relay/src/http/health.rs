@@ -85,7 +85,7 @@ fn numbers(node: &Node) -> Value {
         for (name, value) in [
             ("sessionsWithMobile", json!(with_phone)),
             ("deviceTokens", json!(device_tokens)),
-            ("rateLimitBuckets", json!(node.rates_in_use())),
+            ("rateLimitBuckets", json!(node.rates_kept())),
             ("commandRateLimitBuckets", json!(commands)),
             ("snapshotRateLimitBuckets", json!(snapshots)),
             // One node: nothing is shared with others.

@@ -343,10 +343,9 @@ impl Node {
         self.registry.all().into_iter().find(holds)
     }
 
-    /// Allowances that are not full.
-    pub(crate) fn rates_in_use(&self) -> usize {
-        let now = Instant::now().into_std();
-        self.rates.lock().values().filter(|bucket| !bucket.is_idle(now)).count()
+    /// Addresses and classes whose allowance is remembered.
+    pub(crate) fn rates_kept(&self) -> usize {
+        self.rates.lock().len()
     }
 
     /// Takes one call of a class from an address's allowance.

@@ -118,9 +118,8 @@ fn has(text: &str, word: &str) -> bool {
 
 /// The origin that the client's proof is bound to.
 fn own_origin(node: &Node, headers: &HeaderMap) -> Result<String, ApiError> {
-    let text = |name| headers.get(name).map(|v: &header::HeaderValue| v.to_str().unwrap_or("null"));
-    let (origin, host) = (text(header::ORIGIN), text(header::HOST));
-    node.origins.of_request(origin, host).ok_or_else(|| {
+    let host = headers.get(header::HOST).map(|v| v.to_str().unwrap_or("null"));
+    node.origins.of_request(origin_of(headers).as_deref(), host).ok_or_else(|| {
         node.metrics.auth_attempts.inc();
         count(&node.metrics.auth_failures, "origin_not_allowed");
         ApiError::forbidden_origin()

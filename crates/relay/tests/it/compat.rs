@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use belay_client::CredentialStore as _;
 use belay_testkit::{Relay, SOON, config};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -334,4 +335,19 @@ async fn a_session_that_nobody_uses_leaves_and_one_with_a_phone_stays() {
     tokio::time::timeout(SOON, leaving).await.expect("swept in time");
 
     authenticated(&relay, &token).await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_other_protocol_does_not_get_in_without_its_key() {
+    let relay = relay().await;
+    let mut desk = belay_testkit::Desk::start(&relay).await;
+    let phone = desk.pair(&relay).await;
+    let token = phone.credentials.load().expect("readable").expect("there").token;
+    drop(phone);
+
+    let mut socket = open(&relay).await;
+    send(&mut socket, &json!({ "type": "relay.auth", "token": token.expose() })).await;
+
+    let (_, close) = ended(&mut socket).await;
+    assert!(close["close"].is_number(), "{close}");
 }

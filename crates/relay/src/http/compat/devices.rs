@@ -6,11 +6,11 @@ use axum::{Json, extract::State, http::HeaderMap};
 use belay_core::Input;
 use belay_wire::{
     DeviceView, MemberId,
-    compat::{DEVICE_ID_CHARS, SESSION_ID_CHARS, TOKEN_CHARS, format_time},
+    compat::{DEVICE_ID_CHARS, format_time},
 };
 use serde_json::{Value, json};
 
-use super::{Fault, body::Members, of_desktop, pair::managed, shaped};
+use super::{Fault, body::Members, desktop::Desktop, shaped};
 use crate::{http::Peer, node::Node};
 
 /// The devices of a session, oldest first.
@@ -21,21 +21,17 @@ pub(super) async fn list(
     body: Result<Members, Fault>,
 ) -> Result<Json<Value>, Fault> {
     let body = body?.only(&["sessionID", "desktopSessionToken"])?;
-    let session_id = body.required("sessionID")?;
-    let desktop_token = body.required("desktopSessionToken")?;
-    managed(&node, address, &headers, &body)?;
     let wrong = || {
         let text = "sessionID and desktopSessionToken are required.";
         Fault::new(400, "invalid_devices_list", text)
     };
-    let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
-    let desktop_token = shaped(desktop_token, &TOKEN_CHARS, wrong)?;
-    let handle = of_desktop(&node, &session_id, &desktop_token).await?;
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
+    let handle = desktop.session(&node).await?;
     let list = handle.session.lock().device_list(node.policy.devices_max);
     let devices: Vec<_> = list.devices.iter().map(device).collect();
     Ok(Json(json!({
         "accepted": true,
-        "sessionID": session_id,
+        "sessionID": desktop.session_id,
         "devices": devices,
         "usedDevices": list.used,
         "allowedDevices": list.allowed,
@@ -60,18 +56,14 @@ pub(super) async fn revoke(
     body: Result<Members, Fault>,
 ) -> Result<Json<Value>, Fault> {
     let body = body?.only(&["sessionID", "desktopSessionToken", "deviceID"])?;
-    let session_id = body.required("sessionID")?;
-    let desktop_token = body.required("desktopSessionToken")?;
     let device_id = body.required("deviceID")?;
-    managed(&node, address, &headers, &body)?;
     let wrong = || {
         let text = "sessionID, desktopSessionToken and deviceID are required.";
         Fault::new(400, "invalid_device_revoke", text)
     };
-    let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
-    let desktop_token = shaped(desktop_token, &TOKEN_CHARS, wrong)?;
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
     let device_id = shaped(device_id, &DEVICE_ID_CHARS, wrong)?;
-    let handle = of_desktop(&node, &session_id, &desktop_token).await?;
+    let handle = desktop.session(&node).await?;
     let unknown = || Fault::new(404, "device_not_found", "Device is not paired with this session.");
     let member: MemberId = device_id.parse().map_err(|_| unknown())?;
     let is_active = |handle: &crate::registry::Handle| {
@@ -84,5 +76,5 @@ pub(super) async fn revoke(
     if handle.is_poisoned() || is_active(&handle) {
         return Err(Fault::store());
     }
-    Ok(Json(json!({ "accepted": true, "sessionID": session_id, "deviceID": device_id })))
+    Ok(Json(json!({ "accepted": true, "sessionID": desktop.session_id, "deviceID": device_id })))
 }

@@ -3,10 +3,11 @@
 mod answer;
 mod body;
 mod cors;
+mod desktop;
 mod devices;
 mod pair;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -17,10 +18,14 @@ use axum::{
     routing::post,
 };
 use belay_core::session::session_key;
-use belay_wire::{Secret, compat::is_token};
+use belay_wire::compat::is_token;
 
-use crate::{node::Node, registry::Handle};
+use crate::{
+    node::{Node, RateClass},
+    registry::Handle,
+};
 use answer::Fault;
+use body::Members;
 
 pub(crate) use cors::Allowed;
 
@@ -52,25 +57,25 @@ pub(crate) fn origin_of(headers: &HeaderMap) -> Option<String> {
     headers.get(header::ORIGIN).map(|v| v.to_str().unwrap_or("null").to_owned())
 }
 
-/// Native clients send no origin, pages one that is allowed.
-fn check_origin(node: &Node, headers: &HeaderMap) -> Result<(), Fault> {
-    match origin_of(headers) {
-        Some(origin) if !node.allowed.has(&origin) => Err(Fault::origin()),
-        _ => Ok(()),
+/// Version, origin and allowance of a call. Native clients send no origin, pages one that is allowed.
+fn admit(
+    node: &Node,
+    class: RateClass,
+    address: IpAddr,
+    headers: &HeaderMap,
+    body: &Members,
+) -> Result<(), Fault> {
+    body.schema()?;
+    if origin_of(headers).is_some_and(|origin| !node.allowed.has(&origin)) {
+        return Err(Fault::origin());
     }
+    node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
 }
 
 /// A session by the id that its desktop made.
 async fn find(node: &Arc<Node>, session_id: &str) -> Result<Option<Arc<Handle>>, Fault> {
     let id = session_key(session_id, &node.keys.hash);
     node.session(id).await.map_err(|_| Fault::store())
-}
-
-/// A running session and proof that its desktop calls.
-async fn of_desktop(node: &Arc<Node>, session_id: &str, token: &str) -> Result<Arc<Handle>, Fault> {
-    let handle = find(node, session_id).await?.ok_or_else(Fault::no_session)?;
-    let is_desktop = handle.session.lock().is_desktop(&Secret::new(token), &node.keys.hash);
-    if is_desktop { Ok(handle) } else { Err(Fault::not_the_desktop()) }
 }
 
 /// A token of the body in its form, or the endpoint's own error.

@@ -14,7 +14,7 @@ use belay_wire::{
 use serde_json::{Value, json};
 use url::Url;
 
-use super::{Fault, body::Members, check_origin, find, of_desktop, shaped};
+use super::{Fault, admit, body::Members, desktop::Desktop, find, shaped};
 use crate::{
     http::Peer,
     metrics::{Reasons, count},
@@ -75,10 +75,7 @@ async fn start_inner(
     let expires_at = body.required("joinTokenExpiresAt")?;
     let given_url = body.text("relayWebSocketURL")?;
     let idle = body.number("idleTimeoutSeconds")?.unwrap_or(IDLE_SECS);
-    body.schema()?;
-    check_origin(node, headers)?;
-    node.take_rate(RateClass::Pairing, address)
-        .map_err(|delay| Fault::rate(RateClass::Pairing, delay))?;
+    admit(node, RateClass::Pairing, address, headers, &body)?;
     let wrong = || {
         let text = "sessionID, joinToken, desktopSessionToken and joinTokenExpiresAt are required.";
         Fault::new(400, "invalid_pair_start", text)
@@ -158,10 +155,7 @@ async fn join_inner(
     let session_id = body.required("sessionID")?;
     let join_token = body.required("joinToken")?;
     let device_name = body.text("deviceName")?;
-    body.schema()?;
-    check_origin(node, headers)?;
-    node.take_rate(RateClass::Pairing, address)
-        .map_err(|delay| Fault::rate(RateClass::Pairing, delay))?;
+    admit(node, RateClass::Pairing, address, headers, &body)?;
     let wrong = || Fault::new(400, "invalid_pair_join", "sessionID and joinToken are required.");
     let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
     let join_token = Secret::new(shaped(join_token, &TOKEN_CHARS, wrong)?);
@@ -208,23 +202,19 @@ async fn refresh_inner(
 ) -> Answer {
     let known = ["sessionID", "joinToken", "joinTokenExpiresAt", "desktopSessionToken"];
     let body = body?.only(&known)?;
-    let session_id = body.required("sessionID")?;
     let join_token = body.required("joinToken")?;
     let expires_at = body.required("joinTokenExpiresAt")?;
-    let desktop_token = body.required("desktopSessionToken")?;
-    managed(node, address, headers, &body)?;
     let wrong = || {
         let text = "sessionID, joinToken, joinTokenExpiresAt and desktopSessionToken are required.";
         Fault::new(400, "invalid_pair_refresh", text)
     };
-    let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
+    let desktop = Desktop::admit(node, address, headers, &body, wrong)?;
     let join_token = Secret::new(shaped(join_token, &TOKEN_CHARS, wrong)?);
-    let desktop_token = shaped(desktop_token, &TOKEN_CHARS, wrong)?;
     let join_expires_at = parse_time(&expires_at).ok_or_else(wrong)?;
     if join_expires_at <= unix_ms() {
         return Err(Fault::expired());
     }
-    let handle = of_desktop(node, &session_id, &desktop_token).await?;
+    let handle = desktop.session(node).await?;
     let refresh = CompatRefresh { join_token, join_expires_at, ws_url: None, idle_secs: None };
     renew(node, &handle, refresh).await?;
     let session = handle.session.lock();
@@ -232,24 +222,11 @@ async fn refresh_inner(
     let list = session.device_list(node.policy.devices_max);
     Ok(Json(json!({
         "accepted": true,
-        "sessionID": session_id,
+        "sessionID": desktop.session_id,
         "wsURL": ws_url,
         "usedDevices": list.used,
         "allowedDevices": list.allowed,
     })))
-}
-
-/// Origin, version and allowance of a call that manages a session.
-pub(super) fn managed(
-    node: &Node,
-    address: std::net::IpAddr,
-    headers: &HeaderMap,
-    body: &Members,
-) -> Result<(), Fault> {
-    body.schema()?;
-    check_origin(node, headers)?;
-    let class = RateClass::Management;
-    node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
 }
 
 /// A desktop ends its session; one that is unknown is ended already.
@@ -260,22 +237,18 @@ pub(super) async fn stop(
     body: Result<Members, Fault>,
 ) -> Answer {
     let body = body?.only(&["sessionID", "desktopSessionToken"])?;
-    let session_id = body.required("sessionID")?;
-    let desktop_token = body.required("desktopSessionToken")?;
-    managed(&node, address, &headers, &body)?;
     let wrong = || {
         let text = "sessionID and desktopSessionToken are required.";
         Fault::new(400, "invalid_pair_stop", text)
     };
-    let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
-    let desktop_token = shaped(desktop_token, &TOKEN_CHARS, wrong)?;
-    let answer = json!({ "accepted": true, "sessionID": session_id });
-    match of_desktop(&node, &session_id, &desktop_token).await {
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
+    let answer = json!({ "accepted": true, "sessionID": desktop.session_id });
+    match desktop.session(&node).await {
         Ok(_) => {}
         Err(fault) if fault.error == "session_not_found" => return Ok(Json(answer)),
         Err(fault) => return Err(fault),
     }
-    let id = session_key(&session_id, &node.keys.hash);
+    let id = session_key(&desktop.session_id, &node.keys.hash);
     node.end_session(id, "stopped_by_desktop").await.map_err(|_| Fault::store())?;
     Ok(Json(answer))
 }
