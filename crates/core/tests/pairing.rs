@@ -1,54 +1,34 @@
 //! Pairing as a state machine: swapped keys, forged and replayed decisions, time that passes.
 
-use std::time::{Duration, Instant};
+#[path = "common/around.rs"]
+mod around;
+#[path = "common/told.rs"]
+mod told;
 
+use std::time::Duration;
+
+use around::{Around, attach, key_of};
 use belay_core::{
-    Effect, Effects, Entropy, Env, HashKey, Input, Now, PairAnswer, PairError, Policy, Session,
-    session::{Attach, LeaseKey, WaiterId},
-    token::{Principal, TokenKeys},
+    Effect, Effects, Input, PairAnswer, PairError, Session,
+    session::{LeaseKey, WaiterId},
+    token::Principal,
 };
 use belay_wire::{
-    Bytes32, Bytes64, ClientInfo, ConnectionId, Frame, PairDecision, PairNonce, PublicKey,
-    RequestId,
+    Bytes32, Bytes64, ConnectionId, Frame, PairDecision, PairNonce, PublicKey, RequestId,
     pair::{DeviceInfo, HostInfo, PairOutcome, RevealPair, SessionCreated, StartPair},
     proof::{commitment, decision_transcript, key_hash},
 };
 use ed25519_dalek::{Signer, SigningKey};
 
-/// Counts instead of drawing, so that a run is the same each time.
-struct Counting(u8);
-
-impl Entropy for Counting {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_add(1);
-            *byte = self.0;
-        }
-    }
-}
-
 struct World {
     session: Session,
     created: SessionCreated,
     signing: SigningKey,
-    entropy: Counting,
-    keys: TokenKeys,
-    hash_key: HashKey,
-    policy: Policy,
-    now: Now,
+    around: Around,
     waiters: u64,
 }
 
 const HOST: ConnectionId = ConnectionId::from_bytes([9; 16]);
-
-#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-fn some_now() -> Now {
-    Now { mono: Instant::now(), unix_ms: 1_700_000_000_000 }
-}
-
-fn phone_key(n: u8) -> PublicKey {
-    PublicKey { sign: Bytes32([n; 32]), agree: Bytes32([n; 32]) }
-}
 
 const OPENING: Bytes32 = Bytes32([4; 32]);
 
@@ -60,58 +40,22 @@ impl World {
         let public_key = PublicKey { sign, agree: Bytes32([8; 32]) };
         let (name, platform) = ("desk".to_owned(), "test".to_owned());
         let host = HostInfo { name, platform, public_key };
-        let mut entropy = Counting(0);
-        let keys = TokenKeys::new([(1, [1; 32])]).expect("there is a key");
-        let (hash_key, policy, now) = (HashKey::new([2; 32]), Policy::default(), some_now());
-        let mut env =
-            Env { now, entropy: &mut entropy, keys: &keys, hash_key: &hash_key, policy: &policy };
-        let (session, created) = Session::create(host, &mut env);
-        let waiters = 0;
-        let mut world =
-            Self { session, created, signing, entropy, keys, hash_key, policy, now, waiters };
+        let mut around = Around::new();
+        let (session, created) = Session::create(host, &mut around.env());
+        let mut world = Self { session, created, signing, around, waiters: 0 };
         world.connect_host();
         world
     }
 
     fn connect_host(&mut self) {
-        let claims = self.keys.verify(&self.created.host_token).expect("our own token");
-        let text = String::new;
-        let client = ClientInfo { name: text(), version: text(), instance: text(), attempt: 1 };
-        let attach = Attach {
-            connection: HOST,
-            claims,
-            client,
-            resume: belay_wire::Positions::new(),
-            base: belay_wire::Positions::new(),
-            proof_valid: true,
-            nonce_is_old: false,
-            revoked_elsewhere: false,
-            node: text(),
-            offer: false,
-            compat: false,
-        };
+        let claims = self.around.keys.verify(&self.created.host_token).expect("our own token");
+        let attach = attach(HOST, claims, 1);
         self.give(Input::Attach(Box::new(attach)));
         assert!(self.session.key_of(Principal::Host).is_some());
     }
 
     fn give(&mut self, input: Input) -> Effects {
-        let mut env = Env {
-            now: self.now,
-            entropy: &mut self.entropy,
-            keys: &self.keys,
-            hash_key: &self.hash_key,
-            policy: &self.policy,
-        };
-        let mut effects = self.session.handle(input, &mut env);
-        // What may be told once the save is done; here it always is.
-        let told = |e: &mut Effect| matches!(e, Effect::Feed(Input::TellHost(_)));
-        let told: Vec<_> = effects.then.extract_if(.., told).collect();
-        for effect in told {
-            if let Effect::Feed(input) = effect {
-                self.session.handle(input, &mut env);
-            }
-        }
-        effects
+        told::give(&mut self.session, input, &mut self.around.env())
     }
 
     fn waiter(&mut self) -> WaiterId {
@@ -121,13 +65,7 @@ impl World {
 
     /// Frames that the host would be sent now.
     fn host_frames(&mut self) -> Vec<Frame> {
-        let env = Env {
-            now: self.now,
-            entropy: &mut self.entropy,
-            keys: &self.keys,
-            hash_key: &self.hash_key,
-            policy: &self.policy,
-        };
+        let env = self.around.env();
         let pulled = self.session.pull(HOST, &env);
         let texts = pulled.frames.into_iter().filter_map(|f| match f {
             belay_core::session::OutFrame::Text(bytes) => Some(bytes),
@@ -144,7 +82,7 @@ impl World {
             rendezvous: Some(self.created.rendezvous),
             code: None,
             device: DeviceInfo { name: "phone".to_owned(), platform: "test".to_owned() },
-            commit: commitment(&phone_key(key), &OPENING),
+            commit: commitment(&key_of(key), &OPENING),
         });
         self.give(Input::StartPair { waiter, start, address: "127.0.0.1".to_owned() });
         let id = self
@@ -160,7 +98,7 @@ impl World {
 
     fn reveal(&mut self, request: RequestId, key: u8) -> Effects {
         let waiter = self.waiter();
-        let reveal = Box::new(RevealPair { public_key: phone_key(key), opening: OPENING });
+        let reveal = Box::new(RevealPair { public_key: key_of(key), opening: OPENING });
         self.give(Input::RevealPair { waiter, request, reveal })
     }
 
@@ -172,7 +110,7 @@ impl World {
     }
 
     fn decision(&self, id: RequestId, key: u8, expires_at: u64) -> PairDecision {
-        let key = key_hash(&phone_key(key));
+        let key = key_hash(&key_of(key));
         let signed = decision_transcript(id, true, &key, expires_at);
         let signature = Bytes64(self.signing.sign(signed.as_bytes()).to_bytes());
         PairDecision { id, approved: true, key, expires_at, signature }
@@ -230,7 +168,7 @@ fn a_decision_that_the_host_did_not_sign_for_this_key_pairs_nobody() {
     type Forge = fn(&mut PairDecision);
     let forgeries: [(&str, Forge); 4] = [
         ("signature", |d| d.signature = Bytes64([1; 64])),
-        ("key", |d| d.key = key_hash(&phone_key(3))),
+        ("key", |d| d.key = key_hash(&key_of(3))),
         ("expiry", |d| d.expires_at += 1),
         ("verdict", |d| d.approved = false),
     ];
@@ -289,10 +227,9 @@ fn time_ends_every_stage() {
         if stage > 0 {
             world.reveal(id, 1);
         }
-        world.now.mono += Duration::from_secs(46);
-        world.now.unix_ms += 46_000;
-        let due = world.session.next_deadline(&world.policy).expect("a deadline");
-        assert!(due <= world.now.mono, "stage {stage}");
+        world.around.wait(Duration::from_secs(46));
+        let due = world.session.next_deadline(&world.around.policy).expect("a deadline");
+        assert!(due <= world.around.now.mono, "stage {stage}");
 
         let effects = world.give(Input::Tick);
 
@@ -307,17 +244,19 @@ fn time_ends_every_stage() {
 #[test]
 fn an_expired_lease_is_not_redeemed() {
     let mut world = World::new();
-    world.now.unix_ms += 121_000;
+    world.around.now.unix_ms += 121_000;
     let waiter = world.waiter();
     let start = Box::new(StartPair {
         rendezvous: Some(world.created.rendezvous),
         code: None,
         device: DeviceInfo { name: "phone".to_owned(), platform: "test".to_owned() },
-        commit: commitment(&phone_key(1), &OPENING),
+        commit: commitment(&key_of(1), &OPENING),
     });
 
     let effects = world.give(Input::StartPair { waiter, start, address: String::new() });
 
     assert!(matches!(answer(&effects), Some(Err(PairError::CodeExpired))));
-    assert!(LeaseKey::code(&belay_wire::Secret::new("not a code!"), &world.hash_key).is_none());
+    assert!(
+        LeaseKey::code(&belay_wire::Secret::new("not a code!"), &world.around.hash_key).is_none()
+    );
 }

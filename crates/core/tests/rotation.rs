@@ -3,32 +3,24 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of many")]
 
-use std::time::{Duration, Instant};
+#[path = "common/around.rs"]
+mod around;
+#[path = "common/phone.rs"]
+mod phone;
 
+use std::time::Duration;
+
+use around::{Around, attach, key_of};
 use belay_core::{
-    DeviceRecord, Effect, Effects, Entropy, Env, HashKey, Input, Now, Policy, Session,
-    SessionRecord, TokenState,
-    session::{Attach, OutFrame},
-    token::{Claims, Principal, TokenKeys},
+    Effect, Effects, Input, Session, SessionRecord,
+    session::OutFrame,
+    token::{Claims, Principal},
 };
-use belay_wire::{
-    Bytes32, ClientInfo, CloseCode, ConnectionId, Frame, MemberId, Positions, PublicKey, Secret,
-    pair::{DeviceInfo, HostInfo},
-};
+use belay_wire::{CloseCode, ConnectionId, Frame, MemberId, Secret, pair::HostInfo};
+use phone::phone;
 use proptest::prelude::*;
 
 const MEMBER: MemberId = MemberId::from_bytes([5; 16]);
-
-struct Counting(u64);
-
-impl Entropy for Counting {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            *byte = self.0.to_be_bytes()[3];
-        }
-    }
-}
 
 /// What can happen. The flags say what of it is lost.
 #[derive(Debug, Clone, Copy)]
@@ -66,79 +58,37 @@ struct World {
     stored: Vec<SessionRecord>,
     /// All tokens that the device ever wrote, the newest last.
     written: Vec<Secret>,
-    keys: TokenKeys,
-    hash_key: HashKey,
-    policy: Policy,
-    entropy: Counting,
-    now: Now,
+    around: Around,
     connections: u8,
     open: Option<ConnectionId>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-fn start() -> Now {
-    Now { mono: Instant::now(), unix_ms: 1_000_000_000 }
-}
-
 impl World {
     fn new() -> Self {
-        let keys = TokenKeys::new([(1, [1; 32])]).expect("there is a key");
-        let hash_key = HashKey::new([3; 32]);
-        let (policy, mut entropy, now) = (Policy::default(), Counting(7), start());
-        let key = PublicKey { sign: Bytes32([1; 32]), agree: Bytes32([2; 32]) };
+        let mut around = Around::new();
+        let key = key_of(1);
         let host = HostInfo { name: "desk".into(), platform: "test".into(), public_key: key };
-        let mut env =
-            Env { now, entropy: &mut entropy, keys: &keys, hash_key: &hash_key, policy: &policy };
-        let (session, _) = Session::create(host, &mut env);
+        let (session, _) = Session::create(host, &mut around.env());
         let nonce = [6; 16];
         let mut record = session.record().clone();
-        record.devices.push(DeviceRecord {
-            member: MEMBER,
-            info: DeviceInfo { name: "phone".into(), platform: "test".into() },
-            key: Some(key),
-            token: TokenState {
-                generation: 1,
-                nonce: hash_key.hash("token", &nonce),
-                committed_at: now.unix_ms,
-            },
-            added_at: 0,
-            seen_at: 0,
-            revoked_at: None,
-        });
-        let token = keys.mint(&Claims {
+        record.devices.push(phone(&around, MEMBER, key, nonce));
+        let token = around.keys.mint(&Claims {
             session: record.id,
             principal: Principal::Member(MEMBER),
-            issued_at: now.unix_ms,
+            issued_at: around.now.unix_ms,
             generation: 1,
             nonce,
         });
         let (session, stored) = (Session::load(record.clone()), vec![record]);
         let (written, open) = (vec![token], None);
-        Self {
-            session,
-            stored,
-            written,
-            keys,
-            hash_key,
-            policy,
-            entropy,
-            now,
-            connections: 0,
-            open,
-        }
+        Self { session, stored, written, around, connections: 0, open }
     }
 
     /// Gives an input and what follows from it; `false`: a save failed, so the session is loaded anew.
     fn give(&mut self, input: Input, saved: bool, refused: &mut Option<CloseCode>) -> bool {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let mut env = Env {
-                now: self.now,
-                entropy: &mut self.entropy,
-                keys: &self.keys,
-                hash_key: &self.hash_key,
-                policy: &self.policy,
-            };
+            let mut env = self.around.env();
             let Effects { save, then, .. } = self.session.handle(input, &mut env);
             if let Some(record) = save {
                 if !saved {
@@ -168,13 +118,7 @@ impl World {
     /// The token in a frame that the device is sent, if it is sent one.
     fn offered(&mut self) -> Option<Secret> {
         let id = self.open?;
-        let env = Env {
-            now: self.now,
-            entropy: &mut self.entropy,
-            keys: &self.keys,
-            hash_key: &self.hash_key,
-            policy: &self.policy,
-        };
+        let env = self.around.env();
         let frames = self.session.pull(id, &env).frames;
         frames.into_iter().find_map(|frame| {
             let OutFrame::Text(text) = frame else { return None };
@@ -203,26 +147,11 @@ impl World {
         self.connections = self.connections.wrapping_add(1);
         let connection = ConnectionId::from_bytes([self.connections; 16]);
         self.open = Some(connection);
-        let claims = self.keys.verify(self.written.last().expect("one")).expect("our own");
-        let text = || "t".to_owned();
-        let attach = Attach {
-            connection,
-            claims,
-            client: ClientInfo {
-                name: text(),
-                version: text(),
-                instance: self.connections.to_string(),
-                attempt: 1,
-            },
-            resume: Positions::new(),
-            base: Positions::new(),
-            proof_valid: true,
-            nonce_is_old: false,
-            revoked_elsewhere,
-            node: text(),
-            offer: false,
-            compat: false,
-        };
+        let claims = self.around.keys.verify(self.written.last().expect("one")).expect("our own");
+        // Each connection is an instance of its own.
+        let mut attach = attach(connection, claims, 1);
+        attach.client.instance = self.connections.to_string();
+        attach.revoked_elsewhere = revoked_elsewhere;
         let mut refused = None;
         self.give(Input::Attach(Box::new(attach)), saved, &mut refused);
         refused
@@ -236,13 +165,7 @@ impl World {
             }
             Step::Offer { heard, confirms, saved } => {
                 let connection = self.open?;
-                let mut env = Env {
-                    now: self.now,
-                    entropy: &mut self.entropy,
-                    keys: &self.keys,
-                    hash_key: &self.hash_key,
-                    policy: &self.policy,
-                };
+                let mut env = self.around.env();
                 self.session.rotate(connection, &mut env);
                 self.take(heard, confirms, saved)
             }
@@ -263,9 +186,7 @@ impl World {
                 None
             }
             Step::Wait(minutes) => {
-                let time = Duration::from_mins(minutes);
-                self.now.mono += time;
-                self.now.unix_ms += minutes * 60_000;
+                self.around.wait(Duration::from_mins(minutes));
                 None
             }
         }

@@ -53,7 +53,7 @@ fn a_binary_message_arrives_with_its_writer_and_its_channel_is_told_once() {
     assert_eq!((&first.payload[..], &second.payload[..]), (&b"\x00\xff"[..], &b"two"[..]));
     let header = first.header.as_deref().and_then(MsgHeader::decode).expect("a header");
     assert_eq!(header.from.map(|f| f.connection), Some(HOST));
-    assert_eq!(header.at, Some(world.now.unix_ms));
+    assert_eq!(header.at, Some(world.around.now.unix_ms));
 }
 
 #[test]

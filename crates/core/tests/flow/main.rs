@@ -1,6 +1,12 @@
 //! Slow readers, floods, and who may write what, on a session with a host and a phone.
 
+#[path = "../common/around.rs"]
+mod around;
 mod binary;
+#[path = "../common/phone.rs"]
+mod phone;
+#[path = "../common/told.rs"]
+mod told;
 mod world;
 
 use std::time::Duration;
