@@ -226,4 +226,14 @@ async fn the_store_can_be_read_with_sqlite3_while_the_relay_runs_and_by_its_owne
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), session.session.to_string());
     let mode = std::fs::metadata(&folder).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+    let mut files = 0;
+    for entry in std::fs::read_dir(&folder).expect("readable") {
+        let entry = entry.expect("readable");
+        let found = entry.metadata().expect("there");
+        if found.is_file() {
+            files += 1;
+            assert_eq!(found.permissions().mode() & 0o077, 0, "{}", entry.path().display());
+        }
+    }
+    assert!(files > 3, "the relay keeps files");
 }
