@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench picture test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,7 +48,7 @@ test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser
 	echo "all of it passed in $$seconds s, without what bootstrap installed"
 
 test-all: test ## Everything an issue must show before it closes
-	@$(MAKE) --no-print-directory docs
+	@$(MAKE) --no-print-directory docs fuzz
 
 check: check-rust check-web ## Format, lints, spelling, dependencies
 
@@ -74,6 +74,9 @@ e2e: build-tests
 bench: web ## Measure memory per socket and round trips, optimised build
 	@cargo build --locked --release -p belay
 	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay
+
+picture: build bootstrap ## Take the picture of the README anew
+	@cd web && node e2e/picture.mjs
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS; findings stay in fuzz/artifacts

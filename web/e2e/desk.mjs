@@ -70,12 +70,12 @@ const LINK = /Open (?:on the phone|in a browser on this machine): (\S+)/;
 
 /** `belay up` with an agent, restarted at will. */
 export class Desktop {
-  static async start(agent, port) {
+  static async start(agent, port, project = scratch('project')) {
     const desktop = new Desktop();
     desktop.links = [];
     desktop.model = await mockModel();
     const place = home(desktop.model);
-    desktop.project = scratch('project');
+    desktop.project = project;
     desktop.data = scratch('data');
     desktop.admin = `127.0.0.1:${await freePort()}`;
     desktop.env = {

@@ -112,16 +112,8 @@ fn share(height: u16, wanted: [u16; 4]) -> [u16; 5] {
 
 /// Rows of the link's block at this width.
 fn link_rows(view: &HostView, width: u16, has_qr: bool) -> u16 {
-    let Some(offer) = &view.offer else { return 0 };
-    let width = usize::from(width.saturating_sub(2)).max(1);
-    // Lines break between words, so a long one may need one row more.
-    let rows = |line: &str| match line.chars().count() {
-        0 => 1,
-        n if n > width => n.div_ceil(width) + 1,
-        _ => 1,
-    };
-    let lines = link_text(view, offer, has_qr).lines().map(rows).sum::<usize>();
-    u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(2)
+    let rows = link_block(view, has_qr).map_or(0, |block| block.line_count(width.saturating_sub(2)));
+    u16::try_from(rows).unwrap_or(u16::MAX)
 }
 
 fn link_text(view: &HostView, offer: &Offer, has_qr: bool) -> String {
@@ -167,10 +159,16 @@ fn draw_phone(frame: &mut Frame<'_>, area: Rect, view: &HostView) {
 }
 
 fn draw_link(frame: &mut Frame<'_>, area: Rect, view: &HostView, has_qr: bool) {
-    let Some(offer) = &view.offer else { return };
-    let text = link_text(view, offer, has_qr);
+    if let Some(block) = link_block(view, has_qr) {
+        frame.render_widget(block, area);
+    }
+}
+
+fn link_block(view: &HostView, has_qr: bool) -> Option<Paragraph<'static>> {
+    let offer = view.offer.as_ref()?;
     let block = Block::bordered().title(" link ");
-    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), area);
+    let text = link_text(view, offer, has_qr);
+    Some(Paragraph::new(text).wrap(Wrap { trim: false }).block(block))
 }
 
 fn draw_devices(frame: &mut Frame<'_>, area: Rect, view: &HostView, keys: &Keys, has_qr: bool) {
