@@ -112,7 +112,8 @@ fn share(height: u16, wanted: [u16; 4]) -> [u16; 5] {
 
 /// Rows of the link's block at this width.
 fn link_rows(view: &HostView, width: u16, has_qr: bool) -> u16 {
-    let rows = link_block(view, has_qr).map_or(0, |block| block.line_count(width.saturating_sub(2)));
+    let rows =
+        link_block(view, has_qr).map_or(0, |block| block.line_count(width.saturating_sub(2)));
     u16::try_from(rows).unwrap_or(u16::MAX)
 }
 

@@ -1,0 +1,135 @@
+//! A session of the compat protocol with a desktop and a phone, and what may be lost around them.
+
+use belay_core::{
+    Effect, Effects, Input, Session, SessionRecord,
+    session::{CompatStart, OutFrame},
+    token::{Claims, Principal},
+};
+use belay_wire::{CloseCode, ConnectionId, MemberId, Secret};
+use serde_json::Value;
+
+use crate::{
+    around::{Around, attach, key_of},
+    phone::phone,
+};
+
+pub(crate) const MEMBER: MemberId = MemberId::from_bytes([5; 16]);
+pub(crate) const SESSION: &str = "session-0123456789abcdef";
+
+pub(crate) struct World {
+    pub(crate) session: Session,
+    /// All that was ever stored, the newest last.
+    pub(crate) stored: Vec<SessionRecord>,
+    /// What the phone has written down.
+    pub(crate) token: Secret,
+    pub(crate) around: Around,
+    connections: u64,
+    pub(crate) open: Option<ConnectionId>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut around = Around::new();
+        let text = |text: &str| Secret::new(text.to_owned());
+        let start = CompatStart {
+            session_id: SESSION.to_owned(),
+            desktop_token: text("desktop-token-0123456789abcdef"),
+            join_token: text("join-token-0123456789abcdef"),
+            join_expires_at: around.now.unix_ms + 120_000,
+            ws_url: "ws://127.0.0.1/ws".to_owned(),
+            idle_secs: 1_800,
+        };
+        let mut record = Session::create_compat(start, &around.env()).record().clone();
+        let nonce = [6; 16];
+        let mut device = phone(&around, MEMBER, key_of(1), nonce);
+        device.key = None;
+        record.devices.push(device);
+        let token = around.keys.mint(&Claims {
+            session: record.id,
+            principal: Principal::Member(MEMBER),
+            issued_at: around.now.unix_ms,
+            generation: 1,
+            nonce,
+        });
+        let (session, stored) = (Session::load(record.clone()), vec![record]);
+        Self { session, stored, token, around, connections: 0, open: None }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.session.record().device(MEMBER).expect("paired").token.generation
+    }
+
+    /// Gives an input and what follows from it; `Err`: a save failed and the session is loaded anew.
+    pub(crate) fn give(&mut self, input: Input, saved: bool) -> Result<Option<CloseCode>, ()> {
+        let mut inputs = vec![input];
+        let mut refused = None;
+        while let Some(input) = inputs.pop() {
+            let mut env = self.around.env();
+            let Effects { save, then, .. } = self.session.handle(input, &mut env);
+            if let Some(record) = save {
+                if !saved {
+                    self.die();
+                    return Err(());
+                }
+                self.stored.push(record);
+            }
+            for effect in then {
+                match effect {
+                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Close { connection, code } if self.open == Some(connection) => {
+                        refused = Some(code);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// The relay's process ends; the next one has what is stored.
+    pub(crate) fn die(&mut self) {
+        self.session = Session::load(self.stored.last().expect("one").clone());
+        self.open = None;
+    }
+
+    /// One connect with a token. `Ok`: what `auth_ok` offered, if it was told.
+    pub(crate) fn connect(
+        &mut self,
+        token: &Secret,
+        saved: bool,
+    ) -> Result<Option<Secret>, CloseCode> {
+        self.connections += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.connections.to_le_bytes());
+        let connection = ConnectionId::from_bytes(id);
+        self.open = Some(connection);
+        let claims = self.around.keys.verify(token).expect("our own");
+        let mut attach = attach(connection, claims, 1);
+        attach.client.instance = connection.to_string();
+        attach.proof_valid = false;
+        attach.compat = true;
+        match self.give(Input::Attach(Box::new(attach)), saved) {
+            Err(()) => Ok(None),
+            Ok(Some(code)) => Err(code),
+            Ok(None) => Ok(self.offered()),
+        }
+    }
+
+    fn offered(&mut self) -> Option<Secret> {
+        let env = self.around.env();
+        let frames = self.session.pull(self.open?, &env).frames;
+        frames.into_iter().find_map(|frame| {
+            let OutFrame::Text(text) = frame else { return None };
+            let told: Value = serde_json::from_slice(&text).ok()?;
+            let token = told["nextDeviceSessionToken"].as_str()?;
+            Some(Secret::new(token.to_owned()))
+        })
+    }
+
+    /// The phone says something on its connection.
+    pub(crate) fn says_something(&mut self, saved: bool) {
+        let Some(connection) = self.open else { return };
+        let text = format!(r#"{{"type":"relay.snapshot_request","sessionID":"{SESSION}"}}"#);
+        let _ = self.give(Input::CompatText { connection, text }, saved);
+    }
+}
