@@ -57,6 +57,11 @@ impl SessionStore for MemoryStore {
         done(Ok(self.sessions.lock().len()))
     }
 
+    fn count_devices(&self) -> Answer<usize> {
+        let sessions = self.sessions.lock();
+        done(Ok(sessions.values().map(|record| record.active_devices().count()).sum()))
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.sessions.lock().remove(&id);
         done(Ok(()))

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use belay_wire::compat::format_time;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text},
@@ -97,6 +98,12 @@ pub(crate) const AUTH_FAILURES: &[&str] = &[
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) sessions: Gauge,
+    pub(crate) sessions_loaded: Gauge,
+    pub(crate) sessions_with_phone: Gauge,
+    pub(crate) device_tokens: Gauge,
+    pub(crate) rate_buckets: Gauge,
+    pub(crate) command_buckets: Gauge,
+    pub(crate) snapshot_buckets: Gauge,
     pub(crate) hosts_connected: Gauge,
     pub(crate) members_connected: Gauge,
     pub(crate) unauthenticated: Gauge,
@@ -152,7 +159,13 @@ impl Metrics {
         let labels = labels.map(|(k, v)| (Cow::from(k), Cow::from(v.to_owned())));
         let mut registry = Registry::with_labels(labels.into_iter());
         metrics! { registry;
-            sessions: Gauge::default(), "sessions", "Sessions in memory";
+            sessions: Gauge::default(), "sessions", "Sessions stored";
+            sessions_loaded: Gauge::default(), "sessions_loaded", "Sessions in memory";
+            sessions_with_phone: Gauge::default(), "sessions_with_phone", "Sessions with a connected device";
+            device_tokens: Gauge::default(), "device_tokens", "Tokens of paired devices, former ones in their grace counted";
+            rate_buckets: Gauge::default(), "rate_limit_buckets", "Addresses whose pairing calls are counted";
+            command_buckets: Gauge::default(), "command_rate_limit_buckets", "Devices of the compat protocol whose commands are counted";
+            snapshot_buckets: Gauge::default(), "snapshot_rate_limit_buckets", "Devices of the compat protocol whose snapshot requests are counted";
             hosts_connected: Gauge::default(), "hosts_connected", "Hosts with an authenticated websocket";
             members_connected: Gauge::default(), "members_connected", "Members with an authenticated websocket";
             unauthenticated: Gauge::default(), "ws_unauthenticated", "Websockets that have not authenticated yet";
@@ -219,7 +232,17 @@ impl Metrics {
         json!({
             "ok": true,
             "sessions": self.sessions.get(),
+            "sessionsLoaded": self.sessions_loaded.get(),
             "sessionsWithDesktop": self.hosts_connected.get(),
+            "sessionsWithMobile": self.sessions_with_phone.get(),
+            "deviceTokens": self.device_tokens.get(),
+            "rateLimitBuckets": self.rate_buckets.get(),
+            "commandRateLimitBuckets": self.command_buckets.get(),
+            "snapshotRateLimitBuckets": self.snapshot_buckets.get(),
+            // One node: nothing is shared with others.
+            "busSubscriptions": 0,
+            "crossInstanceBusEnabled": false,
+            "redisPersistenceEnabled": false,
             "activeWebSockets": self.active_websockets(),
             "unauthenticatedWebSockets": self.unauthenticated.get(),
             "pendingJoinWaiters": self.pair_waiters.get(),
@@ -248,7 +271,7 @@ impl Metrics {
             "messagesStored": self.messages.get(),
             "resumes": self.resumes.get(),
             "deviceRevokes": self.revokes.get(),
-            "now": now_ms,
+            "now": format_time(now_ms),
         })
     }
 }

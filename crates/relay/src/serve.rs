@@ -250,6 +250,6 @@ async fn tick(node: Arc<Node>) {
             }
         }
         node.registry.forget_idle();
-        node.metrics.sessions.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));
+        node.metrics.sessions_loaded.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));
     }
 }

@@ -33,6 +33,7 @@ enum Job {
     FindLease(LeaseKey, Reply<Vec<SessionId>>),
     List(Option<SessionId>, usize, Reply<Vec<SessionId>>),
     Count(Reply<usize>),
+    CountDevices(Reply<usize>),
     Remove(SessionId, Reply<()>),
     Check(Reply<()>),
 }
@@ -107,6 +108,10 @@ impl SessionStore for DiskStore {
         self.queue(Job::Count)
     }
 
+    fn count_devices(&self) -> Answer<usize> {
+        self.queue(Job::CountDevices)
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.queue(|reply| Job::Remove(id, reply))
     }
@@ -163,7 +168,7 @@ async fn do_job(connection: &mut SqliteConnection, job: Job, failed: Option<&Sto
         return match job {
             Job::Save(_, reply) | Job::Remove(_, reply) | Job::Check(reply) => told(reply, Ok(())),
             Job::Load(_, reply) => told(reply, Ok(None)),
-            Job::Count(reply) => told(reply, Ok(0)),
+            Job::Count(reply) | Job::CountDevices(reply) => told(reply, Ok(0)),
             Job::FindLease(_, reply) | Job::List(_, _, reply) => told(reply, Ok(Vec::new())),
         };
     }
@@ -172,7 +177,8 @@ async fn do_job(connection: &mut SqliteConnection, job: Job, failed: Option<&Sto
         Job::Load(id, reply) => told(reply, row::load(connection, id).await),
         Job::FindLease(key, reply) => told(reply, find_lease(connection, key).await),
         Job::List(after, limit, reply) => told(reply, list(connection, after, limit).await),
-        Job::Count(reply) => told(reply, count(connection).await),
+        Job::Count(reply) => told(reply, count(connection, SESSIONS).await),
+        Job::CountDevices(reply) => told(reply, count(connection, DEVICES).await),
         Job::Remove(id, reply) => told(reply, remove(connection, id).await),
         Job::Check(reply) => told(reply, check(connection).await),
     }
@@ -256,8 +262,11 @@ fn ids(
         .collect()
 }
 
-async fn count(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
-    let row = sqlx::query("SELECT COUNT(*) FROM sessions").fetch_one(connection).await;
+const SESSIONS: &str = "SELECT COUNT(*) FROM sessions";
+const DEVICES: &str = "SELECT COUNT(*) FROM devices WHERE revoked_at IS NULL";
+
+async fn count(connection: &mut SqliteConnection, what: &'static str) -> Result<usize, StoreError> {
+    let row = sqlx::query(what).fetch_one(connection).await;
     let count: i64 = row.and_then(|row| row.try_get(0)).map_err(unavailable)?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }

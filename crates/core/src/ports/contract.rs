@@ -180,6 +180,8 @@ async fn lists_and_removes(store: &dyn SessionStore) {
     assert_eq!(first.len(), 2);
     let rest = store.list(first.last().copied(), 10).await.expect("readable");
     assert_eq!(rest.len(), 1);
+    assert_eq!(store.count().await.expect("readable"), 3);
+    assert_eq!(store.count_devices().await.expect("readable"), 1, "a revoked one is none");
     assert!(!first.contains(&rest[0]));
     store.remove(rest[0]).await.expect("removed");
     store.remove(rest[0]).await.expect("removing twice is harmless");

@@ -57,6 +57,9 @@ pub trait SessionStore: Send + Sync + Debug {
     /// How many sessions there are.
     fn count(&self) -> Answer<usize>;
 
+    /// How many devices are paired in all of them.
+    fn count_devices(&self) -> Answer<usize>;
+
     /// Forgets a session.
     fn remove(&self, id: SessionId) -> Answer<()>;
 

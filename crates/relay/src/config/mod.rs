@@ -156,7 +156,11 @@ impl Config {
                 match settings().iter().find(|s| s.name == name) {
                     Some(setting) => {
                         if let Err(fault) = (setting.set)(&mut config, value) {
-                            faults.push(format!("{name} ({source}): {fault}"));
+                            let origin = match *source {
+                                "environment" => format!("environment, {}", setting.variables()),
+                                source => source.to_owned(),
+                            };
+                            faults.push(format!("{name} ({origin}): {fault}"));
                         }
                     }
                     None => faults.push(unknown(name, source)),
@@ -308,6 +312,13 @@ impl Config {
         }
         if self.store.starts_with("memory") {
             warnings.push("store memory: sessions and devices end with this process".to_owned());
+        }
+        if self.rotation_grace.is_zero() {
+            warnings.push(
+                "rotation grace 0: a phone whose connection breaks before it has read its new token \
+                 has to be paired again"
+                    .to_owned(),
+            );
         }
         warnings
     }

@@ -36,6 +36,13 @@ impl Setting {
     pub fn env(&self) -> String {
         format!("BELAY_{}", self.name.replace('-', "_").to_uppercase())
     }
+
+    /// All variables that set it, for a person.
+    pub(super) fn variables(&self) -> String {
+        let names = self.old_env.iter().map(|name| (*name).to_owned());
+        let own = (!self.hidden).then(|| self.env());
+        names.chain(own).collect::<Vec<_>>().join(" or ")
+    }
 }
 
 fn parse<T: FromStr>(text: &str) -> Result<T, String>
@@ -222,12 +229,14 @@ static SETTINGS: &[Setting] = &[
     setting!("instance", "NAME", "Name of this node in metrics and logs", [], instance, parse, Clone::clone),
     setting!("region", "NAME", "Region of this node in metrics and logs", [], region, parse, Clone::clone),
     Setting {
-        name: "redis-url", value: "", help: "", old_env: &["REDIS_URL"], secret: true, hidden: true,
+        name: "redis-url", value: "", help: "", old_env: &["REDIS_URL", "REDIS_KEY_PREFIX"], secret: true, hidden: true,
         set: |_, text| absent(text, "Redis"),
         show: |_| String::new(),
     },
     Setting {
-        name: "nats-url", value: "", help: "", old_env: &["NATS_URL"], secret: true, hidden: true,
+        name: "nats-url", value: "", help: "",
+        old_env: &["NATS_URL", "NATS_SUBJECT_PREFIX", "NATS_HMAC_SECRET", "NATS_REPLAY_WINDOW_MS", "NATS_MAX_CLOCK_SKEW_MS"],
+        secret: true, hidden: true,
         set: |_, text| absent(text, "NATS"),
         show: |_| String::new(),
     },

@@ -51,6 +51,7 @@ async fn authorise(
 
 async fn metrics(State(node): State<Arc<Node>>) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    node.take_stock().await;
     ([(header::CONTENT_TYPE, TYPE)], node.metrics.prometheus()).into_response()
 }
 
@@ -63,8 +64,11 @@ async fn sessions(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError
         let session = handle.session.lock();
         let list = session.device_list(node.policy.devices_max);
         let record = session.record();
+        let compat = record.compat.as_ref();
         rows.push(json!({
             "session": id,
+            "protocol": if compat.is_some() { "compat" } else { "belay.v1" },
+            "sessionID": compat.map(|c| &c.session_id),
             "host": record.host.name,
             "createdAt": record.created_at,
             "devices": list.used,

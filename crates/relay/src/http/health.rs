@@ -3,6 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use axum::{Json, extract::State, http::StatusCode};
+use belay_wire::compat::format_time;
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 
 use crate::{
@@ -23,6 +25,7 @@ pub(super) async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<V
 
 /// `GET /healthz`, for anybody: no details.
 pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+    node.take_stock().await;
     let (ok, why) = readiness(&node);
     let body = json!({
         "ok": ok,
@@ -32,16 +35,18 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
         "sessions": node.metrics.sessions.get(),
         "activeWebSockets": node.metrics.active_websockets(),
         "pendingJoinWaiters": node.metrics.pair_waiters.get(),
+        "deviceTokens": node.metrics.device_tokens.get(),
         "busSubscriptions": 0,
         "crossInstanceBusEnabled": false,
         "redisPersistenceEnabled": false,
-        "now": unix_ms(),
+        "now": format_time(unix_ms()),
     });
     (status(ok), Json(body))
 }
 
 /// `GET /healthz` of the admin listener: with the state of what the node stands on.
 pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+    node.take_stock().await;
     let checked = node.observe(node.stores.sessions.check()).await;
     let (ok, why) = readiness(&node);
     let body = json!({
@@ -57,46 +62,45 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
             "ok": checked.is_ok(),
             "error": checked.err().map(|e| e.to_string()),
         },
-        "metrics": numbers(&node),
+        "metrics": node.metrics.json(unix_ms()),
     });
     (status(ok), Json(body))
 }
 
 /// `GET /metricsz`: numbers only.
 pub(super) async fn metricsz(State(node): State<Arc<Node>>) -> Json<Value> {
-    Json(numbers(&node))
+    node.take_stock().await;
+    Json(node.metrics.json(unix_ms()))
 }
 
-/// The numbers of the registry, and those that are counted where they are asked for.
-fn numbers(node: &Node) -> Value {
-    let mut numbers = node.metrics.json(unix_ms());
-    let now = tokio::time::Instant::now().into_std();
-    let (mut with_phone, mut device_tokens, mut commands, mut snapshots) = (0, 0, 0, 0);
-    for handle in node.registry.all() {
-        let session = handle.session.lock();
-        let devices = session.record().active_devices().count();
-        device_tokens += devices;
-        with_phone += usize::from(session.connected_devices() > 0);
-        let (of_commands, of_snapshots) = session.budgets(now);
-        commands += of_commands;
-        snapshots += of_snapshots;
-    }
-    if let Some(members) = numbers.as_object_mut() {
-        for (name, value) in [
-            ("sessionsWithMobile", json!(with_phone)),
-            ("deviceTokens", json!(device_tokens)),
-            ("rateLimitBuckets", json!(node.rates_kept())),
-            ("commandRateLimitBuckets", json!(commands)),
-            ("snapshotRateLimitBuckets", json!(snapshots)),
-            // One node: nothing is shared with others.
-            ("busSubscriptions", json!(0)),
-            ("crossInstanceBusEnabled", json!(false)),
-            ("redisPersistenceEnabled", json!(false)),
-        ] {
-            members.insert(name.to_owned(), value);
+impl Node {
+    /// Sets the numbers that are counted where they are asked for. What the store does not tell stays.
+    pub(super) async fn take_stock(&self) {
+        let set = |gauge: &Gauge, n: usize| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
+        let now = Self::now();
+        let (mut with_phone, mut in_grace, mut commands, mut snapshots) = (0, 0, 0, 0);
+        let handles = self.registry.all();
+        for handle in &handles {
+            let session = handle.session.lock();
+            with_phone += usize::from(session.connected_devices() > 0);
+            in_grace += session.tokens_in_grace(now.unix_ms, self.config.rotation_grace);
+            let (of_commands, of_snapshots) = session.budgets(now.mono);
+            commands += of_commands;
+            snapshots += of_snapshots;
+        }
+        let metrics = &self.metrics;
+        set(&metrics.sessions_loaded, handles.len());
+        set(&metrics.sessions_with_phone, with_phone);
+        set(&metrics.rate_buckets, self.rates_kept());
+        set(&metrics.command_buckets, commands);
+        set(&metrics.snapshot_buckets, snapshots);
+        if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
+            set(&metrics.sessions, sessions);
+        }
+        if let Ok(devices) = self.observe(self.stores.sessions.count_devices()).await {
+            set(&metrics.device_tokens, devices + in_grace);
         }
     }
-    numbers
 }
 
 fn readiness(node: &Node) -> (bool, Option<&'static str>) {

@@ -44,6 +44,10 @@ impl SessionStore for Faulty {
         self.inner.count()
     }
 
+    fn count_devices(&self) -> Answer<usize> {
+        self.inner.count_devices()
+    }
+
     fn remove(&self, id: SessionId) -> Answer<()> {
         self.inner.remove(id)
     }

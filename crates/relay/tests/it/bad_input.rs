@@ -251,6 +251,15 @@ async fn the_renderings_of_the_numbers_agree() {
     };
     assert_eq!(gauge("hosts_connected") + gauge("members_connected"), 2);
     for (json, prometheus) in [
+        ("sessions", "sessions"),
+        ("sessionsWithMobile", "sessions_with_phone"),
+        ("deviceTokens", "device_tokens"),
+        ("rateLimitBuckets", "rate_limit_buckets"),
+        ("commandRateLimitBuckets", "command_rate_limit_buckets"),
+        ("snapshotRateLimitBuckets", "snapshot_rate_limit_buckets"),
+        ("pendingJoinWaiters", "pair_waiters"),
+        ("slowConsumerDisconnects", "slow_consumer_disconnects_total"),
+        ("outboundSendFailures", "outbound_send_failures_total"),
         ("wsAuthAttempts", "ws_auth_attempts_total"),
         ("wsAuthSuccesses", "ws_auth_successes_total"),
         ("pairJoinRequests", "pair_join_requests_total"),

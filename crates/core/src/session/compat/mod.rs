@@ -199,6 +199,17 @@ impl Session {
         (used(|b| &b.commands), used(|b| &b.snapshots))
     }
 
+    /// Former tokens of devices that are served still.
+    pub fn tokens_in_grace(&self, now_ms: u64, grace: std::time::Duration) -> usize {
+        if self.record.compat.is_none() {
+            return 0;
+        }
+        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        let in_grace =
+            |t: TokenState| t.generation > 1 && now_ms.saturating_sub(t.committed_at) < grace;
+        self.record.active_devices().filter(|d| in_grace(d.token)).count()
+    }
+
     /// Messages that a connection lags behind.
     pub fn lag(&self, id: ConnectionId) -> u64 {
         let Some(connection) = self.connections.get(&id) else { return 0 };

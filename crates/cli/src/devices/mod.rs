@@ -1,17 +1,19 @@
-//! `belay devices`: the devices of this machine's session, through the desktop side that runs here,
+//! `belay devices`: the devices of this machine's sessions, through the desktop side that runs here,
 //! or through the relay's admin listener.
+
+mod admin;
 
 use std::{
     io::Write,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
-use belay_client::{CredentialStore, FileCredentials};
-use belay_wire::{DeviceListed, DeviceView};
+use anyhow::bail;
+use belay_wire::{DeviceListed, DeviceView, SessionId};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
 
 use crate::settings;
+use admin::Admin;
 
 /// The command and its subcommands.
 pub(crate) fn command() -> Command {
@@ -26,7 +28,8 @@ pub(crate) fn command() -> Command {
         .long_about(
             "List, remove or add the devices of this machine's session.\n\nThe desktop side that runs \
              on the data folder is asked; when none runs, `list` and `revoke` ask the relay's admin \
-             listener, which works where the relay runs on this machine.\n\n  belay devices list\n  \
+             listener, which works where the relay runs on this machine. Sessions that desktop apps of the \
+             compat protocol opened at that relay are listed after it.\n\n  belay devices list\n  \
              belay devices revoke \"Ana's phone\"\n  belay devices add",
         )
         .subcommand_required(true)
@@ -72,17 +75,28 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
 enum Desk {
     /// The desktop side that runs on this folder.
     Running(PathBuf),
-    Admin(Box<Admin>),
+    Admin(Box<Admin>, SessionId),
+}
+
+/// The devices of one session.
+struct Group {
+    /// Its name, for a session of the compat protocol.
+    name: Option<String>,
+    desk: Desk,
+    listed: DeviceListed,
 }
 
 impl Desk {
-    async fn open(args: &ArgMatches) -> anyhow::Result<(Self, DeviceListed)> {
+    async fn open(args: &ArgMatches) -> anyhow::Result<Group> {
         let folder = settings::data_dir_of(args).join("host");
-        match belay_host::ask_for_devices(&folder).await {
-            Ok(listed) => Ok((Self::Running(folder), listed)),
+        let (desk, listed) = match belay_host::ask_for_devices(&folder).await {
+            Ok(listed) => (Self::Running(folder), listed),
             Err(error) => {
-                let Some(admin) = Admin::open(args)? else { bail!(nobody(&folder, &error)) };
-                let listed = match admin.devices().await {
+                let Some(session) = admin::own_session(args)? else {
+                    bail!(nobody(&folder, &error))
+                };
+                let admin = Admin::open(args)?;
+                let listed = match admin.devices(session).await {
                     Err(_)
                         if is_nobody(&error)
                             && args.value_source("admin") != Some(ValueSource::CommandLine) =>
@@ -91,17 +105,40 @@ impl Desk {
                     }
                     listed => listed?,
                 };
-                Ok((Self::Admin(Box::new(admin)), listed))
+                (Self::Admin(Box::new(admin), session), listed)
             }
-        }
+        };
+        Ok(Group { name: None, desk, listed })
     }
 
     async fn revoke(&self, device: &DeviceView) -> anyhow::Result<()> {
         match self {
             Self::Running(folder) => Ok(belay_host::ask_to_revoke(folder, device.member).await?),
-            Self::Admin(admin) => admin.revoke(device).await,
+            Self::Admin(admin, session) => admin.revoke(*session, device).await,
         }
     }
+}
+
+/// This machine's session, then those that desktops of the compat protocol opened at its relay.
+async fn groups(args: &ArgMatches) -> anyhow::Result<Vec<Group>> {
+    let own = Desk::open(args).await;
+    // Without a relay here, or without its token, there are none.
+    let compat = compat_groups(args).await.unwrap_or_default();
+    match own {
+        Err(error) if compat.is_empty() => Err(error),
+        own => Ok(own.into_iter().chain(compat).collect()),
+    }
+}
+
+async fn compat_groups(args: &ArgMatches) -> anyhow::Result<Vec<Group>> {
+    let admin = Admin::open(args)?;
+    let mut groups = Vec::new();
+    for (session, name) in admin.compat_sessions().await? {
+        let listed = admin.devices(session).await?;
+        let desk = Desk::Admin(Box::new(admin.clone()), session);
+        groups.push(Group { name: Some(name), desk, listed });
+    }
+    Ok(groups)
 }
 
 /// Tells whether no desktop side listens.
@@ -121,68 +158,15 @@ fn nobody(folder: &Path, error: &std::io::Error) -> String {
     )
 }
 
-struct Admin {
-    http: reqwest::Client,
-    url: String,
-    token: String,
-    session: belay_wire::SessionId,
-}
-
-impl Admin {
-    /// `None`: no session is kept in the data folder.
-    fn open(args: &ArgMatches) -> anyhow::Result<Option<Self>> {
-        let folder = settings::data_dir_of(args);
-        let session = folder.join("host/session.json");
-        let credentials =
-            FileCredentials::new(&session).load().with_context(|| session.display().to_string())?;
-        let Some(credentials) = credentials else { return Ok(None) };
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
-        let token = admin_token(&folder)?;
-        Ok(Some(Self { http, url, token, session: credentials.session }))
-    }
-
-    async fn devices(&self) -> anyhow::Result<DeviceListed> {
-        let url = format!("{}/admin/sessions/{}/devices", self.url, self.session);
-        let call = self.http.get(url).bearer_auth(&self.token);
-        Ok(serde_json::from_str(&self.send(call).await?)?)
-    }
-
-    async fn revoke(&self, device: &DeviceView) -> anyhow::Result<()> {
-        let url = format!("{}/admin/sessions/{}/devices/{}", self.url, self.session, device.member);
-        self.send(self.http.delete(url).bearer_auth(&self.token)).await.map(|_| ())
-    }
-
-    async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
-        let answer = call.send().await.with_context(|| {
-            format!("the relay's admin listener does not answer at {}; is it running?", self.url)
-        })?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        if !status.is_success() {
-            bail!("the relay answered {status}: {text}");
-        }
-        Ok(text)
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
-fn admin_token(folder: &Path) -> anyhow::Result<String> {
-    let mut named = ["BELAY_ADMIN_TOKEN", "ADMIN_TOKEN"].into_iter();
-    if let Some(token) = named.find_map(|name| std::env::var(name).ok()) {
-        return Ok(token);
-    }
-    let path = folder.join("admin-token");
-    let token = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    Ok(token.trim().to_owned())
-}
-
 async fn list(args: &ArgMatches) -> anyhow::Result<()> {
-    let (_, listed) = Desk::open(args).await?;
+    let groups = groups(args).await?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{} of {} devices", listed.used, listed.allowed)?;
-    for device in &listed.devices {
-        writeln!(out, "{}", line(device))?;
+    for Group { name, listed, .. } in &groups {
+        let of = name.as_ref().map_or(String::new(), |name| format!(", session {name}"));
+        writeln!(out, "{} of {} devices{of}", listed.used, listed.allowed)?;
+        for device in &listed.devices {
+            writeln!(out, "{}", line(device))?;
+        }
     }
     Ok(())
 }
@@ -205,12 +189,13 @@ fn ago(unix_ms: u64) -> String {
 }
 
 async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
-    let (desk, listed) = Desk::open(args).await?;
+    let groups = groups(args).await?;
     let wanted = args.get_one::<String>("device").cloned().unwrap_or_default();
     let fits = |d: &&DeviceView| d.name == wanted || d.member.to_string() == wanted;
-    let found: Vec<_> = listed.devices.iter().filter(fits).collect();
-    let device = match found.as_slice() {
-        [device] => *device,
+    let all = groups.iter().flat_map(|g| g.listed.devices.iter().map(move |d| (&g.desk, d)));
+    let found: Vec<_> = all.filter(|(_, device)| fits(device)).collect();
+    let (desk, device) = match found.as_slice() {
+        [found] => *found,
         [] => bail!("no device \"{wanted}\"; `belay devices list` shows them"),
         _ => bail!("several devices are called \"{wanted}\"; use the id"),
     };

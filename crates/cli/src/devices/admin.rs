@@ -1,0 +1,84 @@
+//! Devices by way of the relay's admin listener.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use belay_client::{CredentialStore, FileCredentials};
+use belay_wire::{DeviceListed, DeviceView, SessionId};
+use clap::ArgMatches;
+use serde_json::Value;
+
+use crate::settings;
+
+/// The session that is kept in the data folder, if there is one.
+pub(super) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>> {
+    let path = settings::data_dir_of(args).join("host/session.json");
+    let stored = FileCredentials::new(&path).load().with_context(|| path.display().to_string())?;
+    Ok(stored.map(|credentials| credentials.session))
+}
+
+/// The admin listener.
+#[derive(Clone)]
+pub(super) struct Admin {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Admin {
+    pub(super) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
+        Ok(Self { http, url, token: admin_token(&settings::data_dir_of(args))? })
+    }
+
+    /// Sessions of the compat protocol, with the names that their desktops gave them.
+    pub(super) async fn compat_sessions(&self) -> anyhow::Result<Vec<(SessionId, String)>> {
+        let call = self.http.get(format!("{}/admin/sessions", self.url)).bearer_auth(&self.token);
+        let list: Value = serde_json::from_str(&self.send(call).await?)?;
+        let rows = list["sessions"].as_array().into_iter().flatten();
+        let named = rows.filter(|row| row["protocol"] == "compat").filter_map(|row| {
+            let session = row["session"].as_str()?.parse().ok()?;
+            Some((session, row["sessionID"].as_str()?.to_owned()))
+        });
+        Ok(named.collect())
+    }
+
+    pub(super) async fn devices(&self, session: SessionId) -> anyhow::Result<DeviceListed> {
+        let url = format!("{}/admin/sessions/{session}/devices", self.url);
+        let call = self.http.get(url).bearer_auth(&self.token);
+        Ok(serde_json::from_str(&self.send(call).await?)?)
+    }
+
+    pub(super) async fn revoke(
+        &self,
+        session: SessionId,
+        device: &DeviceView,
+    ) -> anyhow::Result<()> {
+        let url = format!("{}/admin/sessions/{session}/devices/{}", self.url, device.member);
+        self.send(self.http.delete(url).bearer_auth(&self.token)).await.map(|_| ())
+    }
+
+    async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
+        let answer = call.send().await.with_context(|| {
+            format!("the relay's admin listener does not answer at {}; is it running?", self.url)
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        if !status.is_success() {
+            bail!("the relay answered {status}: {text}");
+        }
+        Ok(text)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn admin_token(folder: &Path) -> anyhow::Result<String> {
+    let mut named = ["BELAY_ADMIN_TOKEN", "ADMIN_TOKEN"].into_iter();
+    if let Some(token) = named.find_map(|name| std::env::var(name).ok()) {
+        return Ok(token);
+    }
+    let path = folder.join("admin-token");
+    let token = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(token.trim().to_owned())
+}
