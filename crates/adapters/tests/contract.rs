@@ -35,6 +35,7 @@ async fn disk_keeps_sessions_over_a_restart() {
     let record = contract::sample(1, *b"AAA");
     let store = DiskStore::open(folder.path()).await.expect("opens");
     store.save(record.clone()).await.expect("stored");
+    store.check().await.expect("it can be written");
     drop(store);
 
     let store = DiskStore::open(folder.path()).await.expect("opens again");

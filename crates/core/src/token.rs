@@ -53,9 +53,12 @@ pub struct Claims {
 /// Why a token was not even looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Not of the form, or its MAC is wrong.
+    /// Not of the form.
     #[error("not a token of this relay")]
     Invalid,
+    /// Of the form, and its MAC is wrong.
+    #[error("a forged token")]
+    Forged,
     /// Signed by a key that this node does not have yet: try again later, never a refusal.
     #[error("signed by a key that this node does not have")]
     UnknownKey,
@@ -111,7 +114,7 @@ impl TokenKeys {
         let key_id = u32::from_be_bytes(take(body, 1));
         let expected = self.mac(key_id, body).ok_or(TokenError::UnknownKey)?;
         if !bool::from(expected.ct_eq(mac)) {
-            return Err(TokenError::Invalid);
+            return Err(TokenError::Forged);
         }
         let principal = match body[5] {
             0 => Principal::Host,

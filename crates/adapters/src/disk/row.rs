@@ -49,6 +49,9 @@ COMMIT;
 /// Kept in SQLite's `user_version`.
 pub(super) const SCHEMA_VERSION: i64 = 2;
 
+/// Writes what stands there already: [`SCHEMA_VERSION`].
+pub(super) const SAME_VERSION: &str = "PRAGMA user_version = 2";
+
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -11,13 +11,13 @@ use belay_core::{
 use belay_wire::SessionId;
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     DiskError,
-    row::{self, SCHEMA, SCHEMA_2, SCHEMA_VERSION, unavailable},
+    row::{self, SAME_VERSION, SCHEMA, SCHEMA_2, SCHEMA_VERSION, unavailable},
 };
 
 /// Jobs that may wait; beyond it callers are told that the store is not available.
@@ -57,6 +57,9 @@ impl DiskStore {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // What is removed makes the files small again.
+            .auto_vacuum(SqliteAutoVacuum::Full)
+            .pragma("journal_size_limit", "4194304")
             .busy_timeout(Duration::from_secs(5));
         let mut connection = options.connect().await.map_err(sql)?;
         let found: i64 = sqlx::query("PRAGMA user_version")
@@ -284,5 +287,5 @@ async fn remove(connection: &mut SqliteConnection, id: SessionId) -> Result<(), 
 
 /// A write that changes nothing but needs the file to be writable.
 async fn check(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    exec(connection, "PRAGMA user_version = 1").await
+    exec(connection, SAME_VERSION).await
 }

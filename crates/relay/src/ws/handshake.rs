@@ -93,7 +93,9 @@ async fn attach_of(
     origin: &str,
 ) -> Result<(Arc<Handle>, Attach), Refusal> {
     let claims = node.keys.tokens.verify(&auth.token).map_err(|error| match error {
-        TokenError::Invalid => refuse(CloseCode::NotAuthenticated, "invalid_token"),
+        TokenError::Invalid | TokenError::Forged => {
+            refuse(CloseCode::NotAuthenticated, "invalid_token")
+        }
         TokenError::UnknownKey => refuse(CloseCode::Unavailable, "unknown_key"),
     })?;
     let handle = node

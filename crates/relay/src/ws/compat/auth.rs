@@ -129,7 +129,8 @@ async fn holder(node: &Node, token: &Secret) -> Result<(Arc<Handle>, Claims), Re
             let handle = node.session(claims.session).await.map_err(store)?;
             Ok((handle.ok_or(expired("mobile_session_missing"))?, claims))
         }
-        Ok(_) => Err(expired("token_not_found")),
+        // Nothing is read for a token that no relay made.
+        Ok(_) | Err(TokenError::Forged) => Err(expired("token_not_found")),
         Err(TokenError::UnknownKey) => Err(refuse("key_unavailable", 1013, "unknown_key")),
         Err(TokenError::Invalid) => {
             let key = LeaseKey::Desktop(desktop_hash(token, &node.keys.hash));
