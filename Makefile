@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,8 @@ test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser
 
 test-all: test ## Everything an issue must show before it closes
 	@$(MAKE) --no-print-directory docs fuzz
+	@OSS_SMOKE_SKIP_REMOTE_CONTROL_COMPAT=1 scripts/oss-smoke.sh | grep SKIPPED
+	@COMPAT_SESSIONS=100000 COMPAT_REVOKES=1000 COMPAT_UNKNOWN_IDS=1000000 scripts/oss-smoke.sh
 
 check: check-rust check-web ## Format, lints, spelling, dependencies
 
@@ -71,6 +73,13 @@ e2e: build-tests
 	@rm -f target/reports/journey.json
 	@cd web && node --test --test-concurrency=1 --test-timeout=300000 e2e/*.test.mjs
 
+compat: build-tests ## The suite of the protocol of existing clients, alone, and what it found
+	@rm -f target/reports/compat*.json
+	@cargo nextest run --locked -p belay --all-features --test compat --no-fail-fast --status-level fail --final-status-level fail
+	@scripts/compat-report
+
+remote-control-compat: compat ## The same, under its older name
+
 bench: web ## Measure memory per socket and round trips, optimised build
 	@cargo build --locked --release -p belay
 	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay
@@ -81,7 +90,7 @@ picture: build bootstrap ## Take the picture of the README anew
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS; findings stay in fuzz/artifacts
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@cd fuzz && for target in frame binary payload token text; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
+	@cd fuzz && for target in frame binary payload token text compat conversation; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 docs: bootstrap ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site

@@ -166,3 +166,61 @@ fn faults_of_the_configuration_are_told_together_and_nothing_starts() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
+
+/// The rows of the tables of `docs/security.md`: number, severity, threat, control, status, test.
+fn threats() -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(docs("security.md")).expect("docs/security.md exists");
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect();
+    let rows = text.lines().filter(|l| l.starts_with("| ") && l.as_bytes()[2].is_ascii_digit());
+    rows.map(cells).collect()
+}
+
+/// What stands between backticks.
+fn named(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// The text of all tests.
+fn tests() -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut folders: Vec<_> = ["crates", "web/e2e", "web/test"].map(|f| root.join(f)).into();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let kind = path.extension().and_then(|e| e.to_str());
+            if path.is_dir() {
+                folders.push(path);
+            } else if matches!(kind, Some("rs" | "ts" | "tsx" | "mjs")) {
+                text += &std::fs::read_to_string(path).expect("readable");
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn no_critical_or_high_threat_is_open_and_each_closed_one_names_its_tests() {
+    let (threats, tests) = (threats(), tests());
+    assert!(threats.len() >= 60, "{} rows", threats.len());
+    for (at, threat) in threats.iter().enumerate() {
+        let [number, severity, _, _, status, shown_by] = threat.as_slice() else {
+            panic!("six cells: {threat:?}")
+        };
+        assert_eq!(number.parse(), Ok(at + 1), "{threat:?}");
+        assert!(["critical", "high", "medium", "low"].contains(&severity.as_str()), "{threat:?}");
+        match status.as_str() {
+            "closed" => assert!(!named(shown_by).is_empty(), "row {number} names no test"),
+            "open" => {
+                let may_be = ["medium", "low"].contains(&severity.as_str());
+                assert!(may_be, "row {number} is open");
+            }
+            other => assert_eq!(other, "no such feature yet", "row {number}"),
+        }
+        for test in named(shown_by) {
+            let is_there = [format!("fn {test}("), format!("'{test}'")];
+            assert!(is_there.iter().any(|t| tests.contains(t)), "row {number}: no test {test}");
+        }
+    }
+}

@@ -1,5 +1,12 @@
 //! Replays the corpus of the fuzz targets: what once broke a decoder stays mended.
 
+#[path = "common/around.rs"]
+mod around;
+#[path = "common/conversation.rs"]
+mod conversation;
+#[path = "common/phone.rs"]
+mod phone;
+
 use std::path::PathBuf;
 
 use belay_core::{HashKey, session::LeaseKey, token::TokenKeys};
@@ -7,6 +14,7 @@ use belay_wire::{
     Channel, Epoch, Position, Secret,
     app::{FromHost, FromMember, open, read},
     binary::{BinaryFrame, MsgHeader, VolHeader},
+    compat::{FromDesktop, FromPhone, Object, parse_time},
     decode,
     pair::{CreateSession, RevealPair, StartPair},
 };
@@ -56,5 +64,24 @@ fn no_input_of_the_corpus_breaks_a_decoder() {
     for input in corpus("token") {
         let token = Secret::new(String::from_utf8_lossy(&input));
         assert!(keys.verify(&token).is_err(), "nothing of the corpus was signed");
+    }
+}
+
+#[test]
+fn no_input_of_the_corpus_breaks_the_compat_protocol() {
+    for input in corpus("compat") {
+        let text = String::from_utf8_lossy(&input);
+        if let Some(object) = Object::parse(&text) {
+            let again = Object::parse(object.to_json().text());
+            assert_eq!(again, Some(object), "what was written is readable");
+        }
+        let _ = (FromDesktop::parse(&text), parse_time(&text));
+        let frame = FromPhone::parse(&text, "session-0123456789abcdef", 16_384);
+        if frame.checked.is_ok() {
+            assert!(frame.stamped("connection", "device").is_some());
+        }
+    }
+    for input in corpus("conversation") {
+        conversation::converse(&input);
     }
 }

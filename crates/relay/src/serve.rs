@@ -68,7 +68,7 @@ pub struct Server {
 ///
 /// # Errors
 /// [`ServeError`]; nothing is left running.
-pub async fn serve(config: Config) -> Result<Server, ServeError> {
+pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     let stores = resolve(&config.store, &config.data_dir).await?;
     let ephemeral = config.store.starts_with("memory");
     let keys = if ephemeral && config.token_keys.is_none() {
@@ -92,6 +92,9 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
         Some(bind("admin listener", config.admin_listen, "--admin-listen").await?)
     };
     let admin_at = admin.as_ref().map_or(public_at, |admin| local(admin, config.admin_listen));
+    if config.public_urls.is_empty() {
+        config.public_urls.push(format!("http://localhost:{}", public_at.port()));
+    }
     let origins =
         Origins::of_listener(config.host, public_at.port(), &machine(), &config.public_urls);
     let stopping = CancellationToken::new();

@@ -264,6 +264,8 @@ impl Config {
         if self.trust_proxy && self.proxies.is_empty() {
             self.proxies = Proxies::private();
         }
+        // As the older relays did: pings more often than that are a mistake.
+        self.compat_heartbeat = self.compat_heartbeat.max(Duration::from_secs(1));
         if self.compat_heartbeat_timeout < self.compat_heartbeat {
             faults.push(
                 "compat-heartbeat-timeout: must not be shorter than compat-heartbeat".to_owned(),

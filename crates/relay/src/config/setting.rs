@@ -134,6 +134,16 @@ fn show_duration(duration: Duration) -> String {
     }
 }
 
+/// An address without what follows its host and port; text that is no address stays, to be refused.
+fn origin_part(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(url) if url.username().is_empty() && url.origin().is_tuple() => {
+            url.origin().ascii_serialization()
+        }
+        _ => text.to_owned(),
+    }
+}
+
 macro_rules! setting {
     ($name:literal, $value:literal, $help:literal, [$($old:literal),*], $field:ident, $parse:expr, $show:expr) => {
         Setting {
@@ -165,7 +175,7 @@ static SETTINGS: &[Setting] = &[
     Setting {
         name: "public-url", value: "URL", old_env: &["PUBLIC_BASE_URL"], secret: false, hidden: false,
         help: "Addresses under which browsers reach this relay, comma separated; their origins are accepted",
-        set: |c, text| { c.public_urls = text.split(',').map(|u| u.trim().to_owned()).filter(|u| !u.is_empty()).collect(); Ok(()) },
+        set: |c, text| { c.public_urls = text.split(',').map(str::trim).filter(|u| !u.is_empty()).map(origin_part).collect(); Ok(()) },
         show: |c| c.public_urls.join(","),
     },
     setting!("proxies", "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is believed, comma separated [default with --behind-proxy: loopback]", [], proxies, Proxies::read, Proxies::show),

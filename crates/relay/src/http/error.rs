@@ -151,3 +151,8 @@ impl IntoResponse for ApiError {
 pub(super) async fn not_found() -> ApiError {
     ApiError::not_found("there is nothing at this address")
 }
+
+/// The answer to another method than GET where there is only that.
+pub(super) async fn use_get() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET")
+}

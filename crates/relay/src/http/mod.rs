@@ -47,17 +47,25 @@ pub(crate) fn public(node: &Arc<Node>) -> Router {
     let mut router = Router::new()
         .merge(pairing)
         .merge(compat::routes(node))
-        .route("/ws", get(ws::upgrade))
-        .route("/healthz", get(health::healthz))
-        .route("/health", get(health::healthz))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metricsz", get(health::metricsz))
+        .merge(reads(node))
         .fallback(page::serve);
     if node.config.admin_on_public {
         router = router.merge(admin::routes(node));
     }
     finish(router, node)
+}
+
+/// What is asked with GET; pages of allowed origins may read the numbers.
+fn reads(node: &Arc<Node>) -> Router<Arc<Node>> {
+    Router::new()
+        .route("/healthz", get(health::healthz).options(compat::preflight))
+        .route("/metricsz", get(health::metricsz).options(compat::preflight))
+        .layer(middleware::from_fn_with_state(node.clone(), compat::mark))
+        .route("/ws", get(ws::upgrade))
+        .route("/health", get(health::healthz))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .method_not_allowed_fallback(error::use_get)
 }
 
 /// Routes of the admin listener; all but health need the bearer.

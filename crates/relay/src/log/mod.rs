@@ -8,7 +8,14 @@ use std::{
 };
 
 pub use file::LogFile;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Shortest run of token characters that is taken for a secret: ids have 22, halves of keys 43.
 const SECRET_LEN: usize = 32;
@@ -32,14 +39,19 @@ pub fn start_in_file(level: &str, json: bool, file: LogFile) -> Result<(), Strin
 
 fn init(level: &str, json: bool, ansi: bool, writer: Redacting) -> Result<(), String> {
     let filter = EnvFilter::try_new(level).map_err(|e| format!("log-level: {e}"))?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(writer);
-    let started = if json {
-        builder.json().flatten_event(true).try_init()
+    let filter = filter.and(filter_fn(|of| is_told(of.target(), *of.level())));
+    let layer = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer);
+    let layer = if json {
+        layer.json().flatten_event(true).with_filter(filter).boxed()
     } else {
-        builder.with_target(false).compact().try_init()
+        layer.with_target(false).compact().with_filter(filter).boxed()
     };
-    started.map_err(|e| e.to_string())
+    tracing_subscriber::registry().with(layer).try_init().map_err(|e| e.to_string())
+}
+
+/// The libraries below log what they carry when they are asked for details: messages and tokens.
+fn is_told(target: &str, level: Level) -> bool {
+    level <= Level::INFO || target.starts_with("belay") || target == "audit"
 }
 
 /// The one writer: a file, or standard error.

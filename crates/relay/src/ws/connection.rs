@@ -268,7 +268,9 @@ impl Connection {
                 Err(error) => return self.protocol_error(&error.to_string()),
             },
             Incoming::Gone => return Err(End::Gone),
-            Incoming::Malformed(cause) => return self.protocol_error(&cause),
+            Incoming::Malformed(cause) | Incoming::NotUtf8(cause) => {
+                return self.protocol_error(&cause);
+            }
             Incoming::TooLarge => return self.protocol_error("frame is too large"),
         };
         self.node.drive(&self.handle, input).await;

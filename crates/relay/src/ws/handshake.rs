@@ -81,9 +81,11 @@ async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<
             }
         }
         Incoming::Gone => Err(refuse(CloseCode::NotAuthenticated, "closed_before_auth")),
-        Incoming::Text(_) | Incoming::Binary(_) | Incoming::Malformed(_) | Incoming::TooLarge => {
-            Err(protocol_error())
-        }
+        Incoming::Text(_)
+        | Incoming::Binary(_)
+        | Incoming::Malformed(_)
+        | Incoming::NotUtf8(_)
+        | Incoming::TooLarge => Err(protocol_error()),
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) enum Incoming {
     Gone,
     /// Not a frame that may be sent here.
     Malformed(String),
+    /// Text that is not UTF-8.
+    NotUtf8(String),
     /// Larger than this peer may send.
     TooLarge,
 }
@@ -122,7 +124,7 @@ impl<T: Transport> Socket<T> {
                     return Incoming::Gone;
                 }
                 Some(Err(WsError::Protocol(e))) => return Incoming::Malformed(e.to_string()),
-                Some(Err(WsError::Utf8(e))) => return Incoming::Malformed(e),
+                Some(Err(WsError::Utf8(e))) => return Incoming::NotUtf8(e),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Incoming::Gone,
             }
         }

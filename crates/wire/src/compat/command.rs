@@ -71,11 +71,17 @@ fn identifier(command: &Object, name: &str) -> Result<(), Refusal> {
 pub(super) fn translate(envelope: &mut Object) {
     let Ok(Some(mut payload)) = envelope.object("payload") else { return };
     let Ok(Some(mut command)) = payload.object("payload") else { return };
+    if command.text("name").ok().flatten().as_deref() != Some("runtime_request.respond") {
+        return;
+    }
     let Ok(Some(mut response)) = command.object("runtimeRequestResponse") else { return };
-    let known = match response.text("decision").ok().flatten().as_deref() {
-        Some("accept") => "approve_once",
-        Some("acceptForSession") => "approve_for_session",
-        _ => return,
+    let Ok(Some(word)) = response.text("decision") else { return };
+    let lower = word.to_ascii_lowercase();
+    let known = match lower.as_str() {
+        "accept" => "approve_once",
+        "acceptforsession" => "approve_for_session",
+        same if same == word => return,
+        other => other,
     };
     let Ok(known) = RawJson::of(&known) else { return };
     response.set("decision", known);

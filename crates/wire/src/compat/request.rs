@@ -5,10 +5,10 @@ use super::{Object, is_compact, phone::Refusal};
 const KINDS: &[&str] =
     &["approval", "permissionsApproval", "userInput", "mcpElicitation", "dynamicToolCall"];
 const RESPONSE: &[&str] = &["decision", "permissions", "scope", "text", "optionID", "approved"];
-/// The relays' words and the desktop's.
+/// The relays' words and the desktop's, in lower case; the case of what is sent does not matter.
 const DECISIONS: &[&str] = &[
     "accept",
-    "acceptForSession",
+    "acceptforsession",
     "decline",
     "cancel",
     "approve",
@@ -58,7 +58,7 @@ fn answers(response: &Object, text_max: usize) -> Result<(), Refusal> {
     };
     match response.text("decision") {
         Ok(None) => {}
-        Ok(Some(word)) if DECISIONS.contains(&word.as_str()) => {}
+        Ok(Some(word)) if DECISIONS.contains(&word.to_ascii_lowercase().as_str()) => {}
         _ => return wrong("decision", "accept, acceptForSession, decline or cancel"),
     }
     let permissions = response.get("permissions").map(|v| serde_json::from_str(v.text()));

@@ -52,7 +52,9 @@ impl Session {
         if let Err(error) = self.may_join(&join, env) {
             return effects.then.push(Effect::Answer { waiter, answer: Err(error) });
         }
-        let left = self.record.compat.as_ref().map_or(0, |c| c.join_expires_at);
+        let Some(compat) = &self.record.compat else { return };
+        let (join_token, join_expires_at) = (compat.join_token, compat.join_expires_at);
+        let left = join_expires_at;
         let left = std::time::Duration::from_millis(left.saturating_sub(env.now.unix_ms));
         let wait = env.policy.approval_ttl.min(left).max(WAIT_MIN);
         let pending = Pending {
@@ -62,6 +64,8 @@ impl Session {
             address: join.address,
             requested_at: env.now.unix_ms,
             expires_at: env.now.unix_after(wait),
+            join_token,
+            join_expires_at,
             deadline: env.now.mono + wait,
         };
         effects.events.push(Event::PairingStarted { request: pending.id });
@@ -146,10 +150,11 @@ impl Session {
             return Err(PairError::DeviceLimit { used, allowed });
         }
         let compat = self.record.compat.as_mut().ok_or(PairError::CodeWrong)?;
-        if now >= compat.join_expires_at {
+        if now >= pending.join_expires_at {
             return Err(PairError::CodeExpired);
         }
-        compat.join_used = true;
+        // One that was made while this phone waited is another phone's.
+        compat.join_used |= compat.join_token.matches(&pending.join_token);
         let device = MemberId::from_bytes(draw(env.entropy));
         let nonce = draw(env.entropy);
         let claims = Claims {

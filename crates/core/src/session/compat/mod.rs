@@ -69,6 +69,9 @@ pub(super) struct Pending {
     /// Unix milliseconds.
     requested_at: u64,
     expires_at: u64,
+    /// The join token that it came with, and the end of that.
+    join_token: SecretHash,
+    join_expires_at: u64,
     deadline: Instant,
 }
 

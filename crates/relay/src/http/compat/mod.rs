@@ -28,6 +28,7 @@ use answer::Fault;
 use body::Members;
 
 pub(crate) use cors::Allowed;
+pub(super) use cors::preflight;
 
 /// Routes of the compat protocol.
 pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
@@ -39,17 +40,24 @@ pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
         .route("/devices/list", post(devices::list).options(cors::preflight))
         .route("/devices/revoke", post(devices::revoke).options(cors::preflight))
         .method_not_allowed_fallback(answer::wrong_method)
-        .layer(middleware::from_fn_with_state(node.clone(), cross_origin))
+        .layer(middleware::from_fn_with_state(node.clone(), unless_draining))
+        .layer(middleware::from_fn_with_state(node.clone(), mark))
 }
 
 /// Answers carry what a browser of an allowed origin needs to read them.
-async fn cross_origin(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+pub(super) async fn mark(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let origin = origin_of(request.headers());
-    let draining = node.stopping.is_cancelled();
-    let mut response =
-        if draining { Fault::draining().into_response() } else { next.run(request).await };
+    let mut response = next.run(request).await;
     node.allowed.mark(origin.as_deref(), response.headers_mut());
     response
+}
+
+/// A relay that stops takes no calls.
+async fn unless_draining(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    if node.stopping.is_cancelled() {
+        return Fault::draining().into_response();
+    }
+    next.run(request).await
 }
 
 /// The `Origin` of a request; text that is none is an origin that nobody allows.

@@ -89,22 +89,30 @@ async fn start_inner(
     }
     let idle_secs = idle.clamp(IDLE_BOUNDS.0, IDLE_BOUNDS.1);
     let ws_url = given_url.as_deref().and_then(websocket_url);
-    let ws_url = ws_url.unwrap_or_else(|| derived_url(node, headers));
-    let answer = json!({ "accepted": true, "sessionID": session_id, "wsURL": ws_url });
+    let ws_url = ws_url.unwrap_or_else(|| derived_url(node));
+    let answer = |used: usize| {
+        let allowed = node.policy.devices_max;
+        Json(json!({
+            "accepted": true, "sessionID": session_id, "wsURL": ws_url, "usedDevices": used,
+            "allowedDevices": allowed,
+        }))
+    };
     if let Some(handle) = find(node, &session_id).await? {
         if !handle.session.lock().is_desktop(&desktop_token, &node.keys.hash) {
             let text = "This session is in use by another desktop.";
             return Err(Fault::new(409, "session_already_active", text));
         }
-        let (ws_url, idle_secs) = (Some(ws_url), Some(idle_secs));
+        let (ws_url, idle_secs) = (Some(ws_url.clone()), Some(idle_secs));
         let refresh = CompatRefresh { join_token, join_expires_at, ws_url, idle_secs };
         renew(node, &handle, refresh).await?;
-        return Ok(Json(answer));
+        let used = handle.session.lock().record().active_devices().count();
+        return Ok(answer(used));
     }
+    let (session_id, ws_url) = (session_id.clone(), ws_url.clone());
     let opened =
         CompatStart { session_id, desktop_token, join_token, join_expires_at, ws_url, idle_secs };
     open(node, opened).await?;
-    Ok(Json(answer))
+    Ok(answer(0))
 }
 
 async fn open(node: &Arc<Node>, start: CompatStart) -> Result<(), Fault> {
@@ -268,16 +276,10 @@ fn websocket_url(text: &str) -> Option<String> {
 }
 
 /// The websocket address under which clients reach this relay.
-fn derived_url(node: &Node, headers: &HeaderMap) -> String {
-    let public = node.config.public_urls.first().cloned();
-    let host = headers.get(axum::http::header::HOST).and_then(|v| v.to_str().ok());
-    let base = public.unwrap_or_else(|| format!("http://{}", host.unwrap_or("localhost:8787")));
-    let Ok(mut url) = Url::parse(&base) else { return "ws://localhost:8787/ws".to_owned() };
-    let _ = url.set_scheme(if url.scheme() == "https" { "wss" } else { "ws" });
-    url.set_path("/ws");
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
+fn derived_url(node: &Node) -> String {
+    let base = node.config.public_urls.first().map_or("", String::as_str);
+    // `http` becomes `ws`, `https` becomes `wss`.
+    format!("ws{}/ws", base.trim_start_matches("http"))
 }
 
 #[cfg(test)]

@@ -103,7 +103,8 @@ async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Resul
     let text = match incoming {
         Incoming::Text(text) => text,
         Incoming::Binary(_) => return Err(refuse("binary_not_supported", 1003, CAUSE)),
-        Incoming::Malformed(_) => return Err(refuse("invalid_json", 1003, CAUSE)),
+        Incoming::Malformed(_) => return Err(refuse("protocol_error", 1002, CAUSE)),
+        Incoming::NotUtf8(_) => return Err(refuse("invalid_utf8", 1007, CAUSE)),
         Incoming::TooLarge => return Err(refuse("message_too_large", 1009, CAUSE)),
         Incoming::Gone => {
             let cause = "auth_timeout_or_missing_payload";

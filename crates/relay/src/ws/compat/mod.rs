@@ -236,7 +236,8 @@ impl Link {
         let text = match incoming {
             Incoming::Text(text) => text,
             Incoming::Binary(_) => return Err(Some(end("binary_not_supported", 1003))),
-            Incoming::Malformed(_) => return Err(Some(end("invalid_json", 1003))),
+            Incoming::Malformed(_) => return Err(Some(end("protocol_error", 1002))),
+            Incoming::NotUtf8(_) => return Err(Some(end("invalid_utf8", 1007))),
             Incoming::TooLarge => return Err(Some(end("message_too_large", 1009))),
             Incoming::Gone => return Err(None),
         };

@@ -1,0 +1,61 @@
+//! `belay devices` on the machine of a relay that serves desktops in the field.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output},
+};
+
+use crate::{scenario::Scenario, world::World};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    vec![
+        Scenario::new(
+            "epic B: belay devices lists and revokes phones of desktops",
+            |w| async move {
+                let admin = free_address();
+                let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
+                let (mut desk, mut phone) = w.paired().await;
+                let mut wire = desk.connect(&mut phone).await;
+
+                let listed = devices(&w, &admin, &["list"]);
+                let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+                assert!(
+                    text.contains(&format!("1 of 2 devices, session {}", w.session)),
+                    "{listed:?}"
+                );
+                assert!(text.contains(&phone.device) && text.contains("connected"), "{text}");
+                let revoked = devices(&w, &admin, &["revoke", "Ana's phone", "--yes"]);
+                assert!(revoked.status.success(), "{revoked:?}");
+
+                assert_eq!(wire.ended().await, ("device_revoked".to_owned(), 1008));
+                let text = devices(&w, &admin, &["list"]).stdout;
+                let text = String::from_utf8_lossy(&text).into_owned();
+                assert!(text.contains("0 of 2 devices"), "{text}");
+            },
+        ),
+        Scenario::new("epic B: belay devices without the admin token is refused", |w| async move {
+            let admin = free_address();
+            let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
+            w.paired().await;
+            let folder = tempfile::tempdir().expect("a folder");
+            let listed = run(folder.path(), &admin, &["list"]);
+            assert!(!listed.status.success(), "{listed:?}");
+        }),
+    ]
+}
+
+fn free_address() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("bound").to_string()
+}
+
+fn devices(w: &World, admin: &str, args: &[&str]) -> Output {
+    run(w.relay.folder(), admin, args)
+}
+
+fn run(folder: &std::path::Path, admin: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_belay"));
+    command.arg("devices").args(args).arg("--data-dir").arg(folder);
+    command.args(["--admin", &format!("http://{admin}")]).env_clear();
+    command.output().expect("it runs")
+}

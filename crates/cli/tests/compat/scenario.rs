@@ -1,0 +1,84 @@
+//! Scenarios, each listed under the row that it shows, and the report of a run.
+
+use std::{panic::AssertUnwindSafe, path::Path, pin::Pin};
+
+use belay_testkit::unix_ms;
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::json;
+
+use crate::world::World;
+
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One thing that clients in the field rely on.
+pub(crate) struct Scenario {
+    /// Section of the protocol's description, and what of it.
+    pub(crate) row: String,
+    run: Box<dyn FnOnce(World) -> Running + Send>,
+}
+
+impl Scenario {
+    pub(crate) fn new<F>(
+        row: impl Into<String>,
+        run: impl FnOnce(World) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { row: row.into(), run: Box::new(|world| Box::pin(run(world))) }
+    }
+}
+
+/// How a run ended.
+pub(crate) struct Report {
+    pub(crate) scenarios: usize,
+    /// Rows that did not hold, with the reason.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Scenarios that run at one time.
+const AT_ONCE: usize = 8;
+
+/// Runs all scenarios and writes `target/reports/compat.json`.
+pub(crate) async fn run(scenarios: Vec<Scenario>) -> Report {
+    let only = std::env::var("COMPAT_ONLY").unwrap_or_default();
+    let started = unix_ms();
+    let chosen = scenarios.into_iter().filter(|s| s.row.contains(&only));
+    let shared = World::shared();
+    let running = chosen.enumerate().map(|(at, scenario)| {
+        let world = World::new(&shared, at);
+        async move {
+            let Scenario { row, run } = scenario;
+            let done = AssertUnwindSafe(run(world)).catch_unwind().await;
+            let why = done.err().map(|panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+            });
+            (row, why)
+        }
+    });
+    let mut rows: Vec<_> = stream::iter(running).buffer_unordered(AT_ONCE).collect().await;
+    rows.sort();
+    let failed: Vec<_> =
+        rows.iter().filter_map(|(row, why)| Some(format!("{row}: {}", why.as_ref()?))).collect();
+    let listed: Vec<_> = rows
+        .iter()
+        .map(|(row, why)| json!({ "row": row, "held": why.is_none(), "why": why }))
+        .collect();
+    let report = json!({
+        "commit": std::env::var("BELAY_COMMIT").unwrap_or_default(), "started": started,
+        "scenarios": rows.len(), "failed": failed.len(), "rows": listed,
+    });
+    if only.is_empty() {
+        write("compat.json", &report);
+    }
+    Report { scenarios: rows.len(), failed }
+}
+
+/// Writes a report beside those of the other suites.
+pub(crate) fn write(name: &str, report: &serde_json::Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = serde_json::to_string_pretty(report).expect("plain data");
+    std::fs::write(folder.join(name), text).expect("written");
+}
