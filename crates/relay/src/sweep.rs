@@ -7,6 +7,7 @@ use std::{
 
 use belay_core::{Input, Now, SessionRecord, ports::StoreError};
 use belay_wire::{MemberId, SessionId};
+use futures_util::future::join_all;
 
 use crate::{
     config::Config,
@@ -65,38 +66,48 @@ impl Calm {
 }
 
 async fn sweep(node: &Arc<Node>, believed: Duration) -> Result<(), StoreError> {
-    let config = &node.config;
-    let grace = config.device_idle.min(config.session_retention).min(GRACE_MAX);
     let mut after: Option<SessionId> = None;
     loop {
         let ids = node.observe(node.stores.sessions.list(after, PAGE)).await?;
-        let Some(last) = ids.last().copied() else { return Ok(()) };
-        let mut removed_last = false;
-        for id in ids {
-            let Some(record) = node.observe(node.stores.sessions.load(id)).await? else { continue };
-            if let Some(reason) = compat_end(&record, config, believed, unix_ms()) {
-                if node.registry.retire(id) {
-                    node.end_session(id, reason).await?;
-                    removed_last = id == last;
-                    tracing::info!(session = %id, reason, "ended");
-                }
-                continue;
-            }
-            if believed < grace || record.compat.is_some() {
-                continue;
-            }
-            for member in idle_devices(&record, node.config.device_idle) {
-                unpair(node, id, member).await?;
-            }
-            if is_abandoned(&record, node.config.session_retention) && node.registry.retire(id) {
-                node.observe(node.stores.sessions.remove(id)).await?;
-                removed_last = id == last;
-                tracing::info!(session = %id, "removed: nobody used it");
+        if ids.is_empty() {
+            return Ok(());
+        }
+        // Together, so that the store writes them in one go.
+        let stay = join_all(ids.iter().map(|id| look_at(node, *id, believed))).await;
+        for (id, stays) in ids.into_iter().zip(stay) {
+            // A removed session has no place in the list to go on from.
+            if stays? {
+                after = Some(id);
             }
         }
-        // A removed session no longer has a place in the list to go on from.
-        after = if removed_last { None } else { Some(last) };
     }
+}
+
+/// Ends or removes a session if its time is over; tells whether it stays.
+async fn look_at(node: &Arc<Node>, id: SessionId, believed: Duration) -> Result<bool, StoreError> {
+    let config = &node.config;
+    let Some(record) = node.observe(node.stores.sessions.load(id)).await? else { return Ok(false) };
+    if let Some(reason) = compat_end(&record, config, believed, unix_ms()) {
+        if !node.registry.retire(id) {
+            return Ok(true);
+        }
+        node.end_session(id, reason).await?;
+        tracing::info!(session = %id, reason, "ended");
+        return Ok(false);
+    }
+    let grace = config.device_idle.min(config.session_retention).min(GRACE_MAX);
+    if believed < grace || record.compat.is_some() {
+        return Ok(true);
+    }
+    for member in idle_devices(&record, config.device_idle) {
+        unpair(node, id, member).await?;
+    }
+    if is_abandoned(&record, config.session_retention) && node.registry.retire(id) {
+        node.observe(node.stores.sessions.remove(id)).await?;
+        tracing::info!(session = %id, "removed: nobody used it");
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -82,19 +82,26 @@ impl Play {
 
     /// Trouble, if it is to come here.
     async fn reach(&mut self, phase: Phase) {
-        match self.trouble {
-            Trouble::CutDesktop(at) if at == phase => self.desktop.cut(),
-            Trouble::CutPhone(at) if at == phase => {
+        let (Trouble::CutDesktop(at) | Trouble::CutPhone(at) | Trouble::Restart(at)) = self.trouble
+        else {
+            return;
+        };
+        if at != phase {
+            return;
+        }
+        match std::mem::replace(&mut self.trouble, Trouble::None) {
+            Trouble::CutDesktop(_) => self.desktop.cut(),
+            Trouble::CutPhone(_) => {
                 if let Some(phone) = &self.phone {
                     phone.cut();
                 }
             }
-            Trouble::Restart(at) if at == phase => {
+            Trouble::Restart(_) => {
                 let relay = self.relay.take().expect("it runs");
                 let restarting = tokio::task::spawn_blocking(|| relay.kill_and_restart());
                 self.relay = Some(restarting.await.expect("restarted"));
             }
-            _ => {}
+            Trouble::None => {}
         }
     }
 
@@ -115,7 +122,6 @@ impl Play {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "the phone is let in");
-            self.trouble = Trouble::None;
             let refresh = self.desktop.change(Desktop::refresh).await;
             self.relay().native().try_call("/pair/refresh", &refresh).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -132,8 +138,8 @@ impl Play {
                 return;
             }
         }
-        let shows = self.phone().look(|p| (p.shows(), p.errors.clone())).await;
-        panic!("{name} does not take effect: {shows:?}");
+        let shows = self.phone().look(|p| (p.errors.clone(), p.acks.clone(), p.shows())).await;
+        panic!("{:?}: {name} does not take effect: {shows:?}", self.trouble);
     }
 
     async fn run(mut self) -> Value {

@@ -140,7 +140,7 @@ async fn start_sessions(relay: &Relay, sessions: usize) {
             assert_eq!(net.post("/pair/start", &body).await.status, 200);
         }
     });
-    stream::iter(starting).buffer_unordered(64).collect::<Vec<_>>().await;
+    stream::iter(starting).buffer_unordered(256).collect::<Vec<_>>().await;
 }
 
 /// Store operations that so many refused tokens cost.

@@ -1,9 +1,9 @@
 //! Scenarios, each listed under the row that it shows, and the report of a run.
 
-use std::{panic::AssertUnwindSafe, path::Path, pin::Pin};
+use std::{path::Path, pin::Pin};
 
 use belay_testkit::unix_ms;
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use crate::world::World;
@@ -49,10 +49,14 @@ pub(crate) async fn run(scenarios: Vec<Scenario>) -> Report {
         let world = World::new(&shared, at);
         async move {
             let Scenario { row, run } = scenario;
-            let done = AssertUnwindSafe(run(world)).catch_unwind().await;
-            let why = done.err().map(|panic| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+            let done = tokio::spawn(run(world)).await;
+            let why = done.err().map(|error| match error.try_into_panic() {
+                Ok(panic) => {
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let text = text.or(panic.downcast_ref::<&str>().copied());
+                    text.unwrap_or("it panicked").to_owned()
+                }
+                Err(error) => error.to_string(),
             });
             (row, why)
         }

@@ -186,6 +186,27 @@ async fn a_refused_command_takes_no_number_and_says_which_it_was() {
 }
 
 #[tokio::test]
+async fn after_a_refused_command_the_desktop_knows_the_phone_by_a_new_name() {
+    let (relay, mut desktop, _, token) = paired().await;
+    let (mut phone, _) = authenticated(&relay, &token).await;
+    let mut names = Vec::new();
+    for (seq, name) in
+        [(1, "thread.select"), (2, "thread.select"), (3, "none"), (4, "thread.select")]
+    {
+        send(&mut phone, &command(seq, name, &json!({ "threadID": "t-1" }))).await;
+        if name == "none" {
+            until(&mut phone, "relay.error").await;
+        } else {
+            names.push(until_envelope(&mut desktop).await["relayConnectionID"].clone());
+        }
+    }
+
+    // Under the old one the desktop would take nothing after the number that it misses.
+    assert_eq!(names[0], names[1]);
+    assert_ne!(names[1], names[2]);
+}
+
+#[tokio::test]
 async fn an_approval_reaches_the_desktop_in_the_words_it_knows() {
     let (relay, mut desktop, _, token) = paired().await;
     let (mut phone, _) = authenticated(&relay, &token).await;

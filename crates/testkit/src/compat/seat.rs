@@ -121,9 +121,9 @@ async fn keep<P: Party>(net: Net, inner: Arc<Inner<P>>, mut said: mpsc::Receiver
         let mut end = (String::new(), 0);
         if let Ok(mut wire) = net.try_open("/ws").await {
             wire.send(&json!({ "type": "relay.auth", "token": token })).await;
-            let opened = tokio::time::Instant::now();
-            end = converse(&mut wire, &inner, &mut said).await;
-            if opened.elapsed() > PAUSE {
+            let mut is_in = false;
+            end = converse(&mut wire, &inner, &mut said, &mut is_in).await;
+            if is_in {
                 pause = FIRST_PAUSE;
             }
         }
@@ -139,13 +139,13 @@ async fn converse<P: Party>(
     wire: &mut Wire,
     inner: &Inner<P>,
     said: &mut mpsc::Receiver<Value>,
+    is_in: &mut bool,
 ) -> (String, u16) {
     let mut reason = String::new();
-    let mut is_in = false;
     loop {
         let heard = tokio::select! {
             heard = wire.listen() => heard,
-            Some(message) = said.recv(), if is_in => {
+            Some(message) = said.recv(), if *is_in => {
                 wire.send(&message).await;
                 continue;
             }
@@ -156,7 +156,7 @@ async fn converse<P: Party>(
                 if message["type"] == "disconnect" {
                     reason = message["reason"].as_str().unwrap_or_default().to_owned();
                 }
-                is_in |= message["type"] == "auth_ok";
+                *is_in |= message["type"] == "auth_ok";
                 let answers = inner.party.lock().await.hears(&message);
                 inner.changed.notify_waiters();
                 for answer in answers {

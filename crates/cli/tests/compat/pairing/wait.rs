@@ -76,6 +76,7 @@ fn ends() -> Vec<Scenario> {
             assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
             // An approval that comes too late lets nobody in, and the next phone can ask.
             decide(&mut desk, &request, true).await;
+            desk.wire.until("relay.pair_result").await;
             desk.pair().await;
             let list = desk.net.post("/devices/list", &desk.desktop.own()).await;
             assert_eq!(list.body["devices"].as_array().map(Vec::len), Some(1));

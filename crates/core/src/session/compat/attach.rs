@@ -111,6 +111,7 @@ impl Session {
         effects.wake.push(attach.connection);
         self.touch(principal, env.now.unix_ms);
         if principal == Principal::Host {
+            self.rename_phones();
             self.tell_pending(effects);
         }
         self.mark_presence(effects);

@@ -87,8 +87,9 @@ impl Session {
         let session = self.compat_id();
         let frame = FromPhone::parse(text, &session, env.policy.compat.command_text_bytes);
         let judged = self.judge_phone(id, member, &frame, &session, env).and_then(|()| {
+            let name = self.name_to_desktop(id, env);
             frame
-                .stamped(&id.to_string(), &member.to_string())
+                .stamped(&name.to_string(), &member.to_string())
                 .ok_or_else(|| refusal("invalid_payload", "Expected one JSON object."))
         });
         let passed = judged.and_then(|envelope| {
@@ -102,6 +103,10 @@ impl Session {
             Err(Refusal { error, message }) => {
                 effects.events.push(Event::FrameRefused { error });
                 let (command_id, seq) = (frame.command_id, frame.seq);
+                let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
+                if let Some(link) = link.filter(|link| seq > Some(link.last_seq)) {
+                    link.renames = true;
+                }
                 self.tell(id, Told::Error { error, message, command_id, seq }, effects);
             }
         }
@@ -172,6 +177,23 @@ impl Session {
             commands: per_minute(policy.commands_per_minute),
             snapshots: per_minute(policy.snapshots_per_minute),
         })
+    }
+
+    /// The name under which a phone's frame goes to the desktop.
+    fn name_to_desktop(&mut self, id: ConnectionId, env: &mut Env<'_>) -> ConnectionId {
+        let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
+        let Some(link) = link else { return id };
+        if std::mem::take(&mut link.renames) {
+            link.name = Some(ConnectionId::from_bytes(draw(env.entropy)));
+        }
+        link.name.unwrap_or(id)
+    }
+
+    /// What was on its way to a desktop that went may be lost: its phones get new names.
+    pub(super) fn rename_phones(&mut self) {
+        let links = self.connections.values_mut().filter_map(|c| c.compat.as_mut());
+        // One that has passed nothing on keeps its first name.
+        links.filter(|link| link.last_seq > 0).for_each(|link| link.renames = true);
     }
 
     /// A command that was passed on takes its number and its id.

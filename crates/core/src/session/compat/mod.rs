@@ -110,6 +110,11 @@ pub(super) struct Link {
     last_seq: u64,
     /// Ids of the newest commands of this connection.
     ids: VecDeque<String>,
+    /// The name that the desktop knows this connection by. It gets a new one whenever the desktop may miss
+    /// a number, because a desktop takes nothing more under the old one.
+    name: Option<ConnectionId>,
+    /// The next frame goes under a new name.
+    renames: bool,
     /// The token that was offered here; its first use, or the first text, commits it.
     offered: Option<Claims>,
     /// What the peer knows of the others.

@@ -11,13 +11,14 @@ use crate::{Env, token::Principal};
 impl Session {
     pub(in super::super) fn pull_compat(&mut self, id: ConnectionId, env: &Env<'_>) -> Pulled {
         let mut out = Pulled::default();
-        let news = self.news(id);
+        // Who comes is told before what they say, who goes after all that they said.
+        let arrival = self.news(id, |before, now| now >= before);
         let Some(connection) = self.connections.get_mut(&id) else { return out };
         // Frames of the other protocol say nothing here.
         connection.control.clear();
         connection.ack_due.clear();
         let told = connection.compat.as_mut().map(|link| std::mem::take(&mut link.told));
-        for told in told.into_iter().flatten().chain(news) {
+        for told in told.into_iter().flatten().chain(arrival) {
             out.push(OutFrame::Text(told.encode().into()));
         }
         if !connection.is_serving() {
@@ -30,21 +31,27 @@ impl Session {
             out.more |= pull_reader(connection, reader, state, env.now.mono, &mut out);
         }
         connection.readers = readers;
+        if !out.more
+            && let Some(departure) = self.news(id, |_, _| true)
+        {
+            out.push(OutFrame::Text(departure.encode().into()));
+        }
         // A gap cannot be told in this protocol: the client reconnects and asks for a snapshot.
         out.close = (!out.gaps.is_empty()).then_some(CloseCode::SlowConsumer);
         out
     }
 
-    /// Who else is connected, when that changed.
-    fn news(&mut self, id: ConnectionId) -> Option<Told> {
+    /// Who else is connected, when that changed; `may` looks at how many there were and are.
+    fn news(&mut self, id: ConnectionId, may: impl Fn(usize, usize) -> bool) -> Option<Told> {
         let known = self.known(id)?;
         let connection = self.connections.get_mut(&id).filter(|c| c.is_serving())?;
         let is_host = connection.is_host();
         let link = connection.compat.as_mut()?;
-        if link.known.as_ref() == Some(&known) {
+        let count = known.connections.len();
+        let before = link.known.as_ref().map_or(0, |known| known.connections.len());
+        if link.known.as_ref() == Some(&known) || !may(before, count) {
             return None;
         }
-        let count = known.connections.len();
         link.known = Some(known);
         let session_id = self.compat_id();
         Some(if is_host {
