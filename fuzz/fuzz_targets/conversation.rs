@@ -4,6 +4,8 @@
 mod around;
 #[path = "../../crates/core/tests/common/conversation.rs"]
 mod conversation;
+#[path = "../../crates/core/tests/common/desktop.rs"]
+mod desktop;
 #[path = "../../crates/core/tests/common/phone.rs"]
 mod phone;
 

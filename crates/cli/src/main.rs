@@ -173,12 +173,15 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         }
         // Heard from before the relay says that it is ready.
         let stopped = stop_signal()?;
+        let known_as = config.public_urls.first().cloned();
         let server = belay_relay::serve(config).await?;
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
         if with_stdin {
             tell_parent(server.public.port())?;
         } else {
-            tracing::info!("connect a desktop with: belay host --relay http://{}", server.public);
+            let own = || format!("http://localhost:{}", server.public.port());
+            let relay = known_as.unwrap_or_else(own);
+            tracing::info!("connect a desktop with: belay host --relay {relay}");
         }
         tokio::select! {
             () = stopped => {}

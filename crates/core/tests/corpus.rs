@@ -4,6 +4,8 @@
 mod around;
 #[path = "common/conversation.rs"]
 mod conversation;
+#[path = "common/desktop.rs"]
+mod desktop;
 #[path = "common/phone.rs"]
 mod phone;
 

@@ -229,7 +229,7 @@ impl Metrics {
         let joins = self.pair_join_failures.counts(PAIR_FAILURES);
         let starts = self.session_start_failures.counts(&[]);
         let refreshes = self.code_refresh_failures.counts(&[]);
-        json!({
+        let mut numbers = json!({
             "ok": true,
             "sessions": self.sessions.get(),
             "sessionsLoaded": self.sessions_loaded.get(),
@@ -264,15 +264,22 @@ impl Metrics {
             "wsAuthFailureReasons": auth,
             "outboundSendFailures": self.outbound_failures.get(),
             "slowConsumerDisconnects": self.slow_consumers.get(),
-            "closeReasons": self.closes.counts(&[]),
-            "messageRefusalReasons": self.nacks.counts(&[]),
-            "gapReasons": self.gaps.counts(&[]),
-            "storeFailureReasons": self.store_failures.counts(&[]),
             "messagesStored": self.messages.get(),
             "resumes": self.resumes.get(),
             "deviceRevokes": self.revokes.get(),
             "now": format_time(now_ms),
-        })
+        });
+        let reasons = json!({
+            "closeReasons": self.closes.counts(&[]),
+            "messageRefusalReasons": self.nacks.counts(&[]),
+            "frameRefusalReasons": self.frames_refused.counts(&[]),
+            "gapReasons": self.gaps.counts(&[]),
+            "storeFailureReasons": self.store_failures.counts(&[]),
+        });
+        if let (Some(all), Value::Object(reasons)) = (numbers.as_object_mut(), reasons) {
+            all.extend(reasons);
+        }
+        numbers
     }
 }
 

@@ -29,6 +29,7 @@ impl Admin {
     pub(super) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
+        let url = if url.contains("://") { url } else { format!("http://{url}") };
         Ok(Self { http, url, token: admin_token(&settings::data_dir_of(args))? })
     }
 
@@ -61,7 +62,11 @@ impl Admin {
 
     async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
         let answer = call.send().await.with_context(|| {
-            format!("the relay's admin listener does not answer at {}; is it running?", self.url)
+            format!(
+                "the relay's admin listener does not answer at {}; if it runs at another address, \
+                 name that with --admin",
+                self.url
+            )
         })?;
         let status = answer.status();
         let text = answer.text().await?;
@@ -79,6 +84,11 @@ fn admin_token(folder: &Path) -> anyhow::Result<String> {
         return Ok(token);
     }
     let path = folder.join("admin-token");
-    let token = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let token = std::fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{} cannot be read; --data-dir names the folder of the relay, or ADMIN_TOKEN its token",
+            path.display()
+        )
+    })?;
     Ok(token.trim().to_owned())
 }

@@ -43,7 +43,7 @@ pub(crate) fn command() -> Command {
         .subcommand(
             Command::new("revoke")
                 .about("Remove a device; its connection is closed at once")
-                .arg(Arg::new("device").value_name("DEVICE").required(true).help("Name or id, as `list` shows it"))
+                .arg(Arg::new("device").value_name("DEVICE").required(true).allow_hyphen_values(true).help("Name or id, as `list` shows it"))
                 .arg(
                     Arg::new("yes")
                         .long("yes")
@@ -121,12 +121,11 @@ impl Desk {
 
 /// This machine's session, then those that desktops of the compat protocol opened at its relay.
 async fn groups(args: &ArgMatches) -> anyhow::Result<Vec<Group>> {
-    let own = Desk::open(args).await;
-    // Without a relay here, or without its token, there are none.
-    let compat = compat_groups(args).await.unwrap_or_default();
-    match own {
-        Err(error) if compat.is_empty() => Err(error),
-        own => Ok(own.into_iter().chain(compat).collect()),
+    match (Desk::open(args).await, compat_groups(args).await) {
+        (Err(own), Err(compat)) => {
+            bail!("{own:#}\n\nFor the phones of desktop apps at a relay here: {compat:#}")
+        }
+        (own, compat) => Ok(own.into_iter().chain(compat.into_iter().flatten()).collect()),
     }
 }
 
@@ -161,6 +160,9 @@ fn nobody(folder: &Path, error: &std::io::Error) -> String {
 async fn list(args: &ArgMatches) -> anyhow::Result<()> {
     let groups = groups(args).await?;
     let mut out = std::io::stdout().lock();
+    if groups.is_empty() {
+        writeln!(out, "the relay here has no session yet")?;
+    }
     for Group { name, listed, .. } in &groups {
         let of = name.as_ref().map_or(String::new(), |name| format!(", session {name}"));
         writeln!(out, "{} of {} devices{of}", listed.used, listed.allowed)?;

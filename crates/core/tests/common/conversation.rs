@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use belay_core::{
     Effect, Input, Session,
-    session::{CompatJoin, CompatStart, OutFrame, WaiterId},
+    session::{CompatJoin, OutFrame, WaiterId},
     token::{Claims, Principal},
 };
 use belay_wire::{ConnectionId, MemberId, Secret};
 use serde_json::Value;
 
 use crate::{
-    around::{Around, attach, key_of},
-    phone::phone,
+    around::{Around, attach},
+    desktop::{NONCE, SESSION, opened},
 };
 
-const SESSION: &str = "session-0123456789abcdef";
 const PHONES: [MemberId; 2] = [MemberId::from_bytes([5; 16]), MemberId::from_bytes([6; 16])];
 /// Steps of one input.
 const STEPS_MAX: usize = 200;
@@ -46,21 +45,7 @@ struct Play {
 impl Play {
     fn new() -> Self {
         let mut around = Around::new();
-        let text = |text: &str| Secret::new(text.to_owned());
-        let start = CompatStart {
-            session_id: SESSION.to_owned(),
-            desktop_token: text("desktop-token-0123456789abcdef"),
-            join_token: text("join-token-0123456789abcdef"),
-            join_expires_at: around.now.unix_ms + 120_000,
-            ws_url: "ws://127.0.0.1/ws".to_owned(),
-            idle_secs: 1_800,
-        };
-        let mut record = Session::create_compat(start, &around.env()).record().clone();
-        for member in PHONES {
-            let mut device = phone(&around, member, key_of(1), [6; 16]);
-            device.key = None;
-            record.devices.push(device);
-        }
+        let record = opened(&mut around, &PHONES);
         let mut play = Self {
             session: Session::load(record),
             around,
@@ -130,7 +115,7 @@ impl Play {
             }
         };
         let session = self.session.record().id;
-        let claims = Claims { session, principal, issued_at: 0, generation, nonce: [6; 16] };
+        let claims = Claims { session, principal, issued_at: 0, generation, nonce: NONCE };
         let mut attach = attach(connection, claims, 1);
         attach.client.instance = connection.to_string();
         attach.compat = true;

@@ -5,6 +5,8 @@
 
 #[path = "../common/around.rs"]
 mod around;
+#[path = "../common/desktop.rs"]
+mod desktop;
 #[path = "../common/phone.rs"]
 mod phone;
 mod world;

@@ -2,19 +2,18 @@
 
 use belay_core::{
     Effect, Effects, Input, Session, SessionRecord,
-    session::{CompatStart, OutFrame},
+    session::OutFrame,
     token::{Claims, Principal},
 };
 use belay_wire::{CloseCode, ConnectionId, MemberId, Secret};
 use serde_json::Value;
 
 use crate::{
-    around::{Around, attach, key_of},
-    phone::phone,
+    around::{Around, attach},
+    desktop::{NONCE, SESSION, opened},
 };
 
 pub(crate) const MEMBER: MemberId = MemberId::from_bytes([5; 16]);
-pub(crate) const SESSION: &str = "session-0123456789abcdef";
 
 pub(crate) struct World {
     pub(crate) session: Session,
@@ -30,26 +29,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let mut around = Around::new();
-        let text = |text: &str| Secret::new(text.to_owned());
-        let start = CompatStart {
-            session_id: SESSION.to_owned(),
-            desktop_token: text("desktop-token-0123456789abcdef"),
-            join_token: text("join-token-0123456789abcdef"),
-            join_expires_at: around.now.unix_ms + 120_000,
-            ws_url: "ws://127.0.0.1/ws".to_owned(),
-            idle_secs: 1_800,
-        };
-        let mut record = Session::create_compat(start, &around.env()).record().clone();
-        let nonce = [6; 16];
-        let mut device = phone(&around, MEMBER, key_of(1), nonce);
-        device.key = None;
-        record.devices.push(device);
+        let record = opened(&mut around, &[MEMBER]);
         let token = around.keys.mint(&Claims {
             session: record.id,
             principal: Principal::Member(MEMBER),
             issued_at: around.now.unix_ms,
             generation: 1,
-            nonce,
+            nonce: NONCE,
         });
         let (session, stored) = (Session::load(record.clone()), vec![record]);
         Self { session, stored, token, around, connections: 0, open: None }

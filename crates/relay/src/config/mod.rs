@@ -29,6 +29,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub store: String,
     pub public_urls: Vec<String>,
+    /// What a person should know of values that were changed.
+    pub notes: Vec<String>,
     pub behind_proxy: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub proxies: Proxies,
@@ -86,6 +88,7 @@ impl Default for Config {
             data_dir: default_data_dir(),
             store: "disk:".to_owned(),
             public_urls: Vec::new(),
+            notes: Vec::new(),
             behind_proxy: false,
             proxies: Proxies::default(),
             insecure_lan: false,
@@ -167,7 +170,11 @@ impl Config {
                 }
             }
         }
+        let told = faults.len();
         config.check(&mut faults);
+        for fault in &mut faults[told..] {
+            *fault = with_variable(fault, sources);
+        }
         if faults.is_empty() { Ok(config) } else { Err(ConfigError(faults)) }
     }
 
@@ -213,7 +220,9 @@ impl Config {
         for setting in settings() {
             let names = setting.old_env.iter().map(|s| (*s).to_owned());
             for name in names.chain([setting.env()]) {
-                if let Ok(mut value) = std::env::var(&name) {
+                // As in files of variables in which some are left open.
+                let given = std::env::var(&name).ok().filter(|value| !value.trim().is_empty());
+                if let Some(mut value) = given {
                     if name.ends_with("_MS") && value.trim().parse::<u64>().is_ok() {
                         value = format!("{}ms", value.trim());
                     }
@@ -294,9 +303,16 @@ impl Config {
                     .to_owned(),
             );
         }
-        for url in &self.public_urls {
-            if crate::origin::normalise(url).is_none() {
-                faults.push(format!("public-url: expected http(s)://host[:port], found {url}"));
+        for url in &mut self.public_urls {
+            match origin_part(url) {
+                Some(origin) if origin == url.trim_end_matches('/') => *url = origin,
+                Some(origin) => {
+                    self.notes.push(format!("public-url: only {origin} of {url} counts"));
+                    *url = origin;
+                }
+                None => {
+                    faults.push(format!("public-url: expected http(s)://host[:port], found {url}"));
+                }
             }
         }
     }
@@ -305,7 +321,10 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let unknown = |name: String| format!("{name} is set and is no setting; is it misspelt?");
         let mut warnings: Vec<_> = Self::unknown_environment().into_iter().map(unknown).collect();
-        if !self.host.is_loopback() && !self.behind_proxy {
+        warnings.extend(self.notes.iter().cloned());
+        let has_proxy = self.behind_proxy
+            || self.trust_proxy && self.public_urls.iter().any(|u| u.starts_with("https://"));
+        if !self.host.is_loopback() && !has_proxy {
             warnings.push(
                 "plain http on a network: anyone on it can read and change what passes; use it \
                  only where you trust every device, or put a TLS proxy in front"
@@ -324,6 +343,28 @@ impl Config {
         }
         warnings
     }
+}
+
+/// Names the variable of a fault whose setting came from the environment.
+fn with_variable(fault: &str, sources: &[(&str, Values)]) -> String {
+    let from_environment = |name: &str| {
+        sources.iter().any(|(source, values)| *source == "environment" && values.contains_key(name))
+    };
+    match fault.split_once(": ") {
+        Some((name, why)) if from_environment(name) => {
+            let setting = settings().iter().find(|s| s.name == name);
+            let variables = setting.map_or(String::new(), setting::Setting::variables);
+            format!("{name} (environment, {variables}): {why}")
+        }
+        _ => fault.to_owned(),
+    }
+}
+
+/// Scheme, host and port of an address.
+fn origin_part(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let is_plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+    is_plain.then(|| url.origin().ascii_serialization())
 }
 
 /// Variables of other parts of Belay.

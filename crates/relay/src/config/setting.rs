@@ -37,11 +37,13 @@ impl Setting {
         format!("BELAY_{}", self.name.replace('-', "_").to_uppercase())
     }
 
-    /// All variables that set it, for a person.
+    /// The variables that set it here, for a person.
+    #[expect(clippy::disallowed_methods, reason = "the configuration reads the environment")]
     pub(super) fn variables(&self) -> String {
-        let names = self.old_env.iter().map(|name| (*name).to_owned());
-        let own = (!self.hidden).then(|| self.env());
-        names.chain(own).collect::<Vec<_>>().join(" or ")
+        let names = self.old_env.iter().map(|name| (*name).to_owned()).chain([self.env()]);
+        let (set, others): (Vec<_>, Vec<_>) =
+            names.partition(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
+        if set.is_empty() { others.join(" or ") } else { set.join(" and ") }
     }
 }
 
@@ -83,18 +85,28 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// `90s`, `15m`, `2h`, `250ms`; a bare number means seconds.
+/// An IP address, or the name of the own machine.
+fn address(text: &str) -> Result<std::net::IpAddr, String> {
+    match text.trim() {
+        "localhost" => Ok(std::net::Ipv4Addr::LOCALHOST.into()),
+        text => parse(text),
+    }
+}
+
+/// `90s`, `15m`, `2h`, `30d`, `250ms`; a bare number means seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let expected = || format!("expected a time such as 90s, 15m or 250ms, found \"{text}\"");
+    let expected =
+        || format!("expected a time above 0 such as 90s, 15m or 250ms, found \"{text}\"");
     let n: u64 = number.parse().map_err(|_| expected())?;
     let millis = match unit {
         "ms" => 1,
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(expected()),
     };
     n.checked_mul(millis).filter(|n| *n > 0).map(Duration::from_millis).ok_or_else(expected)
@@ -134,16 +146,6 @@ fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// An address without what follows its host and port; text that is no address stays, to be refused.
-fn origin_part(text: &str) -> String {
-    match url::Url::parse(text) {
-        Ok(url) if url.username().is_empty() && url.origin().is_tuple() => {
-            url.origin().ascii_serialization()
-        }
-        _ => text.to_owned(),
-    }
-}
-
 macro_rules! setting {
     ($name:literal, $value:literal, $help:literal, [$($old:literal),*], $field:ident, $parse:expr, $show:expr) => {
         Setting {
@@ -166,7 +168,7 @@ pub fn settings() -> &'static [Setting] {
 
 #[rustfmt::skip]
 static SETTINGS: &[Setting] = &[
-    setting!("host", "ADDRESS", "Address of the public listener: pairing, websockets, pages", ["HOST"], host, parse, ToString::to_string),
+    setting!("host", "ADDRESS", "Address of the public listener: pairing, websockets, pages; the variable HOST only warns where this wants --behind-proxy or --insecure-lan", ["HOST"], host, address, ToString::to_string),
     setting!("port", "PORT", "Port of the public listener; 0 takes a free one", ["PORT"], port, parse, ToString::to_string),
     setting!("admin-listen", "ADDRESS:PORT", "Admin listener: metrics and the admin API", [], admin_listen, parse, ToString::to_string),
     setting!("admin-on-public", "", "Serve the admin API on the public listener, too", [], admin_on_public, switch, ToString::to_string),
@@ -175,7 +177,7 @@ static SETTINGS: &[Setting] = &[
     Setting {
         name: "public-url", value: "URL", old_env: &["PUBLIC_BASE_URL"], secret: false, hidden: false,
         help: "Addresses under which browsers reach this relay, comma separated; their origins are accepted",
-        set: |c, text| { c.public_urls = text.split(',').map(str::trim).filter(|u| !u.is_empty()).map(origin_part).collect(); Ok(()) },
+        set: |c, text| { c.public_urls = text.split(',').map(str::trim).filter(|u| !u.is_empty()).map(str::to_owned).collect(); Ok(()) },
         show: |c| c.public_urls.join(","),
     },
     setting!("proxies", "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is believed, comma separated [default with --behind-proxy: loopback]", [], proxies, Proxies::read, Proxies::show),
@@ -266,7 +268,7 @@ mod tests {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "0s", "-1s", "1d", "s", "99999999999999999999h"] {
+        for bad in ["", "0s", "-1s", "1w", "s", "99999999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

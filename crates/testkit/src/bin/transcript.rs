@@ -60,7 +60,7 @@ async fn run(command: Command) -> Result<(), String> {
             say(&format!("recording at {}; Ctrl-C ends it\n", recorder.url))?;
             tokio::signal::ctrl_c().await.map_err(|error| error.to_string())?;
             let transcript = recorder.transcript().await;
-            let written = std::fs::write(&out, transcript.to_text());
+            let written = write_private(&out, &transcript.to_text());
             written.map_err(|error| format!("{}: {error}", out.display()))?;
             say(&format!("{} lines in {}\n", transcript.0.len(), out.display()))
         }
@@ -71,6 +71,14 @@ async fn run(command: Command) -> Result<(), String> {
         }
         Command::Normalise { file } => say(&normalise(&read(&file)?.by_conversation()).to_text()),
     }
+}
+
+/// Nobody else on the machine reads tokens.
+fn write_private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 fn say(text: &str) -> Result<(), String> {

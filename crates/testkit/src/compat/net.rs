@@ -33,11 +33,11 @@ impl Answer {
     }
 }
 
-async fn read(answer: reqwest::Response) -> Option<Answer> {
+async fn read(answer: reqwest::Response) -> Result<Answer, reqwest::Error> {
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    let text = answer.text().await.ok()?;
+    let text = answer.text().await?;
     let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Some(Answer { status, headers, body, text })
+    Ok(Answer { status, headers, body, text })
 }
 
 /// The way to one relay, for one kind of client.
@@ -68,11 +68,8 @@ impl Net {
 
     /// A call to a relay that may be away.
     pub async fn try_call(&self, path: &str, body: &Value) -> Option<Answer> {
-        let mut call = self.http.post(format!("{}{path}", self.base)).json(body);
-        if let Some(origin) = &self.origin {
-            call = call.header("origin", origin);
-        }
-        read(call.send().await.ok()?).await
+        let json = [("content-type", "application/json")];
+        self.try_raw("POST", path, &json, body.to_string()).await.ok()
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -87,6 +84,18 @@ impl Net {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Answer {
+        let answer = self.try_raw(method, path, headers, body).await;
+        answer.unwrap_or_else(|why| panic!("{path} is answered: {why}"))
+    }
+
+    /// Any request, to a relay that may be away.
+    pub async fn try_raw(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Answer, reqwest::Error> {
         let method: reqwest::Method = method.parse().expect("a method");
         let mut call = self.http.request(method, format!("{}{path}", self.base)).body(body.into());
         if let Some(origin) = &self.origin {
@@ -95,8 +104,7 @@ impl Net {
         for (name, value) in headers {
             call = call.header(*name, *value);
         }
-        let answer = call.send().await.unwrap_or_else(|e| panic!("{path} is answered: {e}"));
-        read(answer).await.expect("a whole body")
+        read(call.send().await?).await
     }
 
     /// Upgrades `/ws`.

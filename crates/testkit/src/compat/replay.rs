@@ -20,7 +20,7 @@ struct Stage {
     /// What the relay made then, and what it made now.
     now: BTreeMap<String, String>,
     wires: BTreeMap<u32, Wire>,
-    calls: BTreeMap<u32, JoinHandle<Answer>>,
+    calls: BTreeMap<u32, JoinHandle<Result<Answer, reqwest::Error>>>,
 }
 
 /// Plays a transcript, recorded or normalised, line by line. `Err` names the first line that came out
@@ -44,7 +44,7 @@ impl Stage {
                     id,
                     tokio::spawn(async move {
                         let json = [("content-type", "application/json")];
-                        net.raw("POST", &path, &json, text).await
+                        net.try_raw("POST", &path, &json, text).await
                     }),
                 );
                 // A call that waits for somebody must reach the relay before what follows.
@@ -54,6 +54,8 @@ impl Stage {
             What::Answer { status, body } => {
                 let call = self.calls.remove(&id).ok_or("an answer without its call")?;
                 let answer = call.await.map_err(|error| error.to_string())?;
+                let answer =
+                    answer.map_err(|error| format!("the relay does not answer: {error}"))?;
                 if answer.status != *status {
                     return Err(format!("{status} then, {} now: {}", answer.status, answer.text));
                 }

@@ -28,7 +28,7 @@ fn refuse(why: impl Into<String>) -> Refusal {
 pub(super) fn request_id(command: &Object, name: &str) -> Result<(), Refusal> {
     match command.text(name) {
         Ok(Some(id)) if id.len() <= 32 && id.bytes().all(|b| b.is_ascii_digit()) => Ok(()),
-        _ => Err(refuse(format!("{name} is required: at most 32 digits."))),
+        _ => Err(refuse(format!("{name} must be text of at most 32 digits."))),
     }
 }
 

@@ -74,10 +74,17 @@ fn admit(
     body: &Members,
 ) -> Result<(), Fault> {
     body.schema()?;
-    if origin_of(headers).is_some_and(|origin| !node.allowed.has(&origin)) {
+    if let Some(origin) = origin_of(headers).filter(|origin| !node.allowed.has(origin)) {
+        tell_refused(&origin);
         return Err(Fault::origin());
     }
     node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
+}
+
+/// Without this line an operator sees nothing: the browser keeps the answer from its page.
+pub(crate) fn tell_refused(origin: &str) {
+    let origin: String = origin.chars().take(100).collect();
+    tracing::info!(?origin, "a page is refused: its origin is not in ALLOWED_ORIGINS");
 }
 
 /// A session by the id that its desktop made.

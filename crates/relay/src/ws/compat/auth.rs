@@ -15,7 +15,7 @@ use super::{
     super::socket::{Incoming, Socket, Transport},
     Arrival, End, SHUTDOWN, end,
 };
-use crate::{entropy, node::Node, registry::Handle};
+use crate::{entropy, http::compat::tell_refused, node::Node, registry::Handle};
 
 /// Why a socket was not let in, for its client and for the numbers.
 pub(super) struct Refusal {
@@ -51,6 +51,7 @@ pub(super) async fn authenticate<T: Transport>(
             None => node.allowed.has_none(),
         };
         if !allowed {
+            tell_refused(arrival.origin.as_deref().unwrap_or("none"));
             return Err(refuse("origin_not_allowed", 4500, "mobile_origin_not_allowed"));
         }
     }
