@@ -135,6 +135,8 @@ pub(crate) struct Metrics {
     pub(crate) slow_consumers: Counter,
     pub(crate) protocol_errors: Counter,
     pub(crate) frames_refused: Reasons,
+    pub(crate) unread: Counter,
+    pub(crate) commands_expired: Counter,
     pub(crate) http_refused: Counter,
     pub(crate) store_failures: Reasons,
     pub(crate) rtt: Histogram,
@@ -197,6 +199,8 @@ impl Metrics {
             slow_consumers: Counter::default(), "slow_consumer_disconnects", "Readers closed because they did not keep up";
             protocol_errors: Counter::default(), "protocol_errors", "Frames that broke the protocol";
             frames_refused: Reasons::default(), "compat_frames_refused", "Frames of the compat protocol that were not passed on, by reason";
+            unread: Counter::default(), "compat_frames_unread", "Messages of desktops of the compat protocol while no phone was connected";
+            commands_expired: Counter::default(), "commands_expired", "Commands that their desktop did not take in time";
             http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";

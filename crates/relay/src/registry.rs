@@ -114,6 +114,10 @@ impl Handle {
         }
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.session.lock().end_reason().is_some()
+    }
+
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Acquire)
     }
@@ -140,11 +144,21 @@ impl Registry {
         self.shard(id).lock().get(&id).filter(|h| !h.is_poisoned()).cloned()
     }
 
-    /// Adds a session unless somebody else just did; gives the one that is there.
+    /// Adds a session that was loaded unless somebody else just did; gives the one that is there, which
+    /// may have ended since: what was loaded before its end must not live again.
     pub(crate) fn add(&self, session: Session) -> Arc<Handle> {
+        self.add_unless(session, |there| !there.is_poisoned())
+    }
+
+    /// Adds a session that was just made. One of its name that has ended gives way.
+    pub(crate) fn add_new(&self, session: Session) -> Arc<Handle> {
+        self.add_unless(session, |there| !there.is_poisoned() && !there.has_ended())
+    }
+
+    fn add_unless(&self, session: Session, stays: impl Fn(&Handle) -> bool) -> Arc<Handle> {
         let handle = Arc::new(Handle::new(session));
         let mut shard = self.shard(handle.id).lock();
-        if let Some(there) = shard.get(&handle.id).filter(|h| !h.is_poisoned()) {
+        if let Some(there) = shard.get(&handle.id).filter(|there| stays(there)) {
             there.clone()
         } else {
             shard.insert(handle.id, handle.clone());
@@ -158,11 +172,6 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|s| s.lock().len()).sum()
-    }
-
-    /// Takes a session out of memory; its sockets are being closed.
-    pub(crate) fn remove(&self, id: SessionId) {
-        self.shard(id).lock().remove(&id);
     }
 
     /// Takes a session out of memory if nobody is connected; `false`: somebody is.

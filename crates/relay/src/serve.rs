@@ -9,6 +9,7 @@ use std::{
 
 use belay_adapters::{KeyError, Keys, ResolveError, resolve};
 use belay_core::Input;
+use futures_util::future::join_all;
 use hyper::{Request, body, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -24,6 +25,7 @@ use crate::{
     http::{self, Peer, Router},
     node::{Node, Parts},
     origin::Origins,
+    registry::Handle,
     sweep,
 };
 
@@ -234,6 +236,16 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Ro
     }
 }
 
+async fn tell_time(node: &Node, handle: &Arc<Handle>, now: std::time::Instant) {
+    let due = handle.session.lock().next_deadline(&node.policy);
+    if due.is_some_and(|at| at <= now) {
+        node.drive(handle, Input::Tick).await;
+    }
+    for member in handle.half_revoked() {
+        node.drive(handle, Input::Revoke { member }).await;
+    }
+}
+
 /// Feeds time to the sessions that wait for it.
 async fn tick(node: Arc<Node>) {
     let mut interval = tokio::time::interval(TICK);
@@ -243,15 +255,10 @@ async fn tick(node: Arc<Node>) {
             () = node.stopping.cancelled() => return,
         }
         let now = Node::now().mono;
-        for handle in node.registry.all() {
-            let due = handle.session.lock().next_deadline(&node.policy);
-            if due.is_some_and(|at| at <= now) {
-                node.drive(&handle, Input::Tick).await;
-            }
-            for member in handle.half_revoked() {
-                node.drive(&handle, Input::Revoke { member }).await;
-            }
-        }
+        // Together, so that the store writes them in one go.
+        let handles = node.registry.all();
+        join_all(handles.iter().map(|handle| tell_time(&node, handle, now))).await;
+        drop(handles);
         node.registry.forget_idle();
         node.metrics.sessions_loaded.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));
     }

@@ -76,7 +76,11 @@ async fn sweep(node: &Arc<Node>, believed: Duration) -> Result<(), StoreError> {
         let stay = join_all(ids.iter().map(|id| look_at(node, *id, believed))).await;
         for (id, stays) in ids.into_iter().zip(stay) {
             // A removed session has no place in the list to go on from.
-            if stays? {
+            let stays = stays.unwrap_or_else(|error| {
+                tracing::warn!(session = %id, %error, "not looked at; the next sweep tries again");
+                true
+            });
+            if stays {
                 after = Some(id);
             }
         }
@@ -88,12 +92,11 @@ async fn look_at(node: &Arc<Node>, id: SessionId, believed: Duration) -> Result<
     let config = &node.config;
     let Some(record) = node.observe(node.stores.sessions.load(id)).await? else { return Ok(false) };
     if let Some(reason) = compat_end(&record, config, believed, unix_ms()) {
-        if !node.registry.retire(id) {
-            return Ok(true);
+        let ended = node.end_session(id, reason, true).await?;
+        if ended {
+            tracing::info!(session = %id, reason, "ended");
         }
-        node.end_session(id, reason).await?;
-        tracing::info!(session = %id, reason, "ended");
-        return Ok(false);
+        return Ok(!ended);
     }
     let grace = config.device_idle.min(config.session_retention).min(GRACE_MAX);
     if believed < grace || record.compat.is_some() {
@@ -103,7 +106,7 @@ async fn look_at(node: &Arc<Node>, id: SessionId, believed: Duration) -> Result<
         unpair(node, id, member).await?;
     }
     if is_abandoned(&record, config.session_retention) && node.registry.retire(id) {
-        node.observe(node.stores.sessions.remove(id)).await?;
+        node.observe_write(node.stores.sessions.remove(id)).await?;
         tracing::info!(session = %id, "removed: nobody used it");
         return Ok(false);
     }

@@ -31,20 +31,22 @@ pub struct HostInfo {
 /// # Errors
 /// What to do about it, in words.
 pub fn check_name(what: &str, name: &str) -> Result<(), String> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     if name.trim().is_empty() {
         return Err(format!("{what} is empty; give a name that people will recognise"));
     }
     if name.len() > NAME_BYTES_MAX {
         return Err(format!("{what} is longer than {NAME_BYTES_MAX} bytes; shorten it"));
     }
-    if name.chars().any(hidden) {
+    if name.chars().any(is_hidden) {
         return Err(format!("{what} contains control or direction characters; remove them"));
     }
     Ok(())
+}
+
+/// A character that is not drawn, or that moves or reorders others.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// `POST /v1/sessions`.

@@ -133,7 +133,8 @@ async fn compat_groups(args: &ArgMatches) -> anyhow::Result<Vec<Group>> {
     let admin = Admin::open(args)?;
     let mut groups = Vec::new();
     for (session, name) in admin.compat_sessions().await? {
-        let listed = admin.devices(session).await?;
+        // One that has ended in the meantime has no devices.
+        let Ok(listed) = admin.devices(session).await else { continue };
         let desk = Desk::Admin(Box::new(admin.clone()), session);
         groups.push(Group { name: Some(name), desk, listed });
     }
@@ -195,7 +196,11 @@ async fn revoke(args: &ArgMatches) -> anyhow::Result<()> {
     let wanted = args.get_one::<String>("device").cloned().unwrap_or_default();
     let fits = |d: &&DeviceView| d.name == wanted || d.member.to_string() == wanted;
     let all = groups.iter().flat_map(|g| g.listed.devices.iter().map(move |d| (&g.desk, d)));
-    let found: Vec<_> = all.filter(|(_, device)| fits(device)).collect();
+    let mut found: Vec<_> = all.filter(|(_, device)| fits(device)).collect();
+    // A name can be anything, an id of another device too: the id is meant.
+    if found.iter().any(|(_, device)| device.member.to_string() == wanted) {
+        found.retain(|(_, device)| device.member.to_string() == wanted);
+    }
     let (desk, device) = match found.as_slice() {
         [found] => *found,
         [] => bail!("no device \"{wanted}\"; `belay devices list` shows them"),

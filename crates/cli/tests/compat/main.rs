@@ -23,6 +23,7 @@ mod origins;
 mod pairing;
 mod parties;
 mod proofs;
+mod races;
 mod relay;
 mod responses;
 mod rotation;
@@ -52,6 +53,7 @@ fn scenarios() -> Vec<Scenario> {
         operator::all(),
         abuse::all(),
         tenants::all(),
+        races::all(),
     ]
     .into_iter()
     .flatten()

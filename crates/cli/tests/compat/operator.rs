@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::json;
+
 use crate::{scenario::Scenario, world::World};
 
 pub(crate) fn all() -> Vec<Scenario> {
@@ -31,6 +33,29 @@ pub(crate) fn all() -> Vec<Scenario> {
                 let text = devices(&w, &admin, &["list"]).stdout;
                 let text = String::from_utf8_lossy(&text).into_owned();
                 assert!(text.contains("0 of 2 devices"), "{text}");
+            },
+        ),
+        Scenario::new(
+            "epic B: a phone that calls itself by another's id hides nobody",
+            |w| async move {
+                let admin = free_address();
+                let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
+                let (mut desk, phone) = w.paired().await;
+                desk.refresh().await;
+                let body = json!({
+                    "sessionID": w.session, "joinToken": desk.desktop.join_token,
+                    "deviceName": phone.device,
+                });
+                let page = w.page();
+                let joining = tokio::spawn(async move { page.post("/pair/join", &body).await });
+                desk.decide(true).await;
+                assert_eq!(joining.await.expect("ran").status, 200);
+
+                let revoked = devices(&w, &admin, &["revoke", &phone.device, "--yes"]);
+                assert!(revoked.status.success(), "{revoked:?}");
+                let list = desk.net.post("/devices/list", &desk.desktop.own()).await;
+                assert_eq!(list.body["devices"].as_array().map(Vec::len), Some(1));
+                assert_ne!(list.body["devices"][0]["deviceID"], json!(phone.device));
             },
         ),
         Scenario::new("epic B: belay devices without the admin token is refused", |w| async move {

@@ -387,6 +387,13 @@ impl Log {
         self.records.front().map(|r| r.stored_at + self.limits.age)
     }
 
+    /// Drops the records before this index.
+    pub fn drop_before(&mut self, index: u64) {
+        while self.first < index && !self.records.is_empty() {
+            self.evict();
+        }
+    }
+
     /// The one reader has applied everything up to here: it need not be kept.
     pub fn applied(&mut self, position: Position) {
         while self.records.front().is_some_and(|r| {

@@ -376,11 +376,13 @@ impl Session {
         }
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
         if gone.is_host() {
-            self.compat_host_left(env, effects);
+            self.compat_host_left(effects);
         }
         self.touch(gone.principal, env.now.unix_ms);
+        self.forget_read();
         self.mark_presence(effects);
-        self.unsaved = true;
+        // One that has ended is not in the store any more.
+        self.unsaved = !self.compat.is_over();
         self.quiet_since = Some(env.now.mono);
     }
 

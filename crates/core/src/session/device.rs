@@ -25,6 +25,7 @@ impl Session {
         effects: &mut Effects,
     ) {
         let now = env.now.unix_ms;
+        self.compat.forget(member);
         let Some(device) = self.record.device_mut(member) else { return };
         if device.revoked_at.is_some() {
             // The second place may still miss it.

@@ -208,6 +208,8 @@ pub enum Event {
         reason: String,
     },
     VolatileReplaced,
+    /// A desktop's message of the compat protocol that no phone was there to read.
+    Unread,
     /// A frame of the compat protocol was not passed on.
     FrameRefused {
         error: &'static str,

@@ -264,6 +264,11 @@ impl Session {
         let mut limits = limits_of(channel, policy);
         if self.record.compat.is_some() {
             limits.messages = policy.compat.outbound_queue;
+            // Their clients start anew from a snapshot: nothing old is of use to them.
+            limits.age = COMPAT_LOG_AGE;
+            if limits.keep_unapplied {
+                limits.bytes = limits.bytes.min(COMPAT_COMMANDS_BYTES);
+            }
         }
         self.channels.entry(channel).or_insert_with(|| ChannelState {
             log: Log::new(limits),
@@ -285,6 +290,9 @@ impl Session {
         }
         let member = ch.member().map(Principal::Member);
         if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
+            if self.record.compat.is_some() {
+                return self.tell_expired(id, effects);
+            }
             self.control(id, lost, effects);
         }
     }
@@ -293,6 +301,11 @@ impl Session {
         self.record.active_devices().any(|d| d.member == member)
     }
 }
+
+/// How long a message of the compat protocol waits for its reader.
+const COMPAT_LOG_AGE: std::time::Duration = std::time::Duration::from_mins(1);
+/// Commands of one of its phones that wait for the desktop.
+const COMPAT_COMMANDS_BYTES: usize = 1 << 20;
 
 fn limits_of(channel: Channel, policy: &Policy) -> LogLimits {
     let keep_unapplied = !channel.is_written_by_host();

@@ -19,6 +19,7 @@ pub(super) async fn livez() -> Json<Value> {
 
 /// `GET /readyz`: new connections can be served.
 pub(super) async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
+    node.recheck().await;
     let (ok, why) = readiness(&node);
     (status(ok), Json(json!({ "ok": ok, "reason": why })))
 }
@@ -26,6 +27,7 @@ pub(super) async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<V
 /// `GET /healthz`, for anybody: no details.
 pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     node.take_stock().await;
+    node.recheck().await;
     let (ok, why) = readiness(&node);
     let body = json!({
         "ok": ok,
@@ -47,7 +49,7 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
 /// `GET /healthz` of the admin listener: with the state of what the node stands on.
 pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     node.take_stock().await;
-    let checked = node.observe(node.stores.sessions.check()).await;
+    let checked = node.observe_write(node.stores.sessions.check()).await;
     let (ok, why) = readiness(&node);
     let body = json!({
         "ok": ok,

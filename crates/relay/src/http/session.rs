@@ -58,8 +58,8 @@ async fn create_inner(
     }
     let (session, created) = node.with_env(|env| Session::create(host, env));
     let saving = node.stores.sessions.save(session.record().clone());
-    node.observe(saving).await.map_err(|_| ApiError::store_unavailable())?;
-    node.registry.add(session);
+    node.observe_write(saving).await.map_err(|_| ApiError::store_unavailable())?;
+    node.registry.add_new(session);
     Ok(created)
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Node {
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
-    rates: Mutex<HashMap<(RateClass, IpAddr), Gcra>>,
+    rates: Mutex<HashMap<(RateClass, Caller), Gcra>>,
 }
 
 /// Calls that share an allowance.
@@ -73,6 +73,15 @@ pub(crate) enum RateClass {
     Pairing,
     /// What a desktop does with a session that runs.
     Management,
+}
+
+/// Whose allowance a call is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Caller {
+    /// The first part of an address.
+    Address(IpAddr),
+    /// The desktop of a session.
+    Session(SessionId),
 }
 
 /// What a node is made of.
@@ -146,9 +155,17 @@ impl Node {
 
     /// A session, from memory or from the store.
     pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
-        if let Some(handle) = self.registry.find(id) {
-            return Ok(Some(handle));
-        }
+        let handle = match self.registry.find(id) {
+            Some(handle) => handle,
+            None => match self.loaded(id).await? {
+                Some(handle) => handle,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(handle).filter(|handle| !handle.has_ended()))
+    }
+
+    async fn loaded(&self, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
         let Some(record) = self.observe(self.stores.sessions.load(id)).await? else {
             return Ok(None);
         };
@@ -191,7 +208,7 @@ impl Node {
                 continue;
             }
             if let Some(saving) = saving
-                && let Err(error) = self.observe(saving).await
+                && let Err(error) = self.observe_write(saving).await
             {
                 tracing::error!(session = %handle.id, %error, "session not saved");
                 handle.poison();
@@ -247,16 +264,32 @@ impl Node {
         let started = Instant::now();
         let result = operation.await;
         self.metrics.store_seconds.observe(started.elapsed().as_secs_f64());
-        match &result {
-            Ok(_) => self.store_ok.store(true, Ordering::Release),
-            Err(error) => {
-                count(&self.metrics.store_failures, error.label());
-                if !matches!(error, StoreError::Conflict) {
-                    self.store_ok.store(false, Ordering::Release);
-                }
+        if let Err(error) = &result {
+            count(&self.metrics.store_failures, error.label());
+            if !matches!(error, StoreError::Conflict) {
+                self.store_ok.store(false, Ordering::Release);
             }
         }
         result
+    }
+
+    /// The same for one that writes, which shows that the store is well: one that can only be read is not.
+    pub(crate) async fn observe_write<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let result = self.observe(operation).await;
+        if result.is_ok() {
+            self.store_ok.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    /// Asks a store that did not do its work whether it does again.
+    pub(crate) async fn recheck(&self) {
+        if !self.store_ok.load(Ordering::Acquire) {
+            let _ = self.observe_write(self.stores.sessions.check()).await;
+        }
     }
 
     /// Calls that wait for a session that is loaded anew would wait for ever.
@@ -315,24 +348,34 @@ impl Node {
     }
 
     /// Ends a session for good: it leaves the store, its devices are revoked, everybody is told.
+    /// `false`: it is not there, or it was to end only if nobody uses it and somebody does.
     pub(crate) async fn end_session(
         self: &Arc<Self>,
         id: SessionId,
         reason: &'static str,
-    ) -> Result<(), StoreError> {
+        only_idle: bool,
+    ) -> Result<bool, StoreError> {
         let node = self.clone();
         let ending = self.tasks.spawn(async move {
-            let Some(handle) = node.session(id).await? else { return Ok(()) };
-            node.observe(node.stores.sessions.remove(id)).await?;
-            node.registry.remove(id);
+            let Some(handle) = node.session(id).await? else { return Ok(false) };
+            let devices: Vec<_> = {
+                let mut session = handle.session.lock();
+                if only_idle && !session.is_idle() {
+                    return Ok(false);
+                }
+                session.set_ending(true);
+                session.record().devices.iter().map(|d| d.member).collect()
+            };
+            if let Err(error) = node.observe_write(node.stores.sessions.remove(id)).await {
+                handle.session.lock().set_ending(false);
+                return Err(error);
+            }
             node.drive(&handle, Input::End { reason }).await;
-            let devices: Vec<_> =
-                handle.session.lock().record().devices.iter().map(|d| d.member).collect();
             for member in devices {
                 // A store that goes back must not bring them back.
                 let _ = node.observe(node.stores.revocations.add(member)).await;
             }
-            Ok(())
+            Ok(true)
         });
         ending.await.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
     }
@@ -350,6 +393,19 @@ impl Node {
 
     /// Takes one call of a class from an address's allowance.
     pub(crate) fn take_rate(&self, class: RateClass, address: IpAddr) -> Result<(), Duration> {
+        self.take(class, Caller::Address(prefix(address)))
+    }
+
+    /// Takes one call from the allowance of a desktop that has shown whose it is.
+    pub(crate) fn take_rate_of(
+        &self,
+        class: RateClass,
+        session: SessionId,
+    ) -> Result<(), Duration> {
+        self.take(class, Caller::Session(session))
+    }
+
+    fn take(&self, class: RateClass, caller: Caller) -> Result<(), Duration> {
         let now = Instant::now().into_std();
         let mut rates = self.rates.lock();
         if rates.len() >= RATE_BUCKETS_MAX {
@@ -357,7 +413,7 @@ impl Node {
         }
         let interval = Duration::from_mins(1) / self.config.pair_per_minute;
         let bucket = || Gcra::every(interval, self.config.pair_per_minute);
-        rates.entry((class, prefix(address))).or_insert_with(bucket).take(now)
+        rates.entry((class, caller)).or_insert_with(bucket).take(now)
     }
 
     fn report(&self, effects: &Effects) {
@@ -432,7 +488,13 @@ impl Node {
             Event::VolatileReplaced => {
                 m.volatile_replaced.inc();
             }
-            Event::CommandsExpired { count } => tracing::warn!(count, "commands expired"),
+            Event::Unread => {
+                m.unread.inc();
+            }
+            Event::CommandsExpired { count } => {
+                m.commands_expired.inc_by(u64::try_from(*count).unwrap_or(u64::MAX));
+                tracing::warn!(count, "commands expired");
+            }
             Event::ProtocolError { cause } => {
                 m.protocol_errors.inc();
                 tracing::info!(%cause, "protocol error");

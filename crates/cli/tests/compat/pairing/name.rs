@@ -15,6 +15,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         named("trimmed, then cut", Some(json!(blanks)), Some("x".repeat(64))),
         named("empty", Some(json!("")), None),
         named("blank", Some(json!(" \t ")), None),
+        named(
+            "without what moves the cursor or the words",
+            Some(json!("\u{1b}[2JA\u{202e}na\u{200b}")),
+            Some("[2JAna".to_owned()),
+        ),
         named("null", Some(Value::Null), None),
         named("absent", None, None),
     ]

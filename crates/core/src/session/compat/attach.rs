@@ -25,6 +25,9 @@ impl Session {
         effects: &mut Effects,
     ) {
         let connection = attach.connection;
+        if let Some(code) = self.over() {
+            return refuse(connection, code, "desktop_session_missing", effects);
+        }
         let Principal::Member(member) = attach.claims.principal else {
             return self.admit_compat(&attach, env, effects);
         };
@@ -56,6 +59,15 @@ impl Session {
         effects.then.push(Effect::Feed(Input::Admit(Box::new(attach))));
     }
 
+    /// What a connection is told that comes while the session ends, or after.
+    fn over(&self) -> Option<CloseCode> {
+        match (self.compat.ended, self.compat.is_over()) {
+            (Some(_), _) => Some(CloseCode::SessionEnded),
+            (None, true) => Some(CloseCode::Unavailable),
+            (None, false) => None,
+        }
+    }
+
     /// Members with an open connection.
     pub(super) fn connected_members(&self) -> impl Iterator<Item = belay_wire::MemberId> + '_ {
         self.connections.values().filter(|c| c.is_serving()).filter_map(Connection::member)
@@ -67,6 +79,9 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
+        if let Some(code) = self.over() {
+            return refuse(attach.connection, code, "desktop_session_missing", effects);
+        }
         let principal = attach.claims.principal;
         self.supersede(principal, &attach.client, effects);
         let offered = self.offer_compat(principal, env);

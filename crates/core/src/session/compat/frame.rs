@@ -71,7 +71,12 @@ impl Session {
                 if let Some(supports) = supports_requests(&envelope) {
                     self.compat.supports = Some(supports);
                 }
-                self.relay_append(id, Channel::Down, envelope, env, effects);
+                if self.readers_of(Channel::Down).next().is_some() {
+                    self.relay_append(id, Channel::Down, envelope, env, effects);
+                } else {
+                    // The next phone asks for a snapshot.
+                    effects.events.push(Event::Unread);
+                }
             }
         }
     }
@@ -177,6 +182,17 @@ impl Session {
             commands: per_minute(policy.commands_per_minute),
             snapshots: per_minute(policy.snapshots_per_minute),
         })
+    }
+
+    /// The desktop did not take a command in its time.
+    pub(in super::super) fn tell_expired(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let told = Told::Error {
+            error: "desktop_offline",
+            message: "The desktop did not take a command in time. Send it again.".to_owned(),
+            command_id: None,
+            seq: None,
+        };
+        self.tell(id, told, effects);
     }
 
     /// The name under which a phone's frame goes to the desktop.

@@ -3,7 +3,7 @@
 use belay_wire::{
     MemberId, RequestId,
     compat::{DEVICE_NAME_CHARS, Told, format_time},
-    pair::{DeviceInfo, PairOutcome},
+    pair::{DeviceInfo, PairOutcome, is_hidden},
 };
 
 use super::{
@@ -27,6 +27,10 @@ impl Session {
         env: &Env<'_>,
         effects: &mut Effects,
     ) {
+        if self.compat.is_over() {
+            let answer = Err(PairError::HostLeft);
+            return effects.then.push(Effect::Answer { waiter, answer });
+        }
         let Some(compat) = &mut self.record.compat else { return };
         compat.join_token = join_hash(&refresh.join_token, env.hash_key);
         compat.join_expires_at = refresh.join_expires_at;
@@ -54,8 +58,8 @@ impl Session {
         }
         let Some(compat) = &self.record.compat else { return };
         let (join_token, join_expires_at) = (compat.join_token, compat.join_expires_at);
-        let left = join_expires_at;
-        let left = std::time::Duration::from_millis(left.saturating_sub(env.now.unix_ms));
+        let left =
+            std::time::Duration::from_millis(join_expires_at.saturating_sub(env.now.unix_ms));
         let wait = env.policy.approval_ttl.min(left).max(WAIT_MIN);
         let pending = Pending {
             id: RequestId::from_bytes(draw(env.entropy)),
@@ -75,6 +79,9 @@ impl Session {
 
     /// The token is compared before anything about it is told.
     fn may_join(&self, join: &CompatJoin, env: &Env<'_>) -> Result<(), PairError> {
+        if self.compat.is_over() {
+            return Err(PairError::HostLeft);
+        }
         let compat = self.record.compat.as_ref().ok_or(PairError::CodeWrong)?;
         if !join_hash(&join.join_token, env.hash_key).matches(&compat.join_token) {
             return Err(PairError::CodeWrong);
@@ -202,7 +209,7 @@ impl Session {
     }
 
     /// Nobody can approve any more.
-    pub(in super::super) fn compat_host_left(&mut self, _: &Env<'_>, effects: &mut Effects) {
+    pub(in super::super) fn compat_host_left(&mut self, effects: &mut Effects) {
         if self.record.compat.is_some() && self.connection_of(Principal::Host).is_none() {
             self.end_join(PairError::HostLeft, PairOutcome::HostGone, effects);
         }
@@ -211,6 +218,7 @@ impl Session {
 
 /// A name without blanks around it, cut; `None` if nothing is left.
 fn name_of(given: &str) -> Option<String> {
-    let name: String = given.trim().chars().take(DEVICE_NAME_CHARS).collect();
+    let drawn: String = given.chars().filter(|c| !is_hidden(*c)).collect();
+    let name: String = drawn.trim().chars().take(DEVICE_NAME_CHARS).collect();
     Some(name).filter(|name| !name.is_empty())
 }

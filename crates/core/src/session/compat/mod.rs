@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use belay_wire::{ConnectionId, MemberId, RequestId, Secret, SessionId, compat::Told};
+use belay_wire::{Channel, ConnectionId, MemberId, RequestId, Secret, SessionId, compat::Told};
 
 use super::{Effect, Effects, Event, Session, effect::WaiterId};
 use crate::{
@@ -93,6 +93,19 @@ pub(super) struct Live {
     session_budget: Option<Gcra>,
     /// Why the session ended.
     ended: Option<&'static str>,
+    /// It is being taken out of the store: nobody comes in any more.
+    ending: bool,
+}
+
+impl Live {
+    pub(super) fn is_over(&self) -> bool {
+        self.ending || self.ended.is_some()
+    }
+
+    /// A removed device needs no allowance.
+    pub(super) fn forget(&mut self, member: MemberId) {
+        self.budgets.remove(&member);
+    }
 }
 
 /// What one device may send.
@@ -194,6 +207,24 @@ impl Session {
         self.compat.ended
     }
 
+    /// From here on nobody comes in, because the session is being taken out of the store; `false` takes
+    /// that back.
+    pub fn set_ending(&mut self, ending: bool) {
+        self.compat.ending = ending;
+    }
+
+    /// What all phones have read, and what nobody can read, is not kept.
+    pub(super) fn forget_read(&mut self) {
+        if self.record.compat.is_none() {
+            return;
+        }
+        let Some(state) = self.channels.get_mut(&Channel::Down) else { return };
+        let readers = self.connections.values().flat_map(|c| &c.readers);
+        let behind = readers.filter(|r| r.channel == Channel::Down);
+        let lag = behind.map(|r| r.cursor.lag(&state.log)).max().unwrap_or(0);
+        state.log.drop_before(state.log.end().saturating_sub(lag));
+    }
+
     /// Devices with an open connection.
     pub fn connected_devices(&self) -> usize {
         self.connected_members().count()
@@ -253,6 +284,7 @@ impl Session {
                 state.log.applied(position);
             }
         }
+        self.forget_read();
         effects.wake.push(id);
     }
 

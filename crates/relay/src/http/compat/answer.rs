@@ -34,7 +34,7 @@ impl Fault {
         }
     }
 
-    fn after(mut self, delay: Duration) -> Self {
+    pub(super) fn after(mut self, delay: Duration) -> Self {
         self.retry_after = Some(delay);
         self
     }

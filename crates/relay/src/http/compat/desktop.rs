@@ -3,21 +3,25 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::http::HeaderMap;
+use belay_core::session::session_key;
 use belay_wire::{
     Secret,
     compat::{SESSION_ID_CHARS, TOKEN_CHARS},
 };
 
-use super::{Fault, admit, body::Members, find, shaped};
+use super::{Fault, admit_page, body::Members, find, shaped};
 use crate::{
     node::{Node, RateClass},
     registry::Handle,
 };
 
+const CLASS: RateClass = RateClass::Management;
+
 /// A desktop that names its session and its token.
 pub(super) struct Desktop {
     pub(super) session_id: String,
     token: Secret,
+    address: IpAddr,
 }
 
 impl Desktop {
@@ -31,16 +35,34 @@ impl Desktop {
     ) -> Result<Self, Fault> {
         let session_id = body.required("sessionID")?;
         let token = body.required("desktopSessionToken")?;
-        admit(node, RateClass::Management, address, headers, body)?;
-        let session_id = shaped(session_id, &SESSION_ID_CHARS, &wrong)?;
-        let token = Secret::new(shaped(token, &TOKEN_CHARS, &wrong)?);
-        Ok(Self { session_id, token })
+        admit_page(node, headers, body)?;
+        let shaped_id = shaped(session_id, &SESSION_ID_CHARS, &wrong);
+        let shaped_token = shaped(token, &TOKEN_CHARS, &wrong);
+        let (Ok(session_id), Ok(token)) = (shaped_id, shaped_token) else {
+            take(node, address)?;
+            return Err(wrong());
+        };
+        Ok(Self { session_id, token: Secret::new(token), address })
     }
 
-    /// Its running session.
+    /// Its running session. Who shows its token has an allowance of its own, whatever others do from the
+    /// same address.
     pub(super) async fn session(&self, node: &Arc<Node>) -> Result<Arc<Handle>, Fault> {
+        let id = session_key(&self.session_id, &node.keys.hash);
+        if let Some(handle) = node.registry.find(id).filter(|h| self.is_its(node, h)) {
+            node.take_rate_of(CLASS, id).map_err(|delay| Fault::rate(CLASS, delay))?;
+            return Ok(handle);
+        }
+        take(node, self.address)?;
         let handle = find(node, &self.session_id).await?.ok_or_else(Fault::no_session)?;
-        let is_desktop = handle.session.lock().is_desktop(&self.token, &node.keys.hash);
-        if is_desktop { Ok(handle) } else { Err(Fault::not_the_desktop()) }
+        if self.is_its(node, &handle) { Ok(handle) } else { Err(Fault::not_the_desktop()) }
     }
+
+    fn is_its(&self, node: &Node, handle: &Handle) -> bool {
+        !handle.has_ended() && handle.session.lock().is_desktop(&self.token, &node.keys.hash)
+    }
+}
+
+fn take(node: &Node, address: IpAddr) -> Result<(), Fault> {
+    node.take_rate(CLASS, address).map_err(|delay| Fault::rate(CLASS, delay))
 }

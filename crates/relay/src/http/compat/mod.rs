@@ -73,12 +73,18 @@ fn admit(
     headers: &HeaderMap,
     body: &Members,
 ) -> Result<(), Fault> {
+    admit_page(node, headers, body)?;
+    node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
+}
+
+/// Version and origin alone.
+fn admit_page(node: &Node, headers: &HeaderMap, body: &Members) -> Result<(), Fault> {
     body.schema()?;
     if let Some(origin) = origin_of(headers).filter(|origin| !node.allowed.has(origin)) {
         tell_refused(&origin);
         return Err(Fault::origin());
     }
-    node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
+    Ok(())
 }
 
 /// Without this line an operator sees nothing: the browser keeps the answer from its page.

@@ -1,10 +1,11 @@
 //! `/pair/start`, `/pair/join`, `/pair/refresh`, `/pair/stop`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::HeaderMap};
 use belay_core::{
     Input, PairAnswer, Session,
+    ports::StoreError,
     session::{CompatJoin, CompatRefresh, CompatStart, session_key},
 };
 use belay_wire::{
@@ -97,35 +98,48 @@ async fn start_inner(
             "allowedDevices": allowed,
         }))
     };
-    if let Some(handle) = find(node, &session_id).await? {
-        if !handle.session.lock().is_desktop(&desktop_token, &node.keys.hash) {
-            let text = "This session is in use by another desktop.";
-            return Err(Fault::new(409, "session_already_active", text));
-        }
-        let (ws_url, idle_secs) = (Some(ws_url.clone()), Some(idle_secs));
-        let refresh = CompatRefresh { join_token, join_expires_at, ws_url, idle_secs };
-        renew(node, &handle, refresh).await?;
-        let used = handle.session.lock().record().active_devices().count();
-        return Ok(answer(used));
+    let opened = CompatStart {
+        session_id: session_id.clone(),
+        desktop_token: desktop_token.clone(),
+        join_token: join_token.clone(),
+        join_expires_at,
+        ws_url: ws_url.clone(),
+        idle_secs,
+    };
+    let there = match find(node, &session_id).await? {
+        None if open(node, opened).await? => return Ok(answer(0)),
+        // Another call has just opened it.
+        None => find(node, &session_id).await?.ok_or_else(Fault::store)?,
+        Some(there) => there,
+    };
+    if !there.session.lock().is_desktop(&desktop_token, &node.keys.hash) {
+        let text = "This session is in use by another desktop.";
+        return Err(Fault::new(409, "session_already_active", text));
     }
-    let (session_id, ws_url) = (session_id.clone(), ws_url.clone());
-    let opened =
-        CompatStart { session_id, desktop_token, join_token, join_expires_at, ws_url, idle_secs };
-    open(node, opened).await?;
-    Ok(answer(0))
+    let (ws_url, idle_secs) = (Some(ws_url.clone()), Some(idle_secs));
+    let refresh = CompatRefresh { join_token, join_expires_at, ws_url, idle_secs };
+    renew(node, &there, refresh).await?;
+    let used = there.session.lock().record().active_devices().count();
+    Ok(answer(used))
 }
 
-async fn open(node: &Arc<Node>, start: CompatStart) -> Result<(), Fault> {
+/// Stores a new session; `false`: one of its name is there already.
+async fn open(node: &Arc<Node>, start: CompatStart) -> Result<bool, Fault> {
     let count = node.observe(node.stores.sessions.count()).await.map_err(|_| Fault::store())?;
     if count >= node.config.sessions_max {
         let text = "Relay holds as many sessions as it may.";
-        return Err(Fault::new(503, "too_many_sessions", text));
+        return Err(Fault::new(503, "too_many_sessions", text).after(Duration::from_mins(1)));
     }
     let session = node.with_env(|env| Session::create_compat(start, env));
     let saving = node.stores.sessions.save(session.record().clone());
-    node.observe(saving).await.map_err(|_| Fault::store())?;
-    node.registry.add(session);
-    Ok(())
+    match node.observe_write(saving).await {
+        Ok(()) => {
+            node.registry.add_new(session);
+            Ok(true)
+        }
+        Err(StoreError::Conflict) => Ok(false),
+        Err(_) => Err(Fault::store()),
+    }
 }
 
 async fn renew(
@@ -257,7 +271,7 @@ pub(super) async fn stop(
         Err(fault) => return Err(fault),
     }
     let id = session_key(&desktop.session_id, &node.keys.hash);
-    node.end_session(id, "stopped_by_desktop").await.map_err(|_| Fault::store())?;
+    node.end_session(id, "stopped_by_desktop", false).await.map_err(|_| Fault::store())?;
     Ok(Json(answer))
 }
 

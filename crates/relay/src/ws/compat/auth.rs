@@ -129,7 +129,12 @@ async fn holder(node: &Node, token: &Secret) -> Result<(Arc<Handle>, Claims), Re
     match node.keys.tokens.verify(token) {
         Ok(claims) if claims.principal != Principal::Host => {
             let handle = node.session(claims.session).await.map_err(store)?;
-            Ok((handle.ok_or(expired("mobile_session_missing"))?, claims))
+            let handle = handle.ok_or(expired("mobile_session_missing"))?;
+            if handle.session.lock().record().compat.is_none() {
+                // Of the other protocol, where a token is nothing without its key.
+                return Err(refuse("auth_invalid", 4500, "invalid_auth_payload"));
+            }
+            Ok((handle, claims))
         }
         // Nothing is read for a token that no relay made.
         Ok(_) | Err(TokenError::Forged) => Err(expired("token_not_found")),
