@@ -202,7 +202,7 @@ impl Node {
                 let saving = save.map(|record| self.stores.sessions.save(record));
                 (effects, saving)
             };
-            self.report(&effects);
+            self.report(handle, &effects);
             if handle.is_poisoned() {
                 self.fail(effects);
                 continue;
@@ -416,10 +416,10 @@ impl Node {
         rates.entry((class, caller)).or_insert_with(bucket).take(now)
     }
 
-    fn report(&self, effects: &Effects) {
-        for event in &effects.events {
-            self.report_event(event);
-        }
+    fn report(&self, handle: &Handle, effects: &Effects) {
+        // What happened is of no use without where.
+        let of = tracing::info_span!("session", id = %handle.id);
+        of.in_scope(|| effects.events.iter().for_each(|event| self.report_event(event)));
     }
 
     fn report_event(&self, event: &Event) {
