@@ -6,6 +6,7 @@ mod cors;
 mod desktop;
 mod devices;
 mod pair;
+mod start;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -33,7 +34,7 @@ pub(super) use cors::preflight;
 /// Routes of the compat protocol.
 pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
     Router::new()
-        .route("/pair/start", post(pair::start).options(cors::preflight))
+        .route("/pair/start", post(start::start).options(cors::preflight))
         .route("/pair/join", post(pair::join).options(cors::preflight))
         .route("/pair/refresh", post(pair::refresh).options(cors::preflight))
         .route("/pair/stop", post(pair::stop).options(cors::preflight))
