@@ -174,16 +174,6 @@ impl Registry {
         self.shards.iter().map(|s| s.lock().len()).sum()
     }
 
-    /// Takes a session out of memory if nobody is connected; `false`: somebody is.
-    pub(crate) fn retire(&self, id: SessionId) -> bool {
-        let mut shard = self.shard(id).lock();
-        let idle = shard.get(&id).is_none_or(|h| h.session.lock().is_idle());
-        if idle {
-            shard.remove(&id);
-        }
-        idle
-    }
-
     /// Lets sessions leave memory in which nothing lives.
     pub(crate) fn forget_idle(&self) {
         for shard in &self.shards {

@@ -92,11 +92,7 @@ async fn look_at(node: &Arc<Node>, id: SessionId, believed: Duration) -> Result<
     let config = &node.config;
     let Some(record) = node.observe(node.stores.sessions.load(id)).await? else { return Ok(false) };
     if let Some(reason) = compat_end(&record, config, believed, unix_ms()) {
-        let ended = node.end_session(id, reason, true).await?;
-        if ended {
-            tracing::info!(session = %id, reason, "ended");
-        }
-        return Ok(!ended);
+        return end(node, id, reason).await;
     }
     let grace = config.device_idle.min(config.session_retention).min(GRACE_MAX);
     if believed < grace || record.compat.is_some() {
@@ -105,12 +101,15 @@ async fn look_at(node: &Arc<Node>, id: SessionId, believed: Duration) -> Result<
     for member in idle_devices(&record, config.device_idle) {
         unpair(node, id, member).await?;
     }
-    if is_abandoned(&record, config.session_retention) && node.registry.retire(id) {
-        node.observe_write(node.stores.sessions.remove(id)).await?;
-        tracing::info!(session = %id, "removed: nobody used it");
-        return Ok(false);
+    if is_abandoned(&record, config.session_retention) {
+        return end(node, id, "retention_expired").await;
     }
     Ok(true)
+}
+
+/// Ends a session unless somebody uses it; tells whether it stays.
+async fn end(node: &Arc<Node>, id: SessionId, reason: &'static str) -> Result<bool, StoreError> {
+    Ok(!node.end_session(id, reason, true).await?)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -48,6 +48,9 @@ impl Session {
     }
 
     pub(super) fn attach(&mut self, mut attach: Attach, env: &mut Env<'_>, effects: &mut Effects) {
+        if let Some(code) = self.over() {
+            return refuse(attach.connection, code, "session_missing", effects);
+        }
         if attach.compat != self.record.compat.is_some() {
             let (code, cause) = (CloseCode::ProtocolError, "other_protocol");
             return refuse(attach.connection, code, cause, effects);
@@ -212,6 +215,9 @@ impl Session {
 
     /// Lets an authenticated connection in. What it needed stored is stored.
     pub(super) fn admit(&mut self, attach: Attach, env: &mut Env<'_>, effects: &mut Effects) {
+        if let Some(code) = self.over() {
+            return refuse(attach.connection, code, "session_missing", effects);
+        }
         if let Principal::Member(member) = attach.claims.principal
             && !self.member_exists(member)
         {

@@ -109,12 +109,12 @@ impl<'de> Visitor<'de> for Members {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
         let mut members: Vec<(String, RawJson)> = Vec::new();
-        let mut seen = HashSet::new();
-        while let Some((name, value)) = map.next_entry::<String, RawJson>()? {
-            if !seen.insert(name.clone()) {
-                return Err(A::Error::custom(format!("duplicate member {name}")));
-            }
-            members.push((name, value));
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        let mut seen = HashSet::with_capacity(members.len());
+        if let Some((name, _)) = members.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+            return Err(A::Error::custom(format!("duplicate member {name}")));
         }
         Ok(Object(members))
     }

@@ -25,9 +25,6 @@ impl Session {
         effects: &mut Effects,
     ) {
         let connection = attach.connection;
-        if let Some(code) = self.over() {
-            return refuse(connection, code, "desktop_session_missing", effects);
-        }
         let Principal::Member(member) = attach.claims.principal else {
             return self.admit_compat(&attach, env, effects);
         };
@@ -60,7 +57,7 @@ impl Session {
     }
 
     /// What a connection is told that comes while the session ends, or after.
-    fn over(&self) -> Option<CloseCode> {
+    pub(in super::super) fn over(&self) -> Option<CloseCode> {
         match (self.compat.ended, self.compat.is_over()) {
             (Some(_), _) => Some(CloseCode::SessionEnded),
             (None, true) => Some(CloseCode::Unavailable),
@@ -79,9 +76,6 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        if let Some(code) = self.over() {
-            return refuse(attach.connection, code, "desktop_session_missing", effects);
-        }
         let principal = attach.claims.principal;
         self.supersede(principal, &attach.client, effects);
         let offered = self.offer_compat(principal, env);

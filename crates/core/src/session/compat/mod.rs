@@ -196,9 +196,9 @@ impl Session {
         })
     }
 
-    /// Tells whether this is the token of the session's desktop.
+    /// Tells whether this is the token of the session's desktop; of a session that has ended, none is.
     pub fn is_desktop(&self, token: &Secret, hash_key: &HashKey) -> bool {
-        let compat = self.record.compat.as_ref();
+        let compat = self.record.compat.as_ref().filter(|_| self.compat.ended.is_none());
         compat.is_some_and(|c| c.desktop_token.matches(&desktop_hash(token, hash_key)))
     }
 

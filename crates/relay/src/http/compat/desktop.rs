@@ -59,7 +59,7 @@ impl Desktop {
     }
 
     fn is_its(&self, node: &Node, handle: &Handle) -> bool {
-        !handle.has_ended() && handle.session.lock().is_desktop(&self.token, &node.keys.hash)
+        handle.session.lock().is_desktop(&self.token, &node.keys.hash)
     }
 }
 

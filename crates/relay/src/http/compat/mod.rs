@@ -66,15 +66,11 @@ pub(crate) fn origin_of(headers: &HeaderMap) -> Option<String> {
     headers.get(header::ORIGIN).map(|v| v.to_str().unwrap_or("null").to_owned())
 }
 
-/// Version, origin and allowance of a call. Native clients send no origin, pages one that is allowed.
-fn admit(
-    node: &Node,
-    class: RateClass,
-    address: IpAddr,
-    headers: &HeaderMap,
-    body: &Members,
-) -> Result<(), Fault> {
+/// Version, origin and allowance of a pairing call. Native clients send no origin, pages one that is
+/// allowed.
+fn admit(node: &Node, address: IpAddr, headers: &HeaderMap, body: &Members) -> Result<(), Fault> {
     admit_page(node, headers, body)?;
+    let class = RateClass::Pairing;
     node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
 }
 

@@ -17,7 +17,7 @@ use super::{Fault, admit, body::Members, desktop::Desktop, find, shaped};
 use crate::{
     http::Peer,
     metrics::{Reasons, count},
-    node::{Node, RateClass, unix_ms},
+    node::{Node, unix_ms},
     registry::Handle,
 };
 
@@ -72,7 +72,7 @@ async fn join_inner(
     let session_id = body.required("sessionID")?;
     let join_token = body.required("joinToken")?;
     let device_name = body.text("deviceName")?;
-    admit(node, RateClass::Pairing, address, headers, &body)?;
+    admit(node, address, headers, &body)?;
     let wrong = || Fault::new(400, "invalid_pair_join", "sessionID and joinToken are required.");
     let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
     let join_token = Secret::new(shaped(join_token, &TOKEN_CHARS, wrong)?);

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     http::Peer,
-    node::{Node, RateClass, unix_ms},
+    node::{Node, unix_ms},
 };
 
 /// How long a session stays without sockets and devices, in seconds: default and bounds.
@@ -68,7 +68,7 @@ fn wanted(
     let expires_at = body.required("joinTokenExpiresAt")?;
     let given_url = body.text("relayWebSocketURL")?;
     let idle = body.number("idleTimeoutSeconds")?.unwrap_or(IDLE_SECS);
-    admit(node, RateClass::Pairing, address, headers, &body)?;
+    admit(node, address, headers, &body)?;
     let wrong = || {
         let text = "sessionID, joinToken, desktopSessionToken and joinTokenExpiresAt are required.";
         Fault::new(400, "invalid_pair_start", text)
