@@ -6,6 +6,8 @@ mod around;
 mod conversation;
 #[path = "../../crates/core/tests/common/desktop.rs"]
 mod desktop;
+#[path = "../../crates/core/tests/common/logs.rs"]
+mod logs;
 #[path = "../../crates/core/tests/common/phone.rs"]
 mod phone;
 

@@ -52,6 +52,8 @@ export class Client {
   private acks: Record<string, Position> = {};
   private pausedUntil = 0;
   private online = false;
+  /** The relay cannot read the log of our channel now. */
+  private pending = false;
   private stopped = false;
   private bye: { code: number; retryInMs: number } | undefined;
 
@@ -206,7 +208,10 @@ export class Client {
     this.online = true;
     this.pause = 250;
     this.pausedUntil = 0;
-    this.writer.welcomed(welcome.accepted[this.writer.channel]);
+    const { channel } = this.writer;
+    // The relay cannot read this log now; it says when it can.
+    this.pending = welcome.pending.includes(channel);
+    if (!this.pending) this.writer.welcomed(welcome.accepted[channel]);
     this.watch(SILENCE_MS);
     this.listener.link({ state: 'online' });
     this.listener.welcome(welcome);
@@ -248,7 +253,15 @@ export class Client {
       this.listener.lost(this.writer.lost(frame.epoch, frame.from, frame.to));
     }
     else if (frame.k === 'nack' && frame.ch === this.writer.channel) this.nacked(frame);
+    else if (frame.k === 'accepted') this.opened(frame.pos[this.writer.channel]);
     else this.listener.frame(frame);
+  }
+
+  private opened(accepted: Position | undefined): void {
+    if (!accepted) return;
+    this.pending = false;
+    this.writer.welcomed(accepted);
+    this.flush();
   }
 
   private nacked(frame: Frame & { k: 'nack' }): void {
@@ -275,7 +288,7 @@ export class Client {
   }
 
   private flush(): void {
-    if (!this.online || performance.now() < this.pausedUntil) return;
+    if (!this.online || this.pending || performance.now() < this.pausedUntil) return;
     for (const frame of this.writer.frames()) this.write(frame);
   }
 

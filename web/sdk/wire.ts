@@ -147,6 +147,7 @@ accepted: { [key in Channel]?: Position }, resumed: { [key in Channel]?: Resumed
  * Channels whose log cannot be read now.
  */
 pending: Array<Channel>, limits: LimitsView, heartbeatMs: number, node: string, hostConnected: boolean, notices: Array<string>, };
+export type AcceptedFrame = { k: "accepted", pos: { [key in Channel]?: Position }, };
 export type OpenFrame = { k: "open", id: number, ch: Channel, epoch: Epoch, };
 export type MsgFrame = { k: "msg", ch: Channel, epoch: Epoch, seq: Seq, flags?: number, 
 /**
@@ -219,7 +220,7 @@ export type PingFrame = { k: "ping", n: number, t: number, top?: { [key in Chann
 export type PongFrame = { k: "pong", n: number, t: number, };
 export type LiveFrame = { k: "live", pos: { [key in Channel]?: Position }, };
 export type ByeFrame = { k: "bye", code: number, reason: string, retry: boolean, retryInMs: number, };
-export type Frame = HelloFrame | AuthFrame | WelcomeFrame | OpenFrame | MsgFrame | VoidFrame | SkipFrame | EpochFrame | VolFrame | AckFrame | StableFrame | NackFrame | GapFrame | LostFrame | SnapshotFrame | PresenceFrame | DrainFrame | NoticeFrame | TokenOfferFrame | TokenConfirmFrame | TokenCommittedFrame | PairCommitFrame | PairNonceFrame | PairRequestFrame | PairDecisionFrame | PairWaitingFrame | PairEndedFrame | DeviceListFrame | DeviceListedFrame | DeviceRevokeFrame | DeviceRevokedFrame | PingFrame | PongFrame | LiveFrame | ByeFrame;
+export type Frame = HelloFrame | AuthFrame | WelcomeFrame | AcceptedFrame | OpenFrame | MsgFrame | VoidFrame | SkipFrame | EpochFrame | VolFrame | AckFrame | StableFrame | NackFrame | GapFrame | LostFrame | SnapshotFrame | PresenceFrame | DrainFrame | NoticeFrame | TokenOfferFrame | TokenConfirmFrame | TokenCommittedFrame | PairCommitFrame | PairNonceFrame | PairRequestFrame | PairDecisionFrame | PairWaitingFrame | PairEndedFrame | DeviceListFrame | DeviceListedFrame | DeviceRevokeFrame | DeviceRevokedFrame | PingFrame | PongFrame | LiveFrame | ByeFrame;
 export type Envelope = { 
 /**
  * [`APP_VERSION`].
@@ -413,4 +414,4 @@ export const CLOSE_CODES: Record<number, { label: string; text: string }> = {
   4529: { label: "rate_limited", text: "Too many messages at once. Reconnecting in a moment." },
   4598: { label: "ping_timeout", text: "The connection went silent. Reconnecting by itself." },
 };
-export const FINGERPRINT = "7fdc56f112bed810";
+export const FINGERPRINT = "e40f560ab32a1026";

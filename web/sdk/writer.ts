@@ -141,6 +141,11 @@ export class Writer {
       this.fresh = false;
       frames.push({ k: 'epoch', ch, new: epoch, base: this.base().seq });
     }
+    const lowest = this.outbox[0]?.seq;
+    if (lowest !== undefined && this.sent < lowest - 1) {
+      frames.push({ k: 'skip', ch, epoch, to: lowest - 1, reason: 'evicted' });
+      this.sent = lowest - 1;
+    }
     for (const entry of this.outbox) {
       if (entry.seq <= this.sent) continue;
       const { seq } = entry;

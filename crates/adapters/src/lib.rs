@@ -3,9 +3,12 @@
 mod disk;
 mod keys;
 mod memory;
+mod record;
 mod resolve;
 
-pub use disk::{DiskError, DiskRevocations, DiskStore, FolderLock};
+pub use disk::{
+    DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, SyncPolicy,
+};
 pub use keys::{KeyError, Keys};
-pub use memory::{MemoryRevocations, MemoryStore};
+pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
 pub use resolve::{ResolveError, Stores, check_store, resolve};

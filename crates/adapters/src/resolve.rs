@@ -2,9 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use belay_core::ports::{Revocations, SessionStore};
+use belay_core::ports::{MessageLog, Revocations, SessionStore};
 
-use crate::{DiskError, DiskRevocations, DiskStore, FolderLock, MemoryRevocations, MemoryStore};
+use crate::{
+    DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, MemoryLog,
+    MemoryRevocations, MemoryStore, SyncPolicy,
+};
 
 /// Why no adapter was made.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +25,28 @@ pub enum ResolveError {
 pub struct Stores {
     pub sessions: Arc<dyn SessionStore>,
     pub revocations: Arc<dyn Revocations>,
+    pub log: Arc<dyn MessageLog>,
+    /// Where the compat protocol keeps messages: its clients start anew from a snapshot, so on one node
+    /// nothing of theirs need outlive the process.
+    pub compat_log: Arc<dyn MessageLog>,
+    /// What an operator should know of what was found at start.
+    pub notes: Vec<String>,
     /// Held as long as the data folder is in use.
     pub lock: Option<Arc<FolderLock>>,
+}
+
+impl Stores {
+    /// Everything in memory: it ends with the process.
+    pub fn in_memory() -> Self {
+        Self {
+            sessions: Arc::new(MemoryStore::default()),
+            revocations: Arc::new(MemoryRevocations::default()),
+            log: Arc::new(MemoryLog::default()),
+            compat_log: Arc::new(MemoryLog::default()),
+            notes: Vec::new(),
+            lock: None,
+        }
+    }
 }
 
 /// Checks that an adapter of this build serves a URL, without opening anything.
@@ -41,16 +64,17 @@ pub fn check_store(url: &str) -> Result<(), ResolveError> {
 ///
 /// # Errors
 /// [`ResolveError`].
-pub async fn resolve(url: &str, data_dir: &Path) -> Result<Stores, ResolveError> {
+pub async fn resolve(url: &str, data_dir: &Path, sync: SyncPolicy) -> Result<Stores, ResolveError> {
     match url.split(':').next().unwrap_or_default() {
-        "memory" => Ok(Stores {
-            sessions: Arc::new(MemoryStore::default()),
-            revocations: Arc::new(MemoryRevocations::default()),
-            lock: None,
-        }),
+        "memory" => Ok(Stores::in_memory()),
         "disk" => {
             let lock = FolderLock::take_patiently(data_dir).await?;
+            let log = DiskLog::open(data_dir, LogOptions { sync, ..LogOptions::default() })?;
+            let notes = log.notes().to_vec();
             Ok(Stores {
+                log: Arc::new(log),
+                compat_log: Arc::new(MemoryLog::default()),
+                notes,
                 sessions: Arc::new(DiskStore::open(data_dir).await?),
                 revocations: Arc::new(DiskRevocations::open(data_dir)?),
                 lock: Some(Arc::new(lock)),

@@ -104,6 +104,8 @@ struct Shared {
 struct Outbox {
     writers: BTreeMap<Channel, Writer>,
     paused: BTreeMap<Channel, Instant>,
+    /// Channels whose log the relay cannot read now: it says when it can.
+    pending: BTreeSet<Channel>,
     volatile: Vec<(Channel, String, RawJson)>,
     control: Vec<Frame>,
     acks: Positions,
@@ -118,6 +120,7 @@ impl Default for Outbox {
         Self {
             writers: BTreeMap::new(),
             paused: BTreeMap::new(),
+            pending: BTreeSet::new(),
             volatile: Vec::new(),
             control: Vec::new(),
             acks: Positions::new(),
@@ -318,8 +321,11 @@ impl Task {
         match &result {
             Ok((_, welcome)) => {
                 for (channel, writer) in &mut outbox.writers {
-                    writer.welcomed(welcome.accepted.get(channel).copied(), new_epoch());
+                    if !welcome.pending.contains(channel) {
+                        writer.welcomed(welcome.accepted.get(channel).copied(), new_epoch());
+                    }
                 }
+                outbox.pending = welcome.pending.iter().copied().collect();
                 outbox.paused.clear();
                 outbox.volatile.clear();
                 outbox.control.clear();
@@ -398,9 +404,9 @@ impl Task {
         let mut outbox = self.shared.outbox.lock();
         let mut frames = std::mem::take(&mut outbox.control);
         outbox.paused.retain(|_, until| *until > now);
-        let paused: BTreeSet<Channel> = outbox.paused.keys().copied().collect();
-        for (channel, writer) in &mut outbox.writers {
-            if !paused.contains(channel) {
+        let Outbox { paused, pending, writers, .. } = &mut *outbox;
+        for (channel, writer) in writers {
+            if !paused.contains_key(channel) && !pending.contains(channel) {
                 frames.extend(writer.frames(64));
             }
         }
@@ -451,6 +457,13 @@ impl Task {
             }
             Frame::Ack(ack) => self.each_writer(&ack.pos, Writer::acked),
             Frame::Stable(stable) => self.each_writer(&stable.pos, Writer::stable),
+            Frame::Accepted(accepted) => {
+                self.each_writer(&accepted.pos, |writer, at| {
+                    writer.welcomed(Some(at), new_epoch());
+                });
+                let mut outbox = self.shared.outbox.lock();
+                outbox.pending.retain(|channel| !accepted.pos.contains_key(channel));
+            }
             Frame::Nack(nack) => {
                 self.nacked(&nack);
                 self.tell(Event::Frame(Box::new(nack.into()))).await?;

@@ -72,6 +72,7 @@ fn shown(frame: &Frame) -> String {
     match frame {
         Frame::Msg(m) => format!("msg {}", m.seq),
         Frame::Void(v) => format!("void {}", v.seq),
+        Frame::Skip(s) => format!("skip {}", s.to),
         Frame::EpochFrame(e) => format!("epoch {}", e.base),
         other => other.kind().to_owned(),
     }

@@ -6,6 +6,8 @@ mod around;
 mod conversation;
 #[path = "common/desktop.rs"]
 mod desktop;
+#[path = "common/logs.rs"]
+mod logs;
 #[path = "common/phone.rs"]
 mod phone;
 

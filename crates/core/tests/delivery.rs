@@ -3,8 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use belay_core::delivery::{Cursor, Log, LogLimits, Next, RecordKind};
+#[path = "common/logs.rs"]
+mod logs;
+
+use belay_core::{
+    Input, Now,
+    delivery::{Accepted, Cursor, Log, LogLimits, Next, Outcome, Record, RecordKind},
+    session::LogTold,
+};
 use belay_wire::{Channel, Epoch, Msg, NackReason, Position, RawJson, Seq};
+use logs::Logs;
 use proptest::prelude::*;
 
 const LIMITS: LogLimits = LogLimits {
@@ -15,8 +23,31 @@ const LIMITS: LogLimits = LogLimits {
 };
 
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-fn some_instant() -> Instant {
-    Instant::now()
+fn some_time() -> Now {
+    Now { mono: Instant::now(), unix_ms: 1_700_000_000_000 }
+}
+
+/// Does all that a log asks for, and gives what came of it.
+fn settle(log: &mut Log, stored: &mut Logs, now: Now) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    while let Some(ask) = log.ask(now.mono) {
+        for input in stored.carry_out(vec![(Channel::Down, ask)]) {
+            let Input::Log { told, .. } = input else { panic!("logs answer") };
+            outcomes.push(match told {
+                LogTold::Loaded(answer) => log.on_loaded(answer, now),
+                LogTold::Appended(answer) => log.on_appended(&answer, now),
+                LogTold::Stored { .. } | LogTold::Doubt => panic!("not asked for"),
+            });
+        }
+    }
+    outcomes
+}
+
+/// An open log and where it stores.
+fn open(channel: Channel, limits: LogLimits, now: Now) -> (Log, Logs) {
+    let (mut log, mut stored) = (Log::new(channel, limits), Logs::default());
+    settle(&mut log, &mut stored, now);
+    (log, stored)
 }
 
 fn seq(n: u64) -> Seq {
@@ -43,8 +74,14 @@ enum Step {
     Read(u8),
     /// The reader reconnects with what it has.
     Resume,
-    /// The relay loses its log; the writer announces what it still has.
+    /// The relay starts again on the log that is stored.
+    Restart,
+    /// The relay starts again on an empty log; the writer announces what it still has.
     Lose {
+        window: u8,
+    },
+    /// The log is lost under a relay that goes on.
+    LoseLive {
         window: u8,
     },
     /// The writer loses its memory.
@@ -56,7 +93,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (1_u8..6).prop_map(Step::Append),
         4 => (1_u8..6).prop_map(Step::Read),
         2 => Just(Step::Resume),
+        1 => Just(Step::Restart),
         1 => (0_u8..8).prop_map(|window| Step::Lose { window }),
+        1 => (0_u8..8).prop_map(|window| Step::LoseLive { window }),
         1 => Just(Step::NewEpoch),
     ];
     proptest::collection::vec(step, 1..80)
@@ -65,10 +104,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// The writer, the log and the reader's own memory.
 struct World {
     log: Log,
+    stored: Logs,
     cursor: Cursor,
     epoch: Epoch,
     next: u64,
-    now: Instant,
+    now: Now,
     /// What the reader has applied, or was told is gone.
     at: Option<Position>,
 }
@@ -78,9 +118,35 @@ impl World {
         let msg = message(self.epoch, self.next);
         let position = Position::new(self.epoch, seq(self.next));
         let verdict = self.log.judge(position, Some(msg.p.text().as_bytes()));
-        assert_eq!(verdict, Ok(None), "the writer sends the next number");
-        self.log.append(&msg, self.now);
+        assert_eq!(verdict, Ok(Accepted::Next), "the writer sends the next number");
+        self.log.enqueue(Record::message(&msg, self.now.unix_ms));
         self.next += 1;
+        assert!(self.log.ring().last_of(self.epoch).is_none_or(|seq| seq < position.seq));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for outcome in settle(&mut self.log, &mut self.stored, self.now) {
+            if outcome.reset {
+                self.cursor.reset();
+            }
+        }
+    }
+
+    fn announce(&mut self, base: u64, fresh: bool) {
+        let at = Position { fresh, ..Position::new(self.epoch, seq(base)) };
+        self.log.announce(at, self.now);
+        self.settle();
+    }
+
+    /// The writer sends again what it still has.
+    fn send_again(&mut self, window: u8) {
+        let base = self.next.saturating_sub(u64::from(window)).max(1);
+        self.announce(base, false);
+        let next = std::mem::replace(&mut self.next, base);
+        while self.next < next {
+            self.append();
+        }
     }
 
     /// One record or gap; `false` if there is none.
@@ -120,33 +186,37 @@ proptest! {
 
     #[test]
     fn a_reader_gets_each_message_once_in_order_or_a_gap(steps in steps()) {
-        let now = some_instant();
-        let epoch = Epoch(1);
-        let mut log = Log::new(LIMITS);
-        log.announce(Channel::Down, Position::new(epoch, seq(1)), now);
+        let now = some_time();
+        let (log, stored) = open(Channel::Down, LIMITS, now);
         let cursor = Cursor::new(None);
-        let mut world = World { log, cursor, epoch, next: 1, now, at: None };
+        let mut world = World { log, stored, cursor, epoch: Epoch(1), next: 1, now, at: None };
+        world.announce(1, false);
         world.cursor.resolve(Channel::Down, &world.log);
         for step in steps {
             match step {
                 Step::Append(n) => (0..n).for_each(|_| world.append()),
                 Step::Read(n) => for _ in 0..n { if !world.read() { break } },
                 Step::Resume => world.cursor = Cursor::new(world.at),
-                Step::Lose { window } => {
-                    let base = world.next.saturating_sub(u64::from(window)).max(1);
-                    world.log = Log::new(LIMITS);
-                    let at = Position::new(world.epoch, seq(base));
-                    world.log.announce(Channel::Down, at, now);
-                    let next = world.next;
-                    world.next = base;
-                    while world.next < next { world.append() }
+                Step::Restart => {
+                    world.log = Log::new(Channel::Down, LIMITS);
+                    world.settle();
                     world.cursor = Cursor::new(world.at);
+                }
+                Step::Lose { window } => {
+                    (world.log, world.stored) = open(Channel::Down, LIMITS, now);
+                    world.send_again(window);
+                    world.cursor = Cursor::new(world.at);
+                }
+                Step::LoseLive { window } => {
+                    world.stored = Logs::default();
+                    world.log.doubt();
+                    world.settle();
+                    world.send_again(window);
                 }
                 Step::NewEpoch => {
                     world.epoch = Epoch(world.epoch.0 + 1);
                     world.next = 1;
-                    let at = Position { fresh: true, ..Position::new(world.epoch, seq(1)) };
-                    world.log.announce(Channel::Down, at, now);
+                    world.announce(1, true);
                 }
             }
         }
@@ -160,36 +230,42 @@ proptest! {
 
 #[test]
 fn what_an_unapplied_command_channel_holds_is_never_evicted() {
-    let now = some_instant();
-    let mut log = Log::new(LogLimits { keep_unapplied: true, ..LIMITS });
+    let now = some_time();
     let channel = Channel::Up(belay_wire::MemberId::from_bytes([1; 16]));
-    log.announce(channel, Position::new(Epoch(1), seq(1)), now);
+    let (mut log, mut stored) = open(channel, LogLimits { keep_unapplied: true, ..LIMITS }, now);
+    log.announce(Position::new(Epoch(1), seq(1)), now);
     for n in 1..=10 {
-        assert_eq!(log.judge(Position::new(Epoch(1), seq(n)), Some(b"1")), Ok(None));
-        log.append(&message(Epoch(1), n), now);
+        let at = Position::new(Epoch(1), seq(n));
+        assert_eq!(log.judge(at, Some(b"1")), Ok(Accepted::Next));
+        log.enqueue(Record::message(&message(Epoch(1), n), now.unix_ms));
     }
+    settle(&mut log, &mut stored, now);
 
     let refused = log.judge(Position::new(Epoch(1), seq(11)), Some(b"1")).expect_err("full");
     assert_eq!(refused.reason, NackReason::Full);
 
     log.applied(Position::new(Epoch(1), seq(3)));
-    assert_eq!(log.judge(Position::new(Epoch(1), seq(11)), Some(b"1")), Ok(None));
+    assert_eq!(log.judge(Position::new(Epoch(1), seq(11)), Some(b"1")), Ok(Accepted::Next));
 }
 
 #[test]
 fn names_that_are_taken_are_judged_by_their_bytes() {
-    let now = some_instant();
-    let mut log = Log::new(LIMITS);
-    log.announce(Channel::Down, Position::new(Epoch(1), seq(1)), now);
-    log.append(&message(Epoch(1), 1), now);
+    let now = some_time();
+    let (mut log, mut stored) = open(Channel::Down, LIMITS, now);
+    log.announce(Position::new(Epoch(1), seq(1)), now);
+    log.enqueue(Record::message(&message(Epoch(1), 1), now.unix_ms));
     let first = Position::new(Epoch(1), seq(1));
 
-    assert!(matches!(log.judge(first, Some(b"1")), Ok(Some(_))), "the same bytes again");
-    assert_eq!(log.judge(first, Some(b"2")).expect_err("other bytes").reason, NackReason::Conflict);
+    for stored_yet in [Accepted::Queued, Accepted::Stored] {
+        assert_eq!(log.judge(first, Some(b"1")), Ok(stored_yet), "the same bytes again");
+        let other = log.judge(first, Some(b"2")).expect_err("other bytes");
+        assert_eq!(other.reason, NackReason::Conflict);
+        settle(&mut log, &mut stored, now);
+    }
     let hole = log.judge(Position::new(Epoch(1), seq(5)), Some(b"5")).expect_err("a hole");
     assert_eq!((hole.reason, hole.expect), (NackReason::Hole, seq(2)));
     let second = Position { fresh: true, ..Position::new(Epoch(2), seq(1)) };
-    log.announce(Channel::Down, second, now);
+    log.announce(second, now);
     let closed = log.judge(Position::new(Epoch(1), seq(2)), Some(b"2")).expect_err("closed");
     assert_eq!(closed.reason, NackReason::EpochClosed);
 }

@@ -2,6 +2,8 @@
 
 #[path = "common/around.rs"]
 mod around;
+#[path = "common/logs.rs"]
+mod logs;
 #[path = "common/told.rs"]
 mod told;
 
@@ -22,6 +24,7 @@ use ed25519_dalek::{Signer, SigningKey};
 
 struct World {
     session: Session,
+    logs: logs::Logs,
     created: SessionCreated,
     signing: SigningKey,
     around: Around,
@@ -42,7 +45,9 @@ impl World {
         let host = HostInfo { name, platform, public_key };
         let mut around = Around::new();
         let (session, created) = Session::create(host, &mut around.env());
-        let mut world = Self { session, created, signing, around, waiters: 0 };
+        let mut world =
+            Self { session, logs: logs::Logs::default(), created, signing, around, waiters: 0 };
+        world.give(Input::OpenLogs);
         world.connect_host();
         world
     }
@@ -55,7 +60,7 @@ impl World {
     }
 
     fn give(&mut self, input: Input) -> Effects {
-        told::give(&mut self.session, input, &mut self.around.env())
+        told::give(&mut self.session, &mut self.logs, input, &mut self.around.env())
     }
 
     fn waiter(&mut self) -> WaiterId {

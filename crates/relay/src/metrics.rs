@@ -141,6 +141,10 @@ pub(crate) struct Metrics {
     pub(crate) store_failures: Reasons,
     pub(crate) rtt: Histogram,
     pub(crate) store_seconds: Histogram,
+    pub(crate) append_seconds: Histogram,
+    pub(crate) append_failures: Reasons,
+    pub(crate) log_went_back: Counter,
+    pub(crate) log_broken: Counter,
     pub(crate) requests: Family<Request, Counter>,
     pub(crate) request_seconds: Histogram,
     /// Authenticated websockets, as hosts and members make it up.
@@ -205,6 +209,10 @@ impl Metrics {
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";
+            append_seconds: Histogram::new([0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]), "log_append_seconds", "Time until a message was stored";
+            append_failures: Reasons::default(), "log_append_failures", "Appends to the message log that failed, by reason";
+            log_went_back: Counter::default(), "log_went_back", "Channels whose log went back; their writers healed them";
+            log_broken: Counter::default(), "log_broken", "Channels in whose log records were missing; their readers were told";
             request_seconds: Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0]), "http_request_duration_seconds", "Time of HTTP requests; pairing calls wait for a person";
             ws_active: Gauge::default(), "ws_active", "Authenticated websockets";
             requests: Family::default(), "http_requests", "HTTP requests by route, method and status";

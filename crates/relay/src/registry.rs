@@ -50,6 +50,8 @@ impl Signal {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) id: SessionId,
+    /// It speaks the compat protocol.
+    pub(crate) compat: bool,
     pub(crate) session: Mutex<Session>,
     signals: Mutex<HashMap<ConnectionId, Arc<Signal>>>,
     /// A save failed: what is in memory may be ahead of the store, so it must be loaded anew.
@@ -71,6 +73,7 @@ impl Handle {
     pub(crate) fn new(session: Session) -> Self {
         Self {
             id: session.record().id,
+            compat: session.record().compat.is_some(),
             session: Mutex::new(session),
             signals: Mutex::new(HashMap::new()),
             poisoned: AtomicBool::new(false),

@@ -39,6 +39,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often time-driven work of sessions is looked for.
 const TICK: Duration = Duration::from_millis(250);
 
+/// How often a message log that failed is asked whether it works again.
+const RECHECK: Duration = Duration::from_millis(500);
+
 /// Why the relay did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -71,7 +74,10 @@ pub struct Server {
 /// # Errors
 /// [`ServeError`]; nothing is left running.
 pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
-    let stores = resolve(&config.store, &config.data_dir).await?;
+    let stores = resolve(&config.store, &config.data_dir, config.sync).await?;
+    for note in &stores.notes {
+        tracing::warn!("{note}");
+    }
     let ephemeral = config.store.starts_with("memory");
     let keys = if ephemeral && config.token_keys.is_none() {
         Keys::ephemeral(&mut entropy::fill)
@@ -109,6 +115,7 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     }
     node.tasks.spawn(tick(node.clone()));
     node.tasks.spawn(sweep::run(node.clone()));
+    node.tasks.spawn(recheck(node.clone()));
     Ok(Server { node, public: public_at, admin: admin_at })
 }
 
@@ -236,13 +243,23 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Ro
     }
 }
 
-async fn tell_time(node: &Node, handle: &Arc<Handle>, now: std::time::Instant) {
+async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>, now: std::time::Instant) {
     let due = handle.session.lock().next_deadline(&node.policy);
     if due.is_some_and(|at| at <= now) {
         node.drive(handle, Input::Tick).await;
     }
     for member in handle.half_revoked() {
         node.drive(handle, Input::Revoke { member }).await;
+    }
+}
+
+/// Finds out when a message log that failed works again.
+async fn recheck(node: Arc<Node>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RECHECK) => node.recheck_log().await,
+            () = node.stopping.cancelled() => return,
+        }
     }
 }
 

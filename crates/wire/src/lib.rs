@@ -22,11 +22,11 @@ mod secret;
 pub use channel::Channel;
 pub use close::{CloseCode, Verdict};
 pub use frame::{
-    Ack, Auth, Bye, ClientInfo, DecodeError, DeviceList, DeviceListed, DeviceRevoke, DeviceRevoked,
-    DeviceView, Drain, EpochFrame, Frame, From, Gap, Hello, LimitsView, Live, Lost, Msg, Nack,
-    NackReason, Notice, Open, PairCommitted, PairDecision, PairEnded, PairNonce, PairRequested,
-    PairWaiting, Ping, Pong, Presence, PresenceMember, Resumed, Skip, Snapshot, Stable,
-    TokenCommitted, TokenConfirm, TokenOffer, Void, Vol, Welcome, decode, depth_exceeds,
+    Accepted, Ack, Auth, Bye, ClientInfo, DecodeError, DeviceList, DeviceListed, DeviceRevoke,
+    DeviceRevoked, DeviceView, Drain, EpochFrame, Frame, From, Gap, Hello, LimitsView, Live, Lost,
+    Msg, Nack, NackReason, Notice, Open, PairCommitted, PairDecision, PairEnded, PairNonce,
+    PairRequested, PairWaiting, Ping, Pong, Presence, PresenceMember, Resumed, Skip, Snapshot,
+    Stable, TokenCommitted, TokenConfirm, TokenOffer, Void, Vol, Welcome, decode, depth_exceeds,
     frame_fingerprint, nested, typescript,
 };
 pub use id::{ConnectionId, IdError, MemberId, RendezvousId, RequestId, SessionId};

@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Seq {
 }
 
 /// A place in a channel: everything up to `seq` of `epoch`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
 #[serde(deny_unknown_fields)]
 pub struct Position {
     /// The writer's memory that numbered the message.

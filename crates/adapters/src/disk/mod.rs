@@ -2,6 +2,7 @@
 //! that keeps a second process out.
 
 mod lock;
+mod log;
 mod revoked;
 mod row;
 mod store;
@@ -9,6 +10,7 @@ mod store;
 use std::path::PathBuf;
 
 pub use lock::FolderLock;
+pub use log::{DiskLog, Options as LogOptions, SyncPolicy};
 pub use revoked::DiskRevocations;
 pub use store::DiskStore;
 

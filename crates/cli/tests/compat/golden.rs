@@ -192,13 +192,20 @@ async fn the_visit_leaves_no_secret_and_no_message_behind() {
 
     let log = relay.log();
     assert!(log.contains("device_revoked"), "it logs the visit");
-    for entry in std::fs::read_dir(relay.folder()).expect("a folder").flatten() {
-        let bytes = std::fs::read(entry.path()).expect("readable");
+    let files = files(relay.folder());
+    assert!(files.iter().any(|path| path.extension().is_some_and(|e| e == "seg")), "{files:?}");
+    for path in files {
+        let bytes = std::fs::read(&path).expect("readable");
         let text = String::from_utf8_lossy(&bytes);
         for secret in &secrets {
-            assert!(!text.contains(secret), "{secret} in {:?}", entry.file_name());
+            assert!(!text.contains(secret), "{secret} in {path:?}");
         }
     }
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 fn tokens_of(value: &Value, found: &mut BTreeSet<String>) {

@@ -1,425 +1,316 @@
-//! One channel: a totally ordered log of records, of which a window is retained.
+//! A node's view of one channel's log: what is stored, what waits to be stored, and what to ask the
+//! port next. A record is shown to readers and acknowledged only once it is stored.
+
+mod judge;
+mod settle;
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
-use belay_wire::{Epoch, EpochFrame, Frame, Msg, NackReason, Position, Seq, Skip, Void};
-use bytes::Bytes;
+use belay_wire::{Channel, Epoch, NackReason, Position, Seq};
 
-/// How many closed epochs are remembered, with the number at which each ended.
-const CHAIN_MAX: usize = 8;
+use super::{
+    record::{Record, RecordKind},
+    ring::{LogLimits, Ring},
+};
+use crate::{
+    Now,
+    ports::{AppendError, Entry, Loaded, LogUnavailable, Tail},
+};
 
-/// Records that are no messages (`void`, `skip`, `epoch`) kept beside the messages.
-const NOTES_MAX: usize = 64;
+/// Records of one append, unless it is an `up` channel, whose records are purged one by one.
+const BATCH_RECORDS: usize = 64;
+/// Bytes of one append; a larger record goes alone.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Records that wait to be stored; beyond it the writer is told `busy`.
+const QUEUE_RECORDS: usize = 256;
+/// Bytes that wait to be stored; one larger record may wait alone.
+const QUEUE_BYTES: usize = 1024 * 1024;
+/// Time between two tries to read a log.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// An append or load that takes longer counts as trouble that clients are told of.
+const SLOW_AFTER: Duration = Duration::from_millis(700);
+/// Records that leave a ring before the log is told to drop them.
+const PURGE_STEP: u64 = 32;
 
-/// Bounds of a log.
-#[derive(Debug, Clone, Copy)]
-pub struct LogLimits {
-    pub messages: usize,
-    pub bytes: usize,
-    pub age: Duration,
-    /// Records leave only when the one reader applied them; a full log refuses.
-    pub keep_unapplied: bool,
-}
-
-/// What a record is.
-#[derive(Debug, Clone)]
-pub enum RecordKind {
-    /// A message as text; the payload is the last member, so its range follows from its length.
-    Text { payload_len: usize },
-    /// A message with a binary payload and its JSON header (`at`, `from`, `key`).
-    Binary { header: String },
-    /// `void` or `skip`: takes numbers without bringing a message.
-    Note,
-    /// The writer's new memory; `prev` is where the former epoch ended.
-    Epoch { prev: Position },
-}
-
-/// One stored record; its frame is encoded once and shared by all readers.
-#[derive(Debug, Clone)]
-pub struct Record {
-    pub position: Position,
-    pub kind: RecordKind,
-    /// The frame as text, or the payload of a binary message.
-    pub bytes: Bytes,
-    pub stored_at: Instant,
-}
-
-impl Record {
-    /// The payload as the writer sent it.
-    pub fn payload(&self) -> &[u8] {
-        match self.kind {
-            RecordKind::Text { payload_len } => {
-                let end = self.bytes.len() - 1;
-                &self.bytes[end - payload_len..end]
-            }
-            RecordKind::Binary { .. } | RecordKind::Note | RecordKind::Epoch { .. } => &self.bytes,
-        }
-    }
-
-    /// The same, shared with the record.
-    pub fn payload_bytes(&self) -> Bytes {
-        self.bytes.slice_ref(self.payload())
-    }
-
-    fn is_message(&self) -> bool {
-        matches!(self.kind, RecordKind::Text { .. } | RecordKind::Binary { .. })
-    }
-}
-
-/// A name that is stored, now or before.
+/// A name that is stored or on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accepted {
-    /// Stored by this call.
-    Appended,
-    /// It was there.
-    Repeated,
+    /// It is the next one: [`Log::enqueue`] it.
+    Next,
+    /// It is stored.
+    Stored,
+    /// It waits to be stored.
+    Queued,
 }
 
-/// A name that was not stored, with what to answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A name that was not taken, with what to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Refused {
     pub reason: NackReason,
     pub expect: Seq,
 }
 
-/// What left a log by its age.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expired {
+/// What a log wants from its port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Ask {
+    Load,
+    Append {
+        expected: Tail,
+        records: Vec<Record>,
+    },
+    Purge {
+        before: u64,
+    },
+    /// The channel is gone.
+    Forget,
+}
+
+/// Commands that were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Overdue {
+    pub from: Position,
+    pub to: Position,
     pub messages: usize,
-    /// First and last position.
-    pub range: Option<(Position, Position)>,
 }
 
-/// The retained window of a channel.
-#[derive(Debug)]
+/// What an answer of the port led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Sizes of the messages that are stored now.
+    pub stored: Vec<usize>,
+    /// Something else than messages is new, too.
+    pub changed: bool,
+    /// What the writer must send again, and why.
+    pub nack: Option<(Epoch, Refused)>,
+    /// Commands that will not reach the host.
+    pub lost: Vec<Overdue>,
+    /// Cursors must find their places anew.
+    pub reset: bool,
+    /// The log went back.
+    pub went_back: bool,
+    /// Records that do not follow each other were found: what lies before is lost.
+    pub broken: bool,
+    /// The log can be read for the first time.
+    pub opened: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Phase {
+    /// The tail must be read before anything is appended.
+    Unread,
+    Loading {
+        since: Instant,
+    },
+    Ready,
+    Appending {
+        since: Instant,
+    },
+    /// It could not be read.
+    Away {
+        again: Instant,
+    },
+}
+
+/// One channel's log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Log {
-    records: VecDeque<Record>,
-    /// Absolute index of `records[0]`; grows with every eviction.
-    first: u64,
-    messages: usize,
-    bytes: usize,
-    /// Open epoch and its last number; `None` before the first writer.
-    head: Option<Position>,
-    closed: VecDeque<Position>,
-    /// The last record that left by its age.
-    expired: Option<Position>,
-    limits: LogLimits,
+    channel: Channel,
+    ring: Ring,
+    /// The tail that was last seen; `None` before the first load.
+    tail: Option<Tail>,
+    phase: Phase,
+    /// Judged, in order, not known to be stored; the first `in_flight` are being appended.
+    queue: VecDeque<Record>,
+    in_flight: usize,
+    queued_bytes: usize,
+    /// Read the tail again when the append is answered.
+    recheck: bool,
+    /// The greatest offset that was heard of while the log was being read.
+    heard: u64,
+    /// Entries before this offset are to be purged, and were asked to be.
+    purge: u64,
+    purged: u64,
+    /// Index of the oldest record when a purge was asked for last.
+    purged_at: u64,
+    /// The last answer was a failure.
+    failing: bool,
+    /// An answer is overdue.
+    slow: bool,
 }
 
 impl Log {
-    /// An empty log.
-    pub fn new(limits: LogLimits) -> Self {
+    /// A log that was not read yet.
+    pub fn new(channel: Channel, limits: LogLimits) -> Self {
         Self {
-            records: VecDeque::new(),
-            first: 0,
-            messages: 0,
-            bytes: 0,
-            head: None,
-            closed: VecDeque::new(),
-            expired: None,
-            limits,
+            channel,
+            ring: Ring::new(limits),
+            tail: None,
+            phase: Phase::Unread,
+            queue: VecDeque::new(),
+            in_flight: 0,
+            queued_bytes: 0,
+            recheck: false,
+            heard: 0,
+            purge: 0,
+            purged: 0,
+            purged_at: 0,
+            failing: false,
+            slow: false,
         }
     }
 
-    /// Open epoch and last stored number.
-    pub fn head(&self) -> Option<Position> {
-        self.head
+    /// What is stored and retained.
+    pub fn ring(&self) -> &Ring {
+        &self.ring
     }
 
-    /// Absolute index after the last record.
-    pub fn end(&self) -> u64 {
-        self.first + self.records.len() as u64
+    /// Tells whether the log was read once, so that places in it can be told.
+    pub fn is_open(&self) -> bool {
+        self.tail.is_some()
     }
 
-    /// Absolute index of the oldest record.
-    pub fn start(&self) -> u64 {
-        self.first
+    /// Tells whether nothing waits to be stored.
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty()
     }
 
-    /// The record at an absolute index.
-    pub fn record(&self, index: u64) -> Option<&Record> {
-        self.records.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    /// Tells whether storing does not work now, or takes too long.
+    pub fn is_in_trouble(&self) -> bool {
+        self.failing || self.slow
     }
 
-    /// Bytes retained.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The position before the oldest record that is retained.
-    pub fn before_oldest(&self) -> Option<Position> {
-        self.records.front().map_or(self.head, |oldest| {
-            let Position { epoch, seq, .. } = oldest.position;
-            let is_epoch = matches!(oldest.kind, RecordKind::Epoch { .. });
-            Some(Position::new(epoch, if is_epoch { seq } else { seq.previous() }))
-        })
-    }
-
-    /// Tells whether nothing lies between a position and the oldest retained record.
-    pub fn reaches(&self, position: Position) -> bool {
-        let Some(oldest) = self.before_oldest() else { return true };
-        if oldest.epoch == position.epoch {
-            return position.seq >= oldest.seq;
-        }
-        self.follows(Some(position))
-            || self.records.iter().any(|r| r.position.epoch == position.epoch)
-    }
-
-    /// Tells whether the oldest retained record opens the epoch that follows a position.
-    pub(super) fn follows(&self, position: Option<Position>) -> bool {
-        let front = self.records.front().map(|r| &r.kind);
-        matches!(front, Some(RecordKind::Epoch { prev }) if Some(*prev) == position)
-    }
-
-    /// Why what lies before the oldest record is not here.
-    pub(super) fn reason(&self, oldest: Position) -> &'static str {
-        if self.first == 0 {
-            "log_lost"
-        } else if self.expired == Some(oldest) {
-            "expired"
-        } else if self.limits.keep_unapplied {
-            // It left because the host had applied it.
-            "host_state_lost"
-        } else {
-            "evicted"
+    /// It was found to work again.
+    pub fn works(&mut self) {
+        self.failing = false;
+        if let Phase::Away { .. } = self.phase {
+            self.phase = Phase::Unread;
         }
     }
 
-    /// The number at which an epoch ended, or stands.
-    pub fn last_of(&self, epoch: Epoch) -> Option<Seq> {
-        let open = self.head.filter(|head| head.epoch == epoch);
-        open.or_else(|| self.closed.iter().rev().find(|p| p.epoch == epoch).copied()).map(|p| p.seq)
-    }
-
-    /// A writer announces the lowest number that it can still send. Returns the head after it.
-    pub fn announce(
-        &mut self,
-        channel: belay_wire::Channel,
-        base: Position,
-        now: Instant,
-    ) -> Position {
-        let before = Position::new(base.epoch, base.seq.previous());
-        match self.head {
-            None => {
-                self.head = Some(before);
-                before
-            }
-            Some(head) if head.epoch == base.epoch => {
-                if head.seq < before.seq {
-                    self.skip(channel, before.seq, "log_lost", now);
-                }
-                self.head.unwrap_or(before)
-            }
-            // One that is not remembered may have been closed long ago.
-            Some(head) if self.is_closed(base.epoch) || !base.fresh => head,
-            Some(head) => {
-                self.open_epoch(channel, head, base, now);
-                before
-            }
+    fn slow_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Loading { since } | Phase::Appending { since } => Some(since + SLOW_AFTER),
+            Phase::Unread | Phase::Ready | Phase::Away { .. } => None,
         }
     }
 
-    /// Judges a name; `Ok(None)` means that it is the next one and may be appended. A `void` brings no
-    /// payload: what is stored under its name stays.
-    pub fn judge(
-        &self,
-        position: Position,
-        payload: Option<&[u8]>,
-    ) -> Result<Option<Accepted>, Refused> {
-        let Some(head) = self.head else {
-            return Err(Refused { reason: NackReason::Hole, expect: Seq::ZERO.next() });
-        };
-        let expect = head.seq.next();
-        if position.epoch != head.epoch {
-            return Err(Refused { reason: NackReason::EpochClosed, expect });
-        }
-        if position.seq > expect {
-            return Err(Refused { reason: NackReason::Hole, expect });
-        }
-        if position.seq < expect {
-            return self.judge_repeat(position, payload, expect);
-        }
-        if self.limits.keep_unapplied
-            && (self.messages >= self.limits.messages
-                || self.records.len() >= self.limits.messages + NOTES_MAX
-                || self.bytes + payload.map_or(0, <[u8]>::len) > self.limits.bytes)
+    /// When [`Log::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        let again = if let Phase::Away { again } = self.phase { Some(again) } else { None };
+        // Once it is known to be slow, only the answer changes something.
+        let slow = self.slow_at().filter(|_| !self.slow);
+        let overdue = (!self.has_queued_expiry()).then(|| self.ring.expires_at()).flatten();
+        again.into_iter().chain(slow).chain(overdue).min()
+    }
+
+    /// Time passed: what is too old leaves, what could not be read is tried again.
+    pub fn tick(&mut self, now: Now) {
+        if let Phase::Away { again } = self.phase
+            && now.mono >= again
         {
-            return Err(Refused { reason: NackReason::Full, expect });
+            self.phase = Phase::Unread;
         }
-        Ok(None)
-    }
-
-    /// Tells whether a log that keeps what is not applied takes no further record.
-    pub fn is_full(&self) -> bool {
-        self.limits.keep_unapplied
-            && (self.records.len() >= self.limits.messages + NOTES_MAX
-                || self.bytes >= self.limits.bytes)
-    }
-
-    fn judge_repeat(
-        &self,
-        position: Position,
-        payload: Option<&[u8]>,
-        expect: Seq,
-    ) -> Result<Option<Accepted>, Refused> {
-        let held = self.records.iter().rev().find(|r| r.position == position && r.is_message());
-        match held {
-            Some(record) if payload.is_some_and(|payload| record.payload() != payload) => {
-                Err(Refused { reason: NackReason::Conflict, expect })
-            }
-            _ => Ok(Some(Accepted::Repeated)),
-        }
-    }
-
-    /// Appends the message that [`Log::judge`] found to be next.
-    pub fn append(&mut self, msg: &Msg, now: Instant) {
-        let text = Frame::encode_msg(msg);
-        let kind = RecordKind::Text { payload_len: msg.p.text().len() };
-        self.push(Record {
-            position: Position::new(msg.epoch, msg.seq),
-            kind,
-            bytes: text.into(),
-            stored_at: now,
-        });
-    }
-
-    /// Appends a message with a binary payload.
-    pub fn append_binary(
-        &mut self,
-        position: Position,
-        header: String,
-        payload: Bytes,
-        now: Instant,
-    ) {
-        let kind = RecordKind::Binary { header };
-        self.push(Record { position, kind, bytes: payload, stored_at: now });
-    }
-
-    /// The writer gave the next number up.
-    pub fn void(&mut self, void: Void, now: Instant) {
-        let position = Position::new(void.epoch, void.seq);
-        let bytes = Frame::from(void).encode().into();
-        self.push(Record { position, kind: RecordKind::Note, bytes, stored_at: now });
-    }
-
-    /// Everything up to `to` is gone.
-    pub fn skip(&mut self, ch: belay_wire::Channel, to: Seq, reason: &str, now: Instant) {
-        let Some(head) = self.head else { return };
-        let frame = Skip { ch, epoch: head.epoch, to, reason: reason.to_owned() };
-        self.push(Record {
-            position: Position::new(head.epoch, to),
-            kind: RecordKind::Note,
-            bytes: Frame::from(frame).encode().into(),
-            stored_at: now,
-        });
-    }
-
-    fn open_epoch(
-        &mut self,
-        ch: belay_wire::Channel,
-        head: Position,
-        base: Position,
-        now: Instant,
-    ) {
-        self.closed.push_back(head);
-        if self.closed.len() > CHAIN_MAX {
-            self.closed.pop_front();
-        }
-        let frame = EpochFrame {
-            ch,
-            new: base.epoch,
-            base: base.seq,
-            prev: Some(head.epoch),
-            prev_last: Some(head.seq),
-        };
-        self.push(Record {
-            position: Position::new(base.epoch, base.seq.previous()),
-            kind: RecordKind::Epoch { prev: head },
-            bytes: Frame::from(frame).encode().into(),
-            stored_at: now,
-        });
-    }
-
-    fn push(&mut self, record: Record) {
-        self.head = Some(record.position);
-        self.bytes += record.bytes.len();
-        self.messages += usize::from(record.is_message());
-        self.records.push_back(record);
-        if !self.limits.keep_unapplied {
-            while self.messages > self.limits.messages
-                || (self.bytes > self.limits.bytes && self.records.len() > 1)
-            {
-                self.evict();
-            }
-        }
-    }
-
-    fn evict(&mut self) {
-        if let Some(record) = self.records.pop_front() {
-            self.first += 1;
-            self.bytes -= record.bytes.len();
-            self.messages -= usize::from(record.is_message());
-        }
-    }
-
-    /// Drops records older than the bound; returns how many messages left, and from where to where.
-    pub fn expire(&mut self, now: Instant) -> Expired {
-        let before = self.messages;
-        let first = self.records.front().map(|r| r.position);
-        let mut last = None;
-        while self
-            .records
-            .front()
-            .is_some_and(|r| now.saturating_duration_since(r.stored_at) > self.limits.age)
+        self.slow |= self.slow_at().is_some_and(|at| now.mono >= at);
+        if !self.ring.limits().keep_unapplied {
+            self.ring.expire(now.mono);
+            self.mark_evicted(true);
+        } else if let Some((_, to, _)) = self.ring.overdue(now.mono)
+            && matches!(self.phase, Phase::Ready)
+            && !self.has_queued_expiry()
+            && let Some(head) = self.projected()
         {
-            last = self.records.front().map(|r| r.position);
-            self.evict();
-        }
-        self.expired = last.or(self.expired);
-        Expired { messages: before - self.messages, range: first.zip(last) }
-    }
-
-    /// When the oldest record ages out.
-    pub fn expires_at(&self) -> Option<Instant> {
-        self.records.front().map(|r| r.stored_at + self.limits.age)
-    }
-
-    /// Drops the records before this index.
-    pub fn drop_before(&mut self, index: u64) {
-        while self.first < index && !self.records.is_empty() {
-            self.evict();
+            self.put(Record::expired(to, head, now.unix_ms));
         }
     }
 
-    /// The one reader has applied everything up to here: it need not be kept.
+    fn has_queued_expiry(&self) -> bool {
+        self.queue.iter().any(|r| matches!(r.kind, RecordKind::Expired { .. }))
+    }
+
+    /// What the port is to do now; ask until there is nothing.
+    pub fn ask(&mut self, now: Instant) -> Option<Ask> {
+        if self.purge > self.purged {
+            self.purged = self.purge;
+            return Some(Ask::Purge { before: self.purge });
+        }
+        match self.phase {
+            Phase::Unread => {
+                self.phase = Phase::Loading { since: now };
+                self.heard = 0;
+                Some(Ask::Load)
+            }
+            Phase::Ready if !self.queue.is_empty() => {
+                let expected = self.tail?;
+                let records = self.batch();
+                self.in_flight = records.len();
+                self.phase = Phase::Appending { since: now };
+                Some(Ask::Append { expected, records })
+            }
+            Phase::Loading { .. } | Phase::Ready | Phase::Appending { .. } | Phase::Away { .. } => {
+                None
+            }
+        }
+    }
+
+    fn batch(&self) -> Vec<Record> {
+        let mut bytes = 0;
+        let alone = |r: &Record| matches!(r.kind, RecordKind::Start);
+        let max = if self.ring.limits().keep_unapplied { 1 } else { BATCH_RECORDS };
+        let fits = |(at, record): &(usize, &Record)| {
+            bytes += record.bytes.len();
+            *at == 0 || (bytes <= BATCH_BYTES && !alone(&self.queue[0]))
+        };
+        self.queue.iter().take(max).enumerate().take_while(fits).map(|(_, r)| r.clone()).collect()
+    }
+
+    /// The head once everything that waits is stored.
+    pub fn projected(&self) -> Option<Position> {
+        self.queue.back().map(|r| r.position).or(self.ring.head())
+    }
+
+    fn put(&mut self, record: Record) {
+        self.queued_bytes += record.bytes.len();
+        self.queue.push_back(record);
+    }
+
+    fn take_queue(&mut self) -> VecDeque<Record> {
+        self.queued_bytes = 0;
+        self.in_flight = 0;
+        std::mem::take(&mut self.queue)
+    }
+
+    fn drop_front(&mut self) -> Option<Record> {
+        let record = self.queue.pop_front()?;
+        self.queued_bytes -= record.bytes.len();
+        self.in_flight = self.in_flight.saturating_sub(1);
+        Some(record)
+    }
+
+    /// The one reader has applied everything up to here.
     pub fn applied(&mut self, position: Position) {
-        while self.records.front().is_some_and(|r| {
-            r.position.epoch == position.epoch && r.position.seq <= position.seq
-                || r.position.epoch != position.epoch
-                    && self.is_closed(r.position.epoch)
-                    && self.head.is_some_and(|h| h.epoch == position.epoch)
-        }) {
-            self.evict();
+        if let Some(offset) = self.ring.applied(position) {
+            // The last one that was applied stays: it is bookmark, and tail if nothing follows.
+            self.purge = self.purge.max(offset);
         }
     }
 
-    fn is_closed(&self, epoch: Epoch) -> bool {
-        self.closed.iter().any(|p| p.epoch == epoch)
+    /// Drops the records before this index: no reader needs them.
+    pub fn drop_before(&mut self, index: u64) {
+        self.ring.drop_before(index);
+        self.mark_evicted(false);
     }
-}
 
-impl Log {
-    /// Tells whether epoch `a` was opened after epoch `b`, both being known.
-    pub(super) fn is_later_epoch(&self, a: Epoch, b: Epoch) -> bool {
-        let rank = |epoch| {
-            if self.head.is_some_and(|head| head.epoch == epoch) {
-                return Some(self.closed.len());
-            }
-            self.closed.iter().rposition(|p| p.epoch == epoch)
-        };
-        matches!((rank(a), rank(b)), (Some(a), Some(b)) if a > b)
+    /// What left the ring is dropped from the log in steps.
+    fn mark_evicted(&mut self, now: bool) {
+        let evicted = self.ring.start() - self.purged_at;
+        if self.ring.limits().keep_unapplied || evicted == 0 || (!now && evicted < PURGE_STEP) {
+            return;
+        }
+        let tail = self.tail.map_or(0, |tail| tail.offset);
+        self.purge = self.purge.max(self.ring.first_offset().unwrap_or(tail));
+        self.purged_at = self.ring.start();
     }
 }

@@ -2,7 +2,7 @@
 
 use belay_wire::{Channel, Gap, Position, Seq};
 
-use super::log::{Log, Record};
+use super::{log::Log, record::Record, ring::Ring};
 
 /// A reader's position.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct Cursor {
     resolved: bool,
     /// Position of the last record sent, or that the reader resumed from.
     at: Option<Position>,
+    /// It came before anything was written: it misses nothing that a whole log has.
+    early: bool,
 }
 
 /// What to send next.
@@ -30,16 +32,25 @@ pub enum Next<'a> {
 impl Cursor {
     /// A cursor of a reader that has applied `resume`, or says nothing.
     pub const fn new(resume: Option<Position>) -> Self {
-        Self { next: 0, resume, resolved: false, at: resume }
+        Self { next: 0, resume, resolved: false, at: resume, early: false }
     }
 
     /// A cursor of a reader that takes what comes from now on.
-    pub fn at_end(log: Option<&Log>) -> Self {
+    pub fn at_end(ring: Option<&Ring>) -> Self {
         Self {
-            next: log.map_or(0, Log::end),
+            next: ring.map_or(0, Ring::end),
             resume: None,
             resolved: true,
-            at: log.and_then(Log::head),
+            at: ring.and_then(Ring::head),
+            early: false,
+        }
+    }
+
+    /// The log is another than it was: this place is to be found anew.
+    pub fn reset(&mut self) {
+        if self.resolved {
+            let early = self.at.is_none();
+            *self = Self { resolved: early, early, ..Self::new(self.at) };
         }
     }
 
@@ -50,16 +61,21 @@ impl Cursor {
 
     /// Tells whether this reader has everything that is stored.
     pub fn is_at_head(&self, log: &Log) -> bool {
-        log.head().is_none() || (self.resolved && self.next >= log.end())
+        let ring = log.ring();
+        log.is_open() && (ring.head().is_none() || (self.resolved && self.next >= ring.end()))
     }
 
     /// How many retained records this reader has not been sent.
     pub fn lag(&self, log: &Log) -> u64 {
-        log.end().saturating_sub(self.next.max(log.start()))
+        log.ring().end().saturating_sub(self.next.max(log.ring().start()))
     }
 
     /// Finds the reader's place, once the log has one. A gap is returned at most once.
     pub fn resolve(&mut self, channel: Channel, log: &Log) -> Option<Gap> {
+        if !log.is_open() {
+            return None;
+        }
+        let log = log.ring();
         let Some(head) = log.head() else {
             // Nothing was ever written: who says nothing reads all of what comes.
             self.resolved |= self.resume.is_none();
@@ -90,7 +106,12 @@ impl Cursor {
         Some(gap(channel, oldest, from, log.reason(oldest)))
     }
 
-    fn start_without_cursor(&mut self, channel: Channel, log: &Log, head: Position) -> Option<Gap> {
+    fn start_without_cursor(
+        &mut self,
+        channel: Channel,
+        log: &Ring,
+        head: Position,
+    ) -> Option<Gap> {
         if channel == Channel::Down {
             self.next = log.end();
             self.at = Some(head);
@@ -102,12 +123,16 @@ impl Cursor {
         None
     }
 
-    fn find_eviction(&mut self, channel: Channel, log: &Log) -> Option<Gap> {
+    fn find_eviction(&mut self, channel: Channel, log: &Ring) -> Option<Gap> {
         if self.next >= log.start() {
             return None;
         }
         self.next = log.start();
         let oldest = log.before_oldest()?;
+        if std::mem::take(&mut self.early) && log.is_whole() {
+            self.at = Some(oldest);
+            return None;
+        }
         let at = self.at.replace(oldest);
         let same_epoch = at.is_some_and(|at| at.epoch == oldest.epoch);
         let from = at.filter(|_| same_epoch).map_or(Seq::ZERO.next(), |at| at.seq.next());
@@ -128,7 +153,13 @@ impl Cursor {
         if !self.resolved {
             return Next::Wait;
         }
-        log.record(self.next).map_or(Next::Wait, Next::Record)
+        while let Some(record) = log.ring().record(self.next) {
+            if record.is_told() {
+                return Next::Record(record);
+            }
+            self.advance(record.position);
+        }
+        Next::Wait
     }
 
     /// The record that [`Cursor::next`] gave was sent.
@@ -143,7 +174,7 @@ fn gap(ch: Channel, to: Position, from: Seq, reason: &str) -> Gap {
 }
 
 /// Tells whether a record follows a position in the log's chain of epochs.
-fn is_after(record: &Record, position: Position, log: &Log) -> bool {
+fn is_after(record: &Record, position: Position, log: &Ring) -> bool {
     if record.position.epoch == position.epoch {
         return record.position.seq > position.seq;
     }

@@ -2,12 +2,18 @@
 
 #[cfg(feature = "contract")]
 pub mod contract;
+mod log;
 
 use std::{fmt::Debug, future::Future, pin::Pin};
 
 use belay_wire::{MemberId, SessionId};
 
 use crate::{SessionRecord, session::LeaseKey};
+
+pub use log::{
+    AppendError, ChannelId, Entry, Listener, Loaded, LogAnswer, LogEvent, LogUnavailable,
+    MessageLog, Tail,
+};
 
 /// The answer of a port. Work that must keep its order (saves of one session) is queued when the
 /// method is called, not when the future is first polled.

@@ -230,8 +230,14 @@ impl Session {
         let replaces = self.supersede(principal, &attach.client, effects);
         let mut connection = new_connection(&attach, replaces, env);
         connection.readers = self.readers_for(principal, &attach.resume);
-        let accepted = self.announce_bases(&connection, &attach.base, env);
+        let accepted = self.announce_bases(&mut connection, &attach.base, env);
         let resumed = self.describe_resume(&mut connection, env.policy);
+        let is_shut = |(_, state): &(_, &super::ChannelState)| !state.log.is_open();
+        let shut = self.channels.iter().filter(is_shut).map(|(channel, _)| *channel);
+        let pending = shut.filter(|ch| connection.writes(*ch) || connection.reads(*ch)).collect();
+        if self.degraded {
+            connection.control.push_back(super::logged::health(true).into());
+        }
         let next_token = if attach.offer { self.offer(principal, env) } else { None };
         let host_connected =
             principal == Principal::Host || self.connection_of(Principal::Host).is_some();
@@ -243,7 +249,7 @@ impl Session {
                 next_token,
                 accepted,
                 resumed,
-                pending: Vec::new(),
+                pending,
                 limits: limits_view(principal, env.policy),
                 heartbeat_ms: millis(env.policy.heartbeat),
                 node: attach.node,
@@ -266,7 +272,7 @@ impl Session {
     }
 
     /// Tells a member what it lost while it was away; what lies below its base it has forgotten.
-    fn tell_lost(
+    pub(super) fn tell_lost(
         &mut self,
         id: ConnectionId,
         principal: Principal,
@@ -278,7 +284,7 @@ impl Session {
         let Some(state) = self.channels.get_mut(&ch) else { return };
         let base = bases.get(&ch);
         state.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
-        let applied = state.log.before_oldest();
+        let applied = state.log.ring().before_oldest();
         for lost in state.lost.clone() {
             self.control(id, lost, effects);
         }
@@ -325,7 +331,9 @@ impl Session {
     }
 
     /// A new member's commands reach a host that is already connected.
-    pub(super) fn read_new_member(&mut self, member: belay_wire::MemberId) {
+    pub(super) fn read_new_member(&mut self, member: belay_wire::MemberId, policy: &Policy) {
+        self.channel(Channel::DownTo(member), policy);
+        self.channel(Channel::Up(member), policy);
         if let Some(host) = self.host() {
             host.readers.push(reader(Channel::Up(member), None));
         }
@@ -333,7 +341,7 @@ impl Session {
 
     fn announce_bases(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         bases: &Positions,
         env: &Env<'_>,
     ) -> Positions {
@@ -342,11 +350,14 @@ impl Session {
             if connection.writes(*channel) && self.channel_may_exist(*channel) {
                 let log = &mut self.channel(*channel, env.policy).log;
                 let at_least_one = Position { seq: base.seq.max(Seq::ZERO.next()), ..*base };
-                accepted.insert(*channel, log.announce(*channel, at_least_one, env.now.mono));
+                match log.announce(at_least_one, env.now) {
+                    Some(head) => accepted.insert(*channel, head),
+                    None => connection.bases.insert(*channel, at_least_one),
+                };
             }
         }
         for (channel, state) in &self.channels {
-            if let Some(head) = state.log.head()
+            if let Some(head) = state.log.ring().head()
                 && connection.writes(*channel)
             {
                 accepted.entry(*channel).or_insert(head);
@@ -363,9 +374,12 @@ impl Session {
         let mut resumed = BTreeMap::new();
         for reader in &mut connection.readers {
             let log = &self.channel(reader.channel, policy).log;
+            if !log.is_open() {
+                continue;
+            }
             let gap = reader.cursor.resolve(reader.channel, log);
             let from = reader.cursor.at().map_or(Seq::ZERO, |p| p.seq).next();
-            let count = if log.head().is_some() { reader.cursor.lag(log) } else { 0 };
+            let count = if log.ring().head().is_some() { reader.cursor.lag(log) } else { 0 };
             resumed.insert(reader.channel, Resumed { gap: gap.is_some(), from, count });
             if let Some(gap) = gap {
                 connection.control.push_back(gap.into());
@@ -470,6 +484,7 @@ pub(super) fn new_connection(
         closing: None,
         opened: BTreeMap::new(),
         announced: Vec::new(),
+        bases: Positions::new(),
         compat: None,
     }
 }

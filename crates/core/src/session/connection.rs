@@ -5,7 +5,9 @@ use std::{
     time::Instant,
 };
 
-use belay_wire::{Channel, ClientInfo, CloseCode, ConnectionId, Epoch, Frame, MemberId, Seq};
+use belay_wire::{
+    Channel, ClientInfo, CloseCode, ConnectionId, Epoch, Frame, MemberId, Positions, Seq,
+};
 
 use crate::{
     Capability, Gcra,
@@ -61,6 +63,8 @@ pub struct Connection {
     pub(super) opened: BTreeMap<u32, (Channel, Epoch)>,
     /// Binary ids that the relay opened.
     pub(super) announced: Vec<(Channel, Epoch)>,
+    /// Bases of channels whose log could not be read when this writer came.
+    pub(super) bases: Positions,
     /// What belongs to a connection of the compat protocol.
     pub(super) compat: Option<super::compat::Link>,
 }

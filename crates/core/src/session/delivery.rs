@@ -14,10 +14,13 @@ use belay_wire::{
 use super::{Effects, Event, Session, connection::ControlFull};
 use crate::{
     Capability, Env,
-    delivery::{Accepted, Put, Refused, Volatile},
+    delivery::{Accepted, Put, Record, Refused, Volatile},
     env::millis,
     token::Principal,
 };
+
+/// A writer that met a full or absent log tries again after so long.
+const RETRY_MS: u64 = 1_000;
 
 impl Session {
     pub(super) fn handle_frame(
@@ -100,18 +103,19 @@ impl Session {
         else {
             return;
         };
-        if verdict == Accepted::Appended {
-            msg.at = Some(env.now.unix_ms);
-            msg.from = Some(self.from(id));
-            let state = self.channel(msg.ch, env.policy);
-            if let Some(key) = &msg.key {
-                state.volatiles.outdate(key, position);
+        match verdict {
+            Accepted::Stored => self.owe_ack(id, msg.ch, env, effects),
+            Accepted::Queued => {}
+            Accepted::Next => {
+                msg.at = Some(env.now.unix_ms);
+                msg.from = Some(self.from(id));
+                let state = self.channel(msg.ch, env.policy);
+                if let Some(key) = &msg.key {
+                    state.volatiles.outdate(key, position);
+                }
+                state.log.enqueue(Record::message(&msg, env.now.unix_ms));
             }
-            state.log.append(&msg, env.now.mono);
-            let bytes = msg.p.text().len();
-            self.after_append(msg.ch, bytes, effects);
         }
-        self.owe_ack(id, msg.ch, env, effects);
     }
 
     pub(super) fn handle_binary(
@@ -154,18 +158,20 @@ impl Session {
         else {
             return;
         };
-        if verdict == Accepted::Appended {
-            header.at = Some(env.now.unix_ms);
-            header.from = Some(self.from(id));
-            let bytes = frame.payload.len();
-            let state = self.channel(ch, env.policy);
-            if let Some(key) = &header.key {
-                state.volatiles.outdate(key, position);
+        match verdict {
+            Accepted::Stored => self.owe_ack(id, ch, env, effects),
+            Accepted::Queued => {}
+            Accepted::Next => {
+                header.at = Some(env.now.unix_ms);
+                header.from = Some(self.from(id));
+                let state = self.channel(ch, env.policy);
+                if let Some(key) = &header.key {
+                    state.volatiles.outdate(key, position);
+                }
+                let (header, at) = (header.encode(), env.now.unix_ms);
+                state.log.enqueue(Record::binary(position, header, frame.payload, at));
             }
-            state.log.append_binary(position, header.encode(), frame.payload, env.now.mono);
-            self.after_append(ch, bytes, effects);
         }
-        self.owe_ack(id, ch, env, effects);
     }
 
     pub(super) fn from(&self, id: ConnectionId) -> belay_wire::From {
@@ -210,7 +216,7 @@ impl Session {
             judged.map_err(|refused| (refused, retry_of(refused.reason)))
         };
         match verdict {
-            Ok(accepted) => Some(accepted.unwrap_or(Accepted::Appended)),
+            Ok(accepted) => Some(accepted),
             Err((refused, retry_ms)) => {
                 self.nack(id, ch, position.epoch, refused, retry_ms, effects);
                 None
@@ -229,7 +235,7 @@ impl Session {
         self.control(id, Ack { pos: Positions::from([(ch, position)]) }, effects);
     }
 
-    fn nack(
+    pub(super) fn nack(
         &mut self,
         id: ConnectionId,
         ch: Channel,
@@ -246,12 +252,13 @@ impl Session {
         self.control(id, Nack { ch, epoch: Some(epoch), expect, reason, retry_ms }, effects);
     }
 
-    pub(super) fn after_append(&mut self, ch: Channel, bytes: usize, effects: &mut Effects) {
-        effects.events.push(Event::MessageStored { bytes });
-        effects.wake.extend(self.readers_of(ch));
-    }
-
-    fn owe_ack(&mut self, id: ConnectionId, ch: Channel, env: &Env<'_>, effects: &mut Effects) {
+    pub(super) fn owe_ack(
+        &mut self,
+        id: ConnectionId,
+        ch: Channel,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.owe_ack(ch, env.now.mono);
             effects.wake.push(id);
@@ -301,6 +308,7 @@ impl Session {
             };
             if let (Channel::Up(_), Some(state)) = (channel, self.channels.get_mut(&channel)) {
                 state.log.applied(position);
+                self.asks = true;
             }
             if let Some(writer) = self.connection_of(writer).map(|c| c.id) {
                 let pos = Positions::from([(channel, position)]);
@@ -320,11 +328,14 @@ impl Session {
         let Some(verdict) = self.judge_message(id, ch, position, None, env, effects) else {
             return;
         };
-        if verdict == Accepted::Appended {
-            self.channel(ch, env.policy).log.void(void, env.now.mono);
-            effects.wake.extend(self.readers_of(ch));
+        match verdict {
+            Accepted::Stored => self.owe_ack(id, ch, env, effects),
+            Accepted::Queued => {}
+            Accepted::Next => {
+                let record = Record::void(void, env.now.unix_ms);
+                self.channel(ch, env.policy).log.enqueue(record);
+            }
         }
-        self.owe_ack(id, ch, env, effects);
     }
 
     /// Permission, rate and room for a record that is no message. `false`: it was refused.
@@ -347,9 +358,12 @@ impl Session {
             self.take_for_nobody(id, ch, position, effects);
             return false;
         }
+        let log = &self.channel(ch, env.policy).log;
         let refusal = match taken {
             Err(wait) => Some((NackReason::RateLimited, millis(wait).max(1))),
-            Ok(()) if self.channel(ch, env.policy).log.is_full() => Some((NackReason::Full, 1_000)),
+            Ok(()) if !log.is_open() => Some((NackReason::LogUnavailable, RETRY_MS)),
+            Ok(()) if log.is_full() => Some((NackReason::Full, RETRY_MS)),
+            Ok(()) if log.is_busy(0) => Some((NackReason::Busy, RETRY_MS)),
             Ok(()) => None,
         };
         let Some((reason, retry)) = refusal else { return true };
@@ -366,11 +380,10 @@ impl Session {
             return;
         }
         let log = &mut self.channel(skip.ch, env.policy).log;
-        if log.head().is_some_and(|h| h.epoch == skip.epoch && h.seq < skip.to) {
-            log.skip(skip.ch, skip.to, &skip.reason, env.now.mono);
-            effects.wake.extend(self.readers_of(skip.ch));
+        log.skip(Position::new(skip.epoch, skip.to), &skip.reason, env.now.unix_ms);
+        if log.is_settled() {
+            self.owe_ack(id, skip.ch, env, effects);
         }
-        self.owe_ack(id, skip.ch, env, effects);
     }
 
     fn handle_epoch(
@@ -388,13 +401,17 @@ impl Session {
             return;
         }
         let named = Position { fresh: true, ..base };
-        let head = self.channel(ch, env.policy).log.announce(ch, named, env.now.mono);
+        let log = &mut self.channel(ch, env.policy).log;
+        // `may_note` saw that it is open.
+        let Some(head) = log.announce(named, env.now) else { return };
+        let is_settled = log.is_settled();
         if head.epoch != base.epoch {
             let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
             return self.nack(id, ch, base.epoch, refused, None, effects);
         }
-        effects.wake.extend(self.readers_of(ch));
-        self.owe_ack(id, ch, env, effects);
+        if is_settled {
+            self.owe_ack(id, ch, env, effects);
+        }
     }
 
     /// Tells whether a channel's member, if it has one, is paired.
@@ -433,6 +450,7 @@ fn is_too_long(key: Option<&str>) -> bool {
     key.is_some_and(|key| key.len() > belay_wire::KEY_BYTES_MAX)
 }
 
-fn retry_of(reason: NackReason) -> Option<u64> {
-    matches!(reason, NackReason::Full | NackReason::Busy).then_some(1_000)
+pub(super) fn retry_of(reason: NackReason) -> Option<u64> {
+    let waits = matches!(reason, NackReason::Full | NackReason::Busy | NackReason::LogUnavailable);
+    waits.then_some(RETRY_MS)
 }

@@ -46,10 +46,11 @@ impl Session {
         for connection in theirs {
             self.close(connection, CloseCode::Revoked, effects);
         }
-        self.channels.remove(&Channel::DownTo(member));
-        let head = self.channels.remove(&Channel::Up(member)).and_then(|c| c.log.head());
+        self.forget_log(Channel::DownTo(member), effects);
+        let up = Channel::Up(member);
+        let head = self.channels.get(&up).and_then(|c| c.log.projected());
+        self.forget_log(up, effects);
         if let Some(host) = self.host() {
-            let up = Channel::Up(member);
             let read = host.readers.iter().find(|r| r.channel == up).map(|r| r.cursor.at());
             host.readers.retain(|r| r.channel != up);
             self.tell_undelivered(up, read.flatten(), head, effects);

@@ -1,7 +1,7 @@
 //! What goes into a session and what comes out.
 
 use belay_wire::{
-    CloseCode, ConnectionId, Frame, MemberId, RequestId,
+    Channel, CloseCode, ConnectionId, Frame, MemberId, RequestId,
     binary::BinaryFrame,
     pair::{CodeMade, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
 };
@@ -10,7 +10,11 @@ use super::{
     attach::Attach,
     compat::{CompatJoin, CompatRefresh, Joined},
 };
-use crate::SessionRecord;
+use crate::{
+    SessionRecord,
+    delivery::Ask,
+    ports::{AppendError, Entry, Loaded, LogUnavailable, Tail},
+};
 
 /// An HTTP call that waits for an answer; chosen by the caller, unique per node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,14 +61,37 @@ pub enum Input {
     Tell { connection: ConnectionId, frame: Box<Frame> },
     /// The node stops: what is only in memory and can be stored is to be stored.
     Flush,
+    /// The session came into memory: the logs of its channels are to be read.
+    OpenLogs,
+    /// The log of a channel answered or told something.
+    Log { channel: Channel, told: LogTold },
+    /// Storing works again, as the node found out.
+    LogWorks,
     /// Time passed.
     Tick,
 }
 
-/// What must happen outside, in this order: store `save`, then do `then`; wake the connections
-/// that have something to pull.
+/// What the log of a channel says.
+#[derive(Debug)]
+pub enum LogTold {
+    Loaded(Result<Loaded, LogUnavailable>),
+    Appended(Result<Tail, AppendError>),
+    /// An entry was stored, by whichever node.
+    Stored {
+        previous: u64,
+        tail: Tail,
+        entry: Entry,
+    },
+    /// Something may have been missed.
+    Doubt,
+}
+
+/// What must happen outside: give `log` to the message log; store `save`, then do `then`; wake the
+/// connections that have something to pull.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// What the logs of channels are to do, whatever becomes of the save.
+    pub log: Vec<(Channel, Ask)>,
     /// To be stored before `then` is done.
     pub save: Option<SessionRecord>,
     /// What follows the save, or happens at once if there is none.
@@ -220,6 +247,14 @@ pub enum Event {
     },
     CommandsExpired {
         count: usize,
+    },
+    /// The log of a channel went back: its writer heals it.
+    LogWentBack,
+    /// Records were found that do not follow each other.
+    LogBroken,
+    /// Whether storing messages is in trouble.
+    Degraded {
+        degraded: bool,
     },
     ProtocolError {
         cause: String,

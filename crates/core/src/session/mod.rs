@@ -10,19 +10,20 @@ mod connection;
 mod delivery;
 mod device;
 mod effect;
+mod logged;
 mod pairing;
 mod pull;
 
 use std::{collections::BTreeMap, time::Instant};
 
 use belay_wire::{
-    Channel, ConnectionId, Lost, MemberId, Position, Seq, SessionId,
+    Channel, ConnectionId, Lost, MemberId, SessionId,
     pair::{HostInfo, SessionCreated},
 };
 
 use crate::{
     Env, HostRecord, SessionRecord, TokenState,
-    delivery::{Log, LogLimits, Volatiles},
+    delivery::{Log, LogLimits, Overdue, Volatiles, lost},
     env::{Policy, draw},
     token::{Claims, Principal},
 };
@@ -30,7 +31,7 @@ use crate::{
 pub use attach::Attach;
 pub use compat::{CompatJoin, CompatRefresh, CompatStart, Joined, desktop_hash, session_key};
 pub use connection::{Connection, ControlFull};
-pub use effect::{Effect, Effects, Event, Input, PairAnswer, PairError, WaiterId};
+pub use effect::{Effect, Effects, Event, Input, LogTold, PairAnswer, PairError, WaiterId};
 pub use pairing::LeaseKey;
 pub use pull::{OutFrame, Pulled};
 
@@ -60,6 +61,10 @@ pub struct Session {
     unsaved: bool,
     /// When the last connection ended.
     quiet_since: Option<Instant>,
+    /// A log may have something to ask.
+    asks: bool,
+    /// Storing messages is in trouble, and clients were told so.
+    degraded: bool,
     compat: compat::Live,
 }
 
@@ -120,6 +125,8 @@ impl Session {
             host_seen_at,
             unsaved: false,
             quiet_since: None,
+            asks: false,
+            degraded: false,
             compat: compat::Live::default(),
         }
     }
@@ -145,7 +152,7 @@ impl Session {
             && self.pairing.is_none()
             && self.compat.pending.is_none()
             && self.outcomes.is_empty()
-            && self.channels.values().all(|c| c.log.bytes() == 0)
+            && self.channels.values().all(|c| c.log.is_settled() && c.lost.is_empty())
     }
 
     /// Applies one input.
@@ -183,14 +190,18 @@ impl Session {
             Input::TellHost(frame) => self.tell_host(*frame, &mut effects),
             Input::Tell { connection, frame } => self.control(connection, *frame, &mut effects),
             Input::Flush => self.flush(&mut effects),
+            Input::OpenLogs => self.open_logs(env),
+            Input::Log { channel, told } => self.log_told(channel, told, env, &mut effects),
+            Input::LogWorks => self.log_works(),
             Input::Tick => self.tick(env, &mut effects),
         }
+        self.ask_logs(env, &mut effects);
         effects
     }
 
     /// When [`Input::Tick`] is due next.
     pub fn next_deadline(&self, policy: &Policy) -> Option<Instant> {
-        let logs = self.channels.values().filter_map(|c| c.log.expires_at());
+        let logs = self.channels.values().filter_map(|c| c.log.deadline());
         let windows = self
             .connections
             .values()
@@ -214,17 +225,10 @@ impl Session {
         self.expire_pairing(env, effects);
         self.expire_join(env, effects);
         let now = env.now.mono;
-        let mut lost = Vec::new();
-        for (channel, state) in &mut self.channels {
-            let expired = state.log.expire(now);
-            if expired.messages > 0 && matches!(channel, Channel::Up(_)) {
-                effects.events.push(Event::CommandsExpired { count: expired.messages });
-                lost.extend(expired.range.map(|range| (*channel, range)));
-            }
+        for state in self.channels.values_mut() {
+            state.log.tick(env.now);
         }
-        for (channel, (from, to)) in lost {
-            self.commands_lost(channel, from, to, effects);
-        }
+        self.asks = true;
         if self.is_quiet() {
             self.flush(effects);
         }
@@ -270,18 +274,18 @@ impl Session {
                 limits.bytes = limits.bytes.min(COMPAT_COMMANDS_BYTES);
             }
         }
+        self.asks = true;
         self.channels.entry(channel).or_insert_with(|| ChannelState {
-            log: Log::new(limits),
+            log: Log::new(channel, limits),
             volatiles: Volatiles::default(),
             lost: Vec::new(),
         })
     }
 
     /// These commands will not reach the host: their member is told, now or when it comes back.
-    fn commands_lost(&mut self, ch: Channel, from: Position, to: Position, effects: &mut Effects) {
-        let start = if from.epoch == to.epoch { from.seq } else { Seq::ZERO.next() };
-        let lost =
-            Lost { ch, epoch: to.epoch, from: start, to: to.seq, reason: "expired".to_owned() };
+    fn commands_lost(&mut self, ch: Channel, overdue: Overdue, effects: &mut Effects) {
+        effects.events.push(Event::CommandsExpired { count: overdue.messages });
+        let lost = lost(ch, overdue.from, overdue.to);
         if let Some(state) = self.channels.get_mut(&ch) {
             state.lost.retain(|l| l.epoch != lost.epoch || l.to < lost.from);
             state.lost.push(lost.clone());

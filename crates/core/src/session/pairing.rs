@@ -384,7 +384,7 @@ impl Session {
         let paired = self.add_device(key, decision, env);
         let member = paired.member;
         self.end_pairing(PairOutcome::Paired, Ok(paired), env, effects);
-        self.read_new_member(member);
+        self.read_new_member(member, env.policy);
         self.mark_devices(effects);
     }
 

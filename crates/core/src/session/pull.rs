@@ -282,7 +282,7 @@ fn pull_acks(connection: &mut Connection, channels: &Channels, now: Instant, out
     connection.ack_count = 0;
     let pos: Positions = owed
         .into_keys()
-        .filter_map(|ch| channels.get(&ch)?.log.head().map(|head| (ch, head)))
+        .filter_map(|ch| channels.get(&ch)?.log.ring().head().map(|head| (ch, head)))
         .collect();
     if !pos.is_empty() {
         out.text(Ack { pos });

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     around::{Around, attach},
     desktop::{NONCE, SESSION, opened},
+    logs::Logs,
 };
 
 const PHONES: [MemberId; 2] = [MemberId::from_bytes([5; 16]), MemberId::from_bytes([6; 16])];
@@ -34,6 +35,7 @@ pub(crate) fn converse(input: &[u8]) {
 
 struct Play {
     session: Session,
+    logs: Logs,
     around: Around,
     /// The desktop's connection, then the phones'.
     open: [Option<ConnectionId>; 3],
@@ -48,11 +50,13 @@ impl Play {
         let record = opened(&mut around, &PHONES);
         let mut play = Self {
             session: Session::load(record),
+            logs: Logs::default(),
             around,
             open: [None; 3],
             had: Vec::new(),
             waiters: 0,
         };
+        play.give(Input::OpenLogs);
         (0..3).for_each(|who| play.connect(who));
         play.read_all();
         play
@@ -128,6 +132,7 @@ impl Play {
         while let Some(input) = inputs.pop() {
             let mut env = self.around.env();
             let effects = self.session.handle(input, &mut env);
+            inputs.extend(self.logs.carry_out(effects.log));
             for effect in effects.then {
                 match effect {
                     Effect::Feed(input) => inputs.push(input),

@@ -7,6 +7,8 @@
 mod around;
 #[path = "../common/desktop.rs"]
 mod desktop;
+#[path = "../common/logs.rs"]
+mod logs;
 #[path = "../common/phone.rs"]
 mod phone;
 mod world;

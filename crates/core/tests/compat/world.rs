@@ -11,12 +11,14 @@ use serde_json::Value;
 use crate::{
     around::{Around, attach},
     desktop::{NONCE, SESSION, opened},
+    logs::Logs,
 };
 
 pub(crate) const MEMBER: MemberId = MemberId::from_bytes([5; 16]);
 
 pub(crate) struct World {
     pub(crate) session: Session,
+    logs: Logs,
     /// All that was ever stored, the newest last.
     pub(crate) stored: Vec<SessionRecord>,
     /// What the phone has written down.
@@ -38,7 +40,17 @@ impl World {
             nonce: NONCE,
         });
         let (session, stored) = (Session::load(record.clone()), vec![record]);
-        Self { session, stored, token, around, connections: 0, open: None }
+        let mut world = Self {
+            session,
+            logs: Logs::default(),
+            stored,
+            token,
+            around,
+            connections: 0,
+            open: None,
+        };
+        let _ = world.give(Input::OpenLogs, true);
+        world
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -51,7 +63,8 @@ impl World {
         let mut refused = None;
         while let Some(input) = inputs.pop() {
             let mut env = self.around.env();
-            let Effects { save, then, .. } = self.session.handle(input, &mut env);
+            let Effects { save, then, log, .. } = self.session.handle(input, &mut env);
+            inputs.extend(self.logs.carry_out(log));
             if let Some(record) = save {
                 if !saved {
                     self.die();
@@ -75,7 +88,9 @@ impl World {
     /// The relay's process ends; the next one has what is stored.
     pub(crate) fn die(&mut self) {
         self.session = Session::load(self.stored.last().expect("one").clone());
+        self.logs = Logs::default();
         self.open = None;
+        let _ = self.give(Input::OpenLogs, true);
     }
 
     /// One connect with a token. `Ok`: what `auth_ok` offered, if it was told.

@@ -3,6 +3,8 @@
 #[path = "../common/around.rs"]
 mod around;
 mod binary;
+#[path = "../common/logs.rs"]
+mod logs;
 #[path = "../common/phone.rs"]
 mod phone;
 #[path = "../common/told.rs"]

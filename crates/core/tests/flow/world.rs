@@ -11,6 +11,7 @@ use belay_wire::{ConnectionId, Frame, MemberId, Positions, binary::BinaryFrame, 
 
 use crate::{
     around::{Around, attach, key_of},
+    logs::Logs,
     phone::phone,
     told,
 };
@@ -24,6 +25,7 @@ pub(crate) fn member() -> MemberId {
 
 pub(crate) struct World {
     session: Session,
+    logs: Logs,
     phone: Claims,
     pub(crate) around: Around,
 }
@@ -42,7 +44,8 @@ impl World {
         record.devices.push(phone(&around, member(), key, nonce));
         let session = Session::load(record);
         let phone = Claims { principal: Principal::Member(member()), nonce, ..claims };
-        let mut world = Self { session, phone, around };
+        let mut world = Self { session, logs: Logs::default(), phone, around };
+        world.give(Input::OpenLogs);
         world.attach(HOST, claims, host_base, 1);
         world.attach(PHONE, phone, phone_base, 1);
         world.pull(HOST);
@@ -71,7 +74,7 @@ impl World {
     }
 
     pub(crate) fn give(&mut self, input: Input) -> Effects {
-        told::give(&mut self.session, input, &mut self.around.env())
+        told::give(&mut self.session, &mut self.logs, input, &mut self.around.env())
     }
 
     pub(crate) fn frame(&mut self, connection: ConnectionId, frame: Frame) -> Effects {

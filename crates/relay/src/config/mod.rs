@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use belay_adapters::SyncPolicy;
+
 pub use setting::{Setting, settings};
 
 use crate::forwarded::Proxies;
@@ -28,6 +30,7 @@ pub struct Config {
     pub admin_on_public: bool,
     pub data_dir: PathBuf,
     pub store: String,
+    pub sync: SyncPolicy,
     pub public_urls: Vec<String>,
     /// What a person should know of values that were changed.
     pub notes: Vec<String>,
@@ -87,6 +90,7 @@ impl Default for Config {
             admin_on_public: false,
             data_dir: default_data_dir(),
             store: "disk:".to_owned(),
+            sync: SyncPolicy::Always,
             public_urls: Vec::new(),
             notes: Vec::new(),
             behind_proxy: false,

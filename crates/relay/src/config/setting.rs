@@ -174,6 +174,7 @@ static SETTINGS: &[Setting] = &[
     setting!("admin-on-public", "", "Serve the admin API on the public listener, too", [], admin_on_public, switch, ToString::to_string),
     setting!("data-dir", "FOLDER", "Where the embedded store, keys and the admin token live", [], data_dir, parse, |v: &std::path::PathBuf| v.display().to_string()),
     setting!("store", "URL", "Session store: disk: (in the data folder) or memory:", [], store, parse, Clone::clone),
+    setting!("sync", "WHEN", "When messages are synced to disk: always (before they are acknowledged), never, or after so many milliseconds", [], sync, parse, ToString::to_string),
     Setting {
         name: "public-url", value: "URL", old_env: &["PUBLIC_BASE_URL"], secret: false, hidden: false,
         help: "Addresses under which browsers reach this relay, comma separated; their origins are accepted",

@@ -1,5 +1,7 @@
 //! One running relay: what its connections and calls share, and how effects are carried out.
 
+mod log;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
@@ -175,7 +177,8 @@ impl Node {
                 let _ = self.observe(self.stores.revocations.add(device.member)).await;
             }
         }
-        Ok(Some(self.registry.add(Session::load(record))))
+        let session = self.open(Session::load(record)).await;
+        Ok(Some(self.registry.add(session)))
     }
 
     /// Carries an input out in a task of its own: a caller that hangs up must not cut it in the
@@ -190,7 +193,7 @@ impl Node {
     }
 
     /// Gives an input to a session and carries out what follows, to the end.
-    pub(crate) async fn drive(&self, handle: &Arc<Handle>, input: Input) {
+    pub(crate) async fn drive(self: &Arc<Self>, handle: &Arc<Handle>, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let (mut effects, saving) = {
@@ -203,6 +206,7 @@ impl Node {
                 (effects, saving)
             };
             self.report(handle, &effects);
+            self.ask_log(handle, std::mem::take(&mut effects.log), &mut inputs);
             if handle.is_poisoned() {
                 self.fail(effects);
                 continue;
@@ -495,6 +499,20 @@ impl Node {
                 m.commands_expired.inc_by(u64::try_from(*count).unwrap_or(u64::MAX));
                 tracing::warn!(count, "commands expired");
             }
+            Event::LogWentBack => {
+                m.log_went_back.inc();
+                tracing::warn!("the log of a channel went back; its writer sends again");
+            }
+            Event::LogBroken => {
+                m.log_broken.inc();
+                tracing::error!(
+                    "records are missing in the log of a channel; its readers are told"
+                );
+            }
+            Event::Degraded { degraded: true } => {
+                tracing::error!("messages cannot be stored now; clients were told");
+            }
+            Event::Degraded { degraded: false } => tracing::info!("messages are stored again"),
             Event::ProtocolError { cause } => {
                 m.protocol_errors.inc();
                 tracing::info!(%cause, "protocol error");

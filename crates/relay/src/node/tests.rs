@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use belay_adapters::{MemoryRevocations, MemoryStore};
+use belay_adapters::MemoryStore;
 use belay_core::{
     SessionRecord,
     ports::{Answer, SessionStore},
@@ -57,22 +57,18 @@ impl SessionStore for Faulty {
     }
 }
 
-fn node(store: Arc<Faulty>) -> Node {
+fn node(store: Arc<Faulty>) -> Arc<Node> {
     let config = Config::default();
     let origins = Origins::of_listener(config.host, 1, &[], &[]);
-    Node::new(Parts {
+    Arc::new(Node::new(Parts {
         keys: Keys::ephemeral(&mut crate::entropy::fill),
-        stores: Stores {
-            sessions: store,
-            revocations: Arc::new(MemoryRevocations::default()),
-            lock: None,
-        },
+        stores: Stores { sessions: store, ..Stores::in_memory() },
         origins,
         admin_token: String::new(),
         id: String::new(),
         stopping: CancellationToken::new(),
         config,
-    })
+    }))
 }
 
 fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
@@ -91,7 +87,7 @@ fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
 #[tokio::test]
 async fn a_call_that_waits_when_a_save_fails_is_answered() {
     let store = Arc::new(Faulty::default());
-    let node = Arc::new(node(store.clone()));
+    let node = node(store.clone());
     let id = stored_session(&node, &store, &[]).await;
     let handle = node.session(id).await.expect("readable").expect("there");
     let (_waiter, answer) = node.wait(&handle).expect("room");

@@ -118,6 +118,10 @@ frames! {
         host_connected: bool,
         notices: Vec<String>,
     }
+    /// Channels that were pending and can be read now: as `welcome.accepted`.
+    Accepted = "accepted" {
+        pos: Positions,
+    }
     /// Names a channel for binary frames of this direction and connection.
     Open = "open" {
         id: u32,

@@ -94,7 +94,7 @@ impl Session {
                 ups.into_iter().map(|ch| reader(ch, Cursor::new(None))).collect()
             }
             Principal::Member(_) => {
-                let log = self.channels.get(&Channel::Down).map(|state| &state.log);
+                let log = self.channels.get(&Channel::Down).map(|state| state.log.ring());
                 vec![reader(Channel::Down, Cursor::at_end(log))]
             }
         };

@@ -9,7 +9,12 @@ use super::{
     super::{Effects, Event, Session},
     Budget, Link,
 };
-use crate::{Env, Gcra, delivery::Accepted, env::draw, token::Principal};
+use crate::{
+    Env, Gcra,
+    delivery::{Accepted, Record},
+    env::draw,
+    token::Principal,
+};
 
 /// Ids of commands that one connection remembers.
 const IDS_MAX: usize = 256;
@@ -72,7 +77,7 @@ impl Session {
                     self.compat.supports = Some(supports);
                 }
                 if self.readers_of(Channel::Down).next().is_some() {
-                    self.relay_append(id, Channel::Down, envelope, env, effects);
+                    self.relay_append(id, Channel::Down, envelope, env);
                 } else {
                     // The next phone asks for a snapshot.
                     effects.events.push(Event::Unread);
@@ -98,7 +103,7 @@ impl Session {
                 .ok_or_else(|| refusal("invalid_payload", "Expected one JSON object."))
         });
         let passed = judged.and_then(|envelope| {
-            if self.relay_append(id, Channel::Up(member), envelope, env, effects) {
+            if self.relay_append(id, Channel::Up(member), envelope, env) {
                 return Ok(());
             }
             Err(refusal("command_rate_limited", "The desktop does not keep up. Try again shortly."))
@@ -231,25 +236,19 @@ impl Session {
         ch: Channel,
         envelope: RawJson,
         env: &mut Env<'_>,
-        effects: &mut Effects,
     ) -> bool {
         let fresh = Epoch(u64::from_le_bytes(draw(env.entropy)));
-        let log = &mut self.channel(ch, env.policy).log;
-        let head = log.head().unwrap_or_else(|| {
-            let first = Position { fresh: true, ..Position::new(fresh, Seq::ZERO.next()) };
-            log.announce(ch, first, env.now.mono)
-        });
+        let log = &self.channel(ch, env.policy).log;
+        let head = log.projected().unwrap_or(Position::new(fresh, Seq::ZERO));
         let position = Position::new(head.epoch, head.seq.next());
         match log.judge(position, Some(envelope.text().as_bytes())) {
-            Ok(None | Some(Accepted::Appended)) => {}
-            Ok(Some(Accepted::Repeated)) | Err(_) => return false,
+            Ok(Accepted::Next) => {}
+            Ok(Accepted::Stored | Accepted::Queued) | Err(_) => return false,
         }
-        let bytes = envelope.text().len();
-        let (epoch, seq, at) = (position.epoch, position.seq, Some(env.now.unix_ms));
+        let (epoch, seq, at) = (position.epoch, position.seq, env.now.unix_ms);
         let from = Some(self.from(id));
-        let msg = Msg { ch, epoch, seq, flags: None, key: None, at, from, p: envelope };
-        self.channel(ch, env.policy).log.append(&msg, env.now.mono);
-        self.after_append(ch, bytes, effects);
+        let msg = Msg { ch, epoch, seq, flags: None, key: None, at: Some(at), from, p: envelope };
+        self.channel(ch, env.policy).log.enqueue(Record::message(&msg, at));
         true
     }
 }

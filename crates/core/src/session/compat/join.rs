@@ -144,7 +144,7 @@ impl Session {
         effects.events.push(Event::PairingEnded { request: pending.id, outcome });
         if let Ok(joined) = &result {
             effects.save = Some(self.next_version());
-            self.read_new_member(joined.device);
+            self.read_new_member(joined.device, env.policy);
         }
         let answer = result.map(PairAnswer::Joined);
         effects.then.push(Effect::Answer { waiter: pending.waiter, answer });

@@ -222,7 +222,8 @@ impl Session {
         let readers = self.connections.values().flat_map(|c| &c.readers);
         let behind = readers.filter(|r| r.channel == Channel::Down);
         let lag = behind.map(|r| r.cursor.lag(&state.log)).max().unwrap_or(0);
-        state.log.drop_before(state.log.end().saturating_sub(lag));
+        state.log.drop_before(state.log.ring().end().saturating_sub(lag));
+        self.asks = true;
     }
 
     /// Devices with an open connection.
@@ -270,6 +271,10 @@ impl Session {
         for id in open {
             self.close(id, belay_wire::CloseCode::SessionEnded, effects);
         }
+        let channels: Vec<_> = self.channels.keys().copied().collect();
+        for channel in channels {
+            self.forget_log(channel, effects);
+        }
         effects.events.push(Event::SessionEnded { reason });
     }
 
@@ -282,6 +287,7 @@ impl Session {
             }
             if let Some(state) = self.channels.get_mut(&channel) {
                 state.log.applied(position);
+                self.asks = true;
             }
         }
         self.forget_read();

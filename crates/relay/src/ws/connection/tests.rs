@@ -1,7 +1,7 @@
 //! The task of a socket over a pipe, in invented time: who is silent, does not answer, does not read,
 //! or closes one direction.
 
-use belay_adapters::{Keys, MemoryRevocations, MemoryStore, Stores};
+use belay_adapters::{Keys, MemoryStore, Stores};
 use belay_client::Identity;
 use belay_core::{Session, ports::SessionStore, token::Principal};
 use belay_wire::{
@@ -37,11 +37,7 @@ impl World {
         let config = Config::default();
         let node = Arc::new(Node::new(Parts {
             keys: Keys::ephemeral(&mut crate::entropy::fill),
-            stores: Stores {
-                sessions: store.clone(),
-                revocations: Arc::new(MemoryRevocations::default()),
-                lock: None,
-            },
+            stores: Stores { sessions: store.clone(), ..Stores::in_memory() },
             origins: Origins::of_listener(config.host, 1, &[], &[]),
             admin_token: String::new(),
             id: String::new(),

@@ -1,5 +1,7 @@
 //! What every adapter must do, as one suite that their tests run.
 
+pub mod log;
+
 use std::sync::Arc;
 
 use belay_wire::{Bytes32, MemberId, PublicKey, SessionId, pair::DeviceInfo};

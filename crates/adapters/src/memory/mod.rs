@@ -1,4 +1,6 @@
-//! Sessions in memory, for tests and for relays that need not survive a restart.
+//! Sessions and logs in memory, for tests and for relays that need not survive a restart.
+
+mod log;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,6 +11,8 @@ use belay_core::{
 };
 use belay_wire::{MemberId, SessionId};
 use parking_lot::Mutex;
+
+pub use log::MemoryLog;
 
 /// A store that ends with its process.
 #[derive(Debug, Default)]

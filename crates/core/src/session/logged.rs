@@ -1,0 +1,166 @@
+//! Between the channels of a session and the log that stores them.
+
+use belay_wire::{Accepted, Channel, ConnectionId, Notice, Positions};
+
+use super::{Effects, Event, LogTold, Session, delivery::retry_of};
+use crate::{
+    Env,
+    delivery::{Ask, Outcome},
+    token::Principal,
+};
+
+impl Session {
+    /// Touches every channel that this session may use, so that its log is read.
+    pub(super) fn open_logs(&mut self, env: &Env<'_>) {
+        let members: Vec<_> = self.record.active_devices().map(|d| d.member).collect();
+        self.channel(Channel::Down, env.policy);
+        for member in members {
+            self.channel(Channel::DownTo(member), env.policy);
+            self.channel(Channel::Up(member), env.policy);
+        }
+    }
+
+    /// Takes what the logs ask for, and tells clients of trouble.
+    pub(super) fn ask_logs(&mut self, env: &Env<'_>, effects: &mut Effects) {
+        if !std::mem::take(&mut self.asks) {
+            return;
+        }
+        for (channel, state) in &mut self.channels {
+            while let Some(ask) = state.log.ask(env.now.mono) {
+                effects.log.push((*channel, ask));
+            }
+        }
+        let degraded = self.channels.values().any(|state| state.log.is_in_trouble());
+        if degraded != self.degraded {
+            self.degraded = degraded;
+            effects.events.push(Event::Degraded { degraded });
+            let all: Vec<_> = self.connections.keys().copied().collect();
+            for id in all {
+                self.control(id, health(degraded), effects);
+            }
+        }
+    }
+
+    /// The channel is gone: so is its log.
+    pub(super) fn forget_log(&mut self, channel: Channel, effects: &mut Effects) {
+        if self.channels.remove(&channel).is_some() {
+            effects.log.push((channel, Ask::Forget));
+        }
+    }
+
+    /// Storing works again: what waits is tried at once.
+    pub(super) fn log_works(&mut self) {
+        self.asks = true;
+        self.channels.values_mut().for_each(|state| state.log.works());
+    }
+
+    /// Tells whether storing messages is in trouble.
+    pub fn is_degraded(&self) -> bool {
+        self.degraded
+    }
+
+    pub(super) fn log_told(
+        &mut self,
+        channel: Channel,
+        told: LogTold,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(state) = self.channels.get_mut(&channel) else { return };
+        self.asks = true;
+        let outcome = match told {
+            LogTold::Loaded(answer) => state.log.on_loaded(answer, env.now),
+            LogTold::Appended(answer) => state.log.on_appended(&answer, env.now),
+            LogTold::Stored { previous, tail, entry } => {
+                state.log.on_stored(previous, tail, entry, env.now)
+            }
+            LogTold::Doubt => {
+                state.log.doubt();
+                return;
+            }
+        };
+        self.log_moved(channel, outcome, env, effects);
+    }
+
+    /// The same for a log that is read before anybody uses the session: what it asks for is asked with
+    /// the next input.
+    pub fn log_read(&mut self, channel: Channel, told: LogTold, env: &mut Env<'_>) {
+        self.log_told(channel, told, env, &mut Effects::default());
+    }
+
+    fn log_moved(
+        &mut self,
+        ch: Channel,
+        outcome: Outcome,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let stored = outcome.stored.into_iter();
+        if !outcome.opened {
+            effects.events.extend(stored.map(|bytes| Event::MessageStored { bytes }));
+        }
+        if outcome.went_back {
+            effects.events.push(Event::LogWentBack);
+        }
+        if outcome.broken {
+            effects.events.push(Event::LogBroken);
+        }
+        if outcome.reset {
+            let readers = self.connections.values_mut().flat_map(|c| &mut c.readers);
+            readers.filter(|r| r.channel == ch).for_each(|r| r.cursor.reset());
+        }
+        effects.wake.extend(self.readers_of(ch));
+        let writer = self.writer_of(ch);
+        if outcome.opened
+            && let Some(writer) = writer
+        {
+            self.log_opened(writer, ch, env, effects);
+        }
+        for lost in outcome.lost {
+            self.commands_lost(ch, lost, effects);
+        }
+        let Some(writer) = writer else { return };
+        if self.channels.get(&ch).is_some_and(|state| state.log.ring().head().is_some()) {
+            self.owe_ack(writer, ch, env, effects);
+        }
+        if let Some((epoch, refused)) = outcome.nack {
+            self.nack(writer, ch, epoch, refused, retry_of(refused.reason), effects);
+        }
+    }
+
+    /// The connection that writes a channel now.
+    fn writer_of(&self, ch: Channel) -> Option<ConnectionId> {
+        let principal = match ch {
+            Channel::Down | Channel::DownTo(_) => Principal::Host,
+            Channel::Up(member) => Principal::Member(member),
+        };
+        self.connection_of(principal).map(|c| c.id)
+    }
+
+    /// A log that could not be read when its writer came can be read now.
+    fn log_opened(
+        &mut self,
+        writer: ConnectionId,
+        ch: Channel,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&writer) else { return };
+        let Some(base) = connection.bases.remove(&ch) else { return };
+        let principal = connection.principal;
+        let Some(accepted) = self.channel(ch, env.policy).log.announce(base, env.now) else {
+            return;
+        };
+        self.control(writer, Accepted { pos: Positions::from([(ch, accepted)]) }, effects);
+        self.tell_lost(writer, principal, &Positions::from([(ch, base)]), effects);
+    }
+}
+
+pub(super) fn health(degraded: bool) -> Notice {
+    let (code, text) = if degraded {
+        ("degraded", "the relay cannot store messages now; they wait where they were written")
+    } else {
+        ("recovered", "the relay stores messages again")
+    };
+    Notice { code: code.to_owned(), text: text.to_owned() }
+}
