@@ -1,71 +1,17 @@
 //! The binary as an operator runs it: kill -9, SIGTERM, a second process on the folder.
 
+mod relay;
+mod stored;
+
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use belay_client::{Api, Identity};
 use belay_wire::pair::{HostInfo, SessionCreated};
-
-const BELAY: &str = env!("CARGO_BIN_EXE_belay");
-
-/// A relay process; killed when dropped.
-struct Relay {
-    child: Child,
-    url: String,
-    // Its end would end the relay.
-    _input: std::process::ChildStdin,
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(BELAY);
-    command
-        .args(["serve", "--exit-with-stdin", "--port=0", "--admin-listen=127.0.0.1:0"])
-        .args(["--pair-per-minute=100000", "--log-level=warn"])
-        .arg(format!("--data-dir={}", folder.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    command
-}
-
-fn start(folder: &Path) -> Relay {
-    ready(command(folder))
-}
-
-/// A relay for which every file is full at `kib` kibibytes; [`lift`] ends that.
-fn start_on_full_disk(folder: &Path, kib: u32) -> Relay {
-    let plain = command(folder);
-    let mut limited = Command::new("bash");
-    let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" \"$@\"");
-    limited.args(["-c", &script]).arg(plain.get_program()).args(plain.get_args());
-    limited.stdin(Stdio::piped()).stdout(Stdio::piped());
-    ready(limited)
-}
-
-fn lift(relay: &Relay) {
-    let limit = ["--fsize=unlimited:unlimited".to_owned(), format!("--pid={}", relay.child.id())];
-    assert!(Command::new("prlimit").args(limit).status().expect("util-linux").success());
-}
-
-fn ready(mut command: Command) -> Relay {
-    let mut child = command.spawn().expect("the relay starts");
-    let mut line = String::new();
-    let stdout = child.stdout.take().expect("a pipe");
-    BufReader::new(stdout).read_line(&mut line).expect("readable");
-    let port = line.trim().replace("ready ", "");
-    let input = child.stdin.take().expect("a pipe");
-    Relay { child, url: format!("http://127.0.0.1:{port}"), _input: input }
-}
+use relay::{BELAY, Relay, command, lift, start, start_on_full_disk};
 
 fn host(identity: &Identity) -> HostInfo {
     let (name, platform) = ("desk".to_owned(), "test".to_owned());
@@ -173,7 +119,7 @@ fn a_second_relay_on_the_folder_is_told_what_to_do() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let relay = start(folder.path());
 
-    let output = command(folder.path()).stderr(Stdio::piped()).output().expect("it runs");
+    let output = command(folder.path()).arg("--port=0").stderr(Stdio::piped()).output().expect("it runs");
 
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
@@ -184,7 +130,7 @@ fn a_second_relay_on_the_folder_is_told_what_to_do() {
 #[test]
 fn a_relay_ends_with_the_program_that_started_it() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let mut child = command(folder.path()).spawn().expect("the relay starts");
+    let mut child = command(folder.path()).arg("--port=0").spawn().expect("the relay starts");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");
     BufReader::new(stdout).read_line(&mut line).expect("readable");
