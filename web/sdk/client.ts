@@ -234,7 +234,12 @@ export class Client {
 
   private handle(frame: Frame): void {
     const verdict = this.reader.judge(frame);
-    if (verdict === 'known') return;
+    if (verdict === 'known') {
+      const at = frame.k === 'msg' ? this.reader.position(frame.ch) : undefined;
+      // Its acknowledgement may have been lost.
+      if (at && frame.k === 'msg') this.ack(frame.ch, at.epoch, at.seq);
+      return;
+    }
     if (verdict === 'hole') return this.dead();
     if (frame.k === 'msg') {
       this.ack(frame.ch, frame.epoch, frame.seq);

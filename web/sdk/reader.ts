@@ -4,51 +4,107 @@ import type { Frame, Position } from './wire';
 
 export type Verdict = 'next' | 'known' | 'hole';
 
+/** Epochs of a channel whose applied positions are kept, the open one included. */
+const EPOCHS_MAX = 8;
+
+type EpochFrame = Frame & { k: 'epoch' };
+type VolFrame = Frame & { k: 'vol' };
+
+/** Applied positions of one channel, one per epoch, the newest epoch last. */
+class Chain {
+  private positions: Position[] = [];
+
+  now(): Position | undefined {
+    return this.positions.at(-1);
+  }
+
+  has(name: Position): boolean {
+    return this.positions.some((at) => at.epoch === name.epoch && name.seq <= at.seq);
+  }
+
+  moveTo(epoch: string, seq: number): void {
+    // An epoch that comes again is the newest once more.
+    this.positions = this.positions.filter((at) => at.epoch !== epoch).slice(1 - EPOCHS_MAX);
+    this.positions.push({ epoch, seq });
+  }
+}
+
 export class Reader {
-  private positions = new Map<string, Position>();
+  private chains = new Map<string, Chain>();
   private volatiles = new Map<string, { epoch: string; vseq: number }>();
 
   resume(): Record<string, Position> {
-    return Object.fromEntries(this.positions);
+    const positions: Record<string, Position> = {};
+    for (const [ch, chain] of this.chains) {
+      const at = chain.now();
+      if (at) positions[ch] = at;
+    }
+    return positions;
+  }
+
+  position(ch: string): Position | undefined {
+    return this.chains.get(ch)?.now();
   }
 
   judge(frame: Frame): Verdict {
     switch (frame.k) {
-      case 'msg':
+      case 'msg': {
+        const verdict = this.at(frame.ch, frame.epoch, frame.seq);
+        const had = (frame.was ?? []).some((name) => this.chain(frame.ch).has(name));
+        return verdict === 'next' && had ? 'known' : verdict;
+      }
       case 'void':
         return this.at(frame.ch, frame.epoch, frame.seq);
       case 'skip':
       case 'gap':
         return this.moveTo(frame.ch, frame.epoch, frame.to);
       case 'epoch':
-        return this.moveTo(frame.ch, frame.new, frame.base - 1);
-      case 'vol': {
-        const at = this.positions.get(frame.ch);
-        const key = `${frame.ch} ${frame.key}`;
-        const held = this.volatiles.get(key);
-        const early = at !== undefined && (at.epoch !== frame.epoch || at.seq < frame.after);
-        if (early || (held?.epoch === frame.epoch && held.vseq >= frame.vseq)) return 'known';
-        this.volatiles.set(key, { epoch: frame.epoch, vseq: frame.vseq });
-        if (this.volatiles.size > 256) this.volatiles.delete(this.volatiles.keys().next().value ?? '');
-        return 'next';
-      }
+        return this.openEpoch(frame);
+      case 'vol':
+        return this.volatile(frame);
       default:
         return 'next';
     }
   }
 
+  private chain(ch: string): Chain {
+    const chain = this.chains.get(ch) ?? new Chain();
+    this.chains.set(ch, chain);
+    return chain;
+  }
+
   private at(ch: string, epoch: string, seq: number): Verdict {
-    const at = this.positions.get(ch);
-    if (at && at.epoch === epoch && seq <= at.seq) return 'known';
-    if (at && (at.epoch !== epoch || seq > at.seq + 1)) return 'hole';
-    this.positions.set(ch, { epoch, seq });
+    const chain = this.chain(ch);
+    const at = chain.now();
+    if (chain.has({ epoch, seq })) return 'known';
+    if (at && (at.epoch !== epoch || seq !== at.seq + 1)) return 'hole';
+    chain.moveTo(epoch, seq);
     return 'next';
   }
 
   private moveTo(ch: string, epoch: string, seq: number): Verdict {
-    const at = this.positions.get(ch);
+    const chain = this.chain(ch);
+    const at = chain.now();
     if (at && at.epoch === epoch && seq <= at.seq) return 'known';
-    this.positions.set(ch, { epoch, seq });
+    chain.moveTo(epoch, seq);
+    return 'next';
+  }
+
+  private openEpoch(frame: EpochFrame): Verdict {
+    const at = this.chain(frame.ch).now();
+    // The end of the former epoch did not come.
+    if (at && at.epoch === frame.prev && at.seq < (frame.prevLast ?? 0)) return 'hole';
+    return this.moveTo(frame.ch, frame.new, frame.base - 1);
+  }
+
+  private volatile(frame: VolFrame): Verdict {
+    const at = this.chain(frame.ch).now();
+    const key = `${frame.ch} ${frame.key}`;
+    const held = this.volatiles.get(key);
+    const early = at !== undefined && (at.epoch !== frame.epoch || at.seq < frame.after);
+    if (early || (held?.epoch === frame.epoch && held.vseq >= frame.vseq)) return 'known';
+    this.volatiles.set(key, { epoch: frame.epoch, vseq: frame.vseq });
+    if (this.volatiles.size > 256) this.volatiles.delete(this.volatiles.keys().next().value ?? '');
     return 'next';
   }
 }

@@ -155,6 +155,10 @@ export type MsgFrame = { k: "msg", ch: Channel, epoch: Epoch, seq: Seq, flags?: 
  */
 key?: string, 
 /**
+ * Its former names, oldest first: a reader that applied one of them has it.
+ */
+was?: Array<Position>, 
+/**
  * Relay time in Unix milliseconds; set by the relay.
  */
 at?: number, 
@@ -414,4 +418,4 @@ export const CLOSE_CODES: Record<number, { label: string; text: string }> = {
   4529: { label: "rate_limited", text: "Too many messages at once. Reconnecting in a moment." },
   4598: { label: "ping_timeout", text: "The connection went silent. Reconnecting by itself." },
 };
-export const FINGERPRINT = "e40f560ab32a1026";
+export const FINGERPRINT = "28657b66f52d835a";

@@ -12,7 +12,12 @@ interface Entry {
   payload: unknown;
   size: number;
   void?: string;
+  /** Former names under which it may be stored, oldest first. */
+  was?: Position[];
 }
+
+/** Former names of one message, as the relay takes them. */
+const FORMER_NAMES_MAX = 8;
 
 export class Writer {
   private next = 1;
@@ -151,7 +156,7 @@ export class Writer {
       const { seq } = entry;
       frames.push(
         entry.void === undefined
-          ? { k: 'msg', ch, epoch, seq, p: entry.payload }
+          ? { k: 'msg', ch, epoch, seq, ...(entry.was && { was: entry.was }), p: entry.payload }
           : { k: 'void', ch, epoch, seq, reason: entry.void },
       );
       this.sent = seq;
@@ -161,9 +166,14 @@ export class Writer {
   }
 
   private renew(): void {
-    this.outbox = this.outbox.filter((e) => e.seq > this.stored);
+    const { epoch, touched } = this;
+    // A number that was given up is gone with its epoch.
+    this.outbox = this.outbox.filter((e) => e.seq > this.stored && e.void === undefined);
     this.epoch = this.draw();
-    this.outbox.forEach((entry, at) => (entry.seq = at + 1));
+    this.outbox.forEach((entry, at) => {
+      if (entry.seq <= touched) entry.was = [...(entry.was ?? []), { epoch, seq: entry.seq }].slice(-FORMER_NAMES_MAX);
+      entry.seq = at + 1;
+    });
     this.next = this.outbox.length + 1;
     this.stored = this.sent = this.touched = 0;
     this.announced = false;

@@ -11,7 +11,7 @@ const EPOCH = '0000000000000001';
 const NEXT = '0000000000000002';
 
 const shown = (frame: Frame): string =>
-  frame.k === 'epoch' ? `epoch ${frame.base}` : frame.k === 'skip' ? `skip ${frame.to}` : 'seq' in frame ? `${frame.k} ${frame.seq}` : frame.k;
+  frame.k === 'msg' ? `msg ${frame.seq}${(frame.was ?? []).map((name) => ` was ${name.seq}`).join('')}` : frame.k === 'epoch' ? `epoch ${frame.base}` : frame.k === 'skip' ? `skip ${frame.to}` : 'seq' in frame ? `${frame.k} ${frame.seq}` : frame.k;
 
 describe('delivery vectors', () => {
   it('give close codes the same verdict', () => {

@@ -5,15 +5,11 @@
     reason = "most of an open set is none of this place's business"
 )]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use belay_wire::{
-    Ack, Channel, ClientInfo, DeviceView, Epoch, Frame, From, Nack, Pong, Position, Positions,
-    RawJson, TokenConfirm, Verdict, Vol, Welcome,
+    Channel, ClientInfo, DeviceView, Epoch, Frame, From, Pong, Position, RawJson, TokenConfirm,
+    Verdict, Vol, Welcome,
 };
 use futures_util::{FutureExt, SinkExt};
 use tokio::{
@@ -26,17 +22,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     Backoff, CredentialStore, Credentials, Identity,
     identity::random,
-    reader::{Applied, Reader},
+    ledger::{Heard, Ledger},
     socket::{Attempt, Failed, Socket, describe, receive},
-    writer::{Full, Writer},
+    writer::{Full, GivenUp},
 };
 
 /// Events that may wait for the application; when it is slow, reading the socket waits.
 const EVENTS_LEN: usize = 1_024;
 /// Control frames that may wait while there is no connection.
 const CONTROL_LEN: usize = 256;
-/// Acknowledgements wait this long for company.
-const ACK_DELAY: Duration = Duration::from_millis(200);
 /// Silence after which a connection counts as dead: the relay pings at most every 25 s.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
@@ -74,6 +68,8 @@ pub enum Event {
     Stopped { code: u16, reason: String },
     /// A durable message, exactly once and in order.
     Message(Message),
+    /// Messages that will not be sent any more: refused, or unknown whether they were stored.
+    GivenUp { channel: Channel, messages: Vec<GivenUp> },
     /// A volatile message.
     Volatile { channel: Channel, payload: RawJson },
     /// Everything else that the relay says: pairing, devices, presence, gaps, notices.
@@ -102,13 +98,9 @@ struct Shared {
 
 #[derive(Debug)]
 struct Outbox {
-    writers: BTreeMap<Channel, Writer>,
-    paused: BTreeMap<Channel, Instant>,
-    /// Channels whose log the relay cannot read now: it says when it can.
-    pending: BTreeSet<Channel>,
+    ledger: Ledger,
     volatile: Vec<(Channel, String, RawJson)>,
     control: Vec<Frame>,
-    acks: Positions,
     online: bool,
     probe: bool,
     /// Largest payload that the relay takes.
@@ -118,12 +110,9 @@ struct Outbox {
 impl Default for Outbox {
     fn default() -> Self {
         Self {
-            writers: BTreeMap::new(),
-            paused: BTreeMap::new(),
-            pending: BTreeSet::new(),
+            ledger: Ledger::default(),
             volatile: Vec::new(),
             control: Vec::new(),
-            acks: Positions::new(),
             online: false,
             probe: false,
             message_bytes: belay_wire::HOST_MESSAGE_BYTES_MAX,
@@ -136,6 +125,10 @@ impl Default for Outbox {
 pub struct Client {
     shared: Arc<Shared>,
     _guard: Arc<DropGuard>,
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn new_epoch() -> Epoch {
@@ -153,7 +146,6 @@ impl Client {
             options,
             shared: shared.clone(),
             events,
-            reader: Reader::default(),
             instance: new_epoch().to_string(),
             attempt: 0,
             backoff: Backoff::default(),
@@ -183,9 +175,7 @@ impl Client {
         if bytes > limit {
             return Err(ClientError::TooLarge { bytes, limit });
         }
-        let writer =
-            outbox.writers.entry(channel).or_insert_with(|| Writer::new(channel, new_epoch()));
-        let position = writer.push(payload, key)?;
+        let position = outbox.ledger.push(channel, payload, key, new_epoch())?;
         self.shared.wake.notify_one();
         Ok(position)
     }
@@ -216,7 +206,7 @@ impl Client {
 
     /// Everything up to here is applied.
     pub fn applied(&self, channel: Channel, position: Position) {
-        self.shared.outbox.lock().acks.insert(channel, position);
+        self.shared.outbox.lock().ledger.applied(channel, position, now());
         self.shared.wake.notify_one();
     }
 
@@ -230,17 +220,17 @@ impl Client {
 
     /// Position that the relay has stored of a channel that this client writes.
     pub fn stored(&self, channel: Channel) -> Option<Position> {
-        self.shared.outbox.lock().writers.get(&channel).map(Writer::stored)
+        self.shared.outbox.lock().ledger.stored(channel)
     }
 
     /// Position of the last message given to `send`.
     pub fn head(&self, channel: Channel) -> Option<Position> {
-        self.shared.outbox.lock().writers.get(&channel).map(Writer::head)
+        self.shared.outbox.lock().ledger.head(channel)
     }
 
     /// Forgets a channel whose member is gone.
     pub fn forget(&self, channel: Channel) {
-        self.shared.outbox.lock().writers.remove(&channel);
+        self.shared.outbox.lock().ledger.forget(channel);
     }
 
     /// Tells whether there is a connection.
@@ -259,7 +249,6 @@ struct Task {
     options: Options,
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
-    reader: Reader,
     instance: String,
     attempt: u64,
     backoff: Backoff,
@@ -300,9 +289,9 @@ impl Task {
         let loaded = self.options.credentials.load().map_err(|e| unusable(e.to_string()))?;
         let credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
         self.attempt += 1;
-        let base = {
+        let (resume, base) = {
             let outbox = self.shared.outbox.lock();
-            outbox.writers.iter().map(|(ch, w)| (*ch, w.base())).collect()
+            (outbox.ledger.resume(), outbox.ledger.bases())
         };
         let attempt = Attempt {
             credentials: &credentials,
@@ -313,30 +302,29 @@ impl Task {
                 instance: self.instance.clone(),
                 attempt: self.attempt,
             },
-            resume: self.reader.resume(),
+            resume,
             base,
         };
         let result = attempt.run().await;
-        let mut outbox = self.shared.outbox.lock();
-        match &result {
-            Ok((_, welcome)) => {
-                for (channel, writer) in &mut outbox.writers {
-                    if !welcome.pending.contains(channel) {
-                        writer.welcomed(welcome.accepted.get(channel).copied(), new_epoch());
-                    }
-                }
-                outbox.pending = welcome.pending.iter().copied().collect();
-                outbox.paused.clear();
-                outbox.volatile.clear();
-                outbox.control.clear();
-                outbox.online = true;
-                outbox.message_bytes = welcome.limits.message_bytes;
-                outbox.probe = false;
-            }
-            Err(_) => outbox.writers.values_mut().for_each(|w| w.unanswered(new_epoch())),
+        for (channel, messages) in self.attempted(result.as_ref().ok().map(|(_, w)| w)) {
+            self.tell(Event::GivenUp { channel, messages }).await?;
         }
-        drop(outbox);
         result.map(|(socket, welcome)| (socket, welcome, credentials))
+    }
+
+    /// An attempt was welcomed, or not. Gives what will not be sent any more.
+    fn attempted(&self, welcome: Option<&Welcome>) -> Vec<(Channel, Vec<GivenUp>)> {
+        let mut outbox = self.shared.outbox.lock();
+        let Some(welcome) = welcome else {
+            outbox.ledger.unanswered(&mut new_epoch);
+            return Vec::new();
+        };
+        outbox.volatile.clear();
+        outbox.control.clear();
+        outbox.online = true;
+        outbox.message_bytes = welcome.limits.message_bytes;
+        outbox.probe = false;
+        outbox.ledger.welcomed(welcome, now(), &mut new_epoch)
     }
 
     /// Serves one connection until it ends.
@@ -356,13 +344,12 @@ impl Task {
             return Failed::Network("the application is gone".to_owned());
         }
         let mut heard = Instant::now();
-        let mut ack_at: Option<Instant> = None;
         loop {
-            let frames = self.outgoing(&mut ack_at);
+            let frames = self.outgoing();
             if let Err(failed) = write(&mut socket, frames).await {
                 return last_frame.unwrap_or(failed);
             }
-            let resume_at = self.shared.outbox.lock().paused.values().min().copied();
+            let due = self.shared.outbox.lock().ledger.deadline().map(Instant::from_std);
             let shared = self.shared.clone();
             tokio::select! {
                 frame = receive(&mut socket) => {
@@ -389,8 +376,7 @@ impl Task {
                         };
                     }
                 }
-                () = until(ack_at) => {}
-                () = until(resume_at) => {}
+                () = until(due) => {}
                 () = tokio::time::sleep_until(heard + SILENCE_MAX) => {
                     return Failed::Network("the relay went silent".to_owned());
                 }
@@ -399,31 +385,13 @@ impl Task {
     }
 
     /// What is to be written now.
-    fn outgoing(&self, ack_at: &mut Option<Instant>) -> Vec<Frame> {
-        let now = Instant::now();
+    fn outgoing(&self) -> Vec<Frame> {
         let mut outbox = self.shared.outbox.lock();
         let mut frames = std::mem::take(&mut outbox.control);
-        outbox.paused.retain(|_, until| *until > now);
-        let Outbox { paused, pending, writers, .. } = &mut *outbox;
-        for (channel, writer) in writers {
-            if !paused.contains_key(channel) && !pending.contains(channel) {
-                frames.extend(writer.frames(64));
-            }
-        }
+        frames.extend(outbox.ledger.outgoing(now()));
         for (channel, key, p) in std::mem::take(&mut outbox.volatile) {
-            let writer =
-                outbox.writers.entry(channel).or_insert_with(|| Writer::new(channel, new_epoch()));
-            let (epoch, after, vseq) = writer.name_volatile();
+            let (epoch, after, vseq) = outbox.ledger.name_volatile(channel, new_epoch());
             frames.push(Vol { ch: channel, epoch, after, vseq, key, p }.into());
-        }
-        if outbox.acks.is_empty() {
-            *ack_at = None;
-        } else {
-            let due = *ack_at.get_or_insert(now + ACK_DELAY);
-            if due <= now || !frames.is_empty() {
-                frames.push(Ack { pos: std::mem::take(&mut outbox.acks) }.into());
-                *ack_at = None;
-            }
         }
         frames
     }
@@ -435,14 +403,18 @@ impl Task {
         credentials: &mut Credentials,
         frame: Result<Frame, Failed>,
     ) -> Result<Option<Failed>, Failed> {
-        let frame = frame?;
-        match self.reader.judge(&frame) {
-            Applied::Next => {}
-            Applied::Known => return Ok(None),
-            Applied::Hole => {
+        let heard = self.shared.outbox.lock().ledger.hear(frame?, now(), &mut new_epoch);
+        let frame = match heard {
+            Heard::Frame(frame) => *frame,
+            Heard::Nothing => return Ok(None),
+            Heard::GivenUp(channel, messages) => {
+                self.tell(Event::GivenUp { channel, messages }).await?;
+                return Ok(None);
+            }
+            Heard::Hole => {
                 return Err(Failed::Network("a message is missing; resuming".to_owned()));
             }
-        }
+        };
         if let Frame::DeviceListed(listed) = &frame {
             self.forget_members_that_are_gone(&listed.devices);
         }
@@ -454,19 +426,6 @@ impl Task {
             }
             Frame::Vol(vol) => {
                 self.tell(Event::Volatile { channel: vol.ch, payload: vol.p }).await?;
-            }
-            Frame::Ack(ack) => self.each_writer(&ack.pos, Writer::acked),
-            Frame::Stable(stable) => self.each_writer(&stable.pos, Writer::stable),
-            Frame::Accepted(accepted) => {
-                self.each_writer(&accepted.pos, |writer, at| {
-                    writer.welcomed(Some(at), new_epoch());
-                });
-                let mut outbox = self.shared.outbox.lock();
-                outbox.pending.retain(|channel| !accepted.pos.contains_key(channel));
-            }
-            Frame::Nack(nack) => {
-                self.nacked(&nack);
-                self.tell(Event::Frame(Box::new(nack.into()))).await?;
             }
             Frame::Ping(ping) => {
                 write(socket, vec![Pong { n: ping.n, t: ping.t }.into()]).await?;
@@ -487,32 +446,12 @@ impl Task {
         let there = |channel: &Channel| {
             channel.member().is_none_or(|member| devices.iter().any(|d| d.member == member))
         };
-        self.reader.retain(there);
-        let mut outbox = self.shared.outbox.lock();
-        outbox.writers.retain(|channel, _| there(channel));
-        outbox.acks.retain(|channel, _| there(channel));
+        self.shared.outbox.lock().ledger.retain(there);
     }
 
     async fn tell(&self, event: Event) -> Result<(), Failed> {
         let gone = |_| Failed::Network("the application is gone".to_owned());
         self.events.send(event).await.map_err(gone)
-    }
-
-    fn each_writer(&self, positions: &Positions, apply: impl Fn(&mut Writer, Position)) {
-        let mut outbox = self.shared.outbox.lock();
-        for (channel, position) in positions {
-            if let Some(writer) = outbox.writers.get_mut(channel) {
-                apply(writer, *position);
-            }
-        }
-    }
-
-    fn nacked(&self, nack: &Nack) {
-        let mut outbox = self.shared.outbox.lock();
-        let pause = outbox.writers.get_mut(&nack.ch).and_then(|w| w.nacked(nack, new_epoch()));
-        if let Some(pause) = pause {
-            outbox.paused.insert(nack.ch, Instant::now() + Duration::from_millis(pause));
-        }
     }
 
     /// Writes an offered token durably, then confirms it.

@@ -5,9 +5,12 @@
     reason = "most of an open set is none of this place's business"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use belay_wire::{Channel, Epoch, Frame, Position, Positions, Seq};
+use belay_wire::{Channel, Epoch, EpochFrame, Frame, Position, Positions, Seq};
+
+/// Epochs of a channel whose applied positions are kept, the open one included.
+const EPOCHS_MAX: usize = 8;
 
 /// What to do with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +23,38 @@ pub enum Applied {
     Hole,
 }
 
+/// Applied positions of one channel, one per epoch, the newest epoch last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Chain(VecDeque<Position>);
+
+impl Chain {
+    fn now(&self) -> Option<Position> {
+        self.0.back().copied()
+    }
+
+    fn has(&self, name: Position) -> bool {
+        self.0.iter().any(|at| at.epoch == name.epoch && name.seq <= at.seq)
+    }
+
+    fn move_to(&mut self, position: Position) {
+        match self.0.back_mut() {
+            Some(at) if at.epoch == position.epoch => *at = position,
+            _ => {
+                // An epoch that comes again is the newest once more.
+                self.0.retain(|at| at.epoch != position.epoch);
+                self.0.push_back(position);
+                if self.0.len() > EPOCHS_MAX {
+                    self.0.pop_front();
+                }
+            }
+        }
+    }
+}
+
 /// Applied positions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Reader {
-    positions: BTreeMap<Channel, Position>,
+    chains: BTreeMap<Channel, Chain>,
     /// Volatile: highest `vseq` per channel and key.
     volatile: BTreeMap<(Channel, String), (Epoch, u64)>,
 }
@@ -31,54 +62,71 @@ pub struct Reader {
 impl Reader {
     /// What `auth.resume` says.
     pub fn resume(&self) -> Positions {
-        self.positions.clone()
+        self.chains.iter().filter_map(|(ch, chain)| Some((*ch, chain.now()?))).collect()
     }
 
     /// The position in one channel.
     pub fn position(&self, channel: Channel) -> Option<Position> {
-        self.positions.get(&channel).copied()
+        self.chains.get(&channel)?.now()
     }
 
     /// Judges a frame that has a place in a channel; others are always `Next`.
     pub fn judge(&mut self, frame: &Frame) -> Applied {
         match frame {
-            Frame::Msg(m) => self.at(m.ch, m.epoch, m.seq),
+            Frame::Msg(m) => {
+                let verdict = self.at(m.ch, m.epoch, m.seq);
+                let has = |chain: &Chain| m.was.iter().any(|name| chain.has(*name));
+                let had = self.chains.get(&m.ch).is_some_and(has);
+                if verdict == Applied::Next && had { Applied::Known } else { verdict }
+            }
             Frame::Void(v) => self.at(v.ch, v.epoch, v.seq),
             Frame::Skip(s) => self.move_to(s.ch, s.epoch, s.to),
             Frame::Gap(g) => self.move_to(g.ch, g.epoch, g.to),
-            Frame::EpochFrame(e) => self.move_to(e.ch, e.new, e.base.previous()),
+            Frame::EpochFrame(e) => self.open_epoch(e),
             Frame::Vol(v) => self.volatile(v),
             _ => Applied::Next,
         }
     }
 
     fn at(&mut self, ch: Channel, epoch: Epoch, seq: Seq) -> Applied {
-        let verdict = match self.positions.get(&ch) {
-            Some(at) if at.epoch == epoch && seq <= at.seq => Applied::Known,
-            Some(at) if at.epoch == epoch && seq > at.seq.next() => Applied::Hole,
-            Some(at) if at.epoch != epoch => Applied::Hole,
-            _ => Applied::Next,
-        };
-        if verdict == Applied::Next {
-            self.positions.insert(ch, Position::new(epoch, seq));
-        }
-        verdict
-    }
-
-    fn move_to(&mut self, ch: Channel, epoch: Epoch, seq: Seq) -> Applied {
-        let known = self.positions.get(&ch).is_some_and(|at| at.epoch == epoch && seq <= at.seq);
-        if known {
+        let chain = self.chains.entry(ch).or_default();
+        let name = Position::new(epoch, seq);
+        let is_next = chain.now().is_none_or(|at| at.epoch == epoch && seq == at.seq.next());
+        if chain.has(name) {
             return Applied::Known;
         }
-        self.positions.insert(ch, Position::new(epoch, seq));
+        if !is_next {
+            return Applied::Hole;
+        }
+        chain.move_to(name);
         Applied::Next
     }
 
+    fn move_to(&mut self, ch: Channel, epoch: Epoch, seq: Seq) -> Applied {
+        let chain = self.chains.entry(ch).or_default();
+        let position = Position::new(epoch, seq);
+        if chain.now().is_some_and(|at| at.epoch == epoch && seq <= at.seq) {
+            return Applied::Known;
+        }
+        chain.move_to(position);
+        Applied::Next
+    }
+
+    fn open_epoch(&mut self, epoch: &EpochFrame) -> Applied {
+        let chain = self.chains.entry(epoch.ch).or_default();
+        if let (Some(at), Some(prev), Some(last)) = (chain.now(), epoch.prev, epoch.prev_last)
+            && at.epoch == prev
+            && at.seq < last
+        {
+            // The end of the former epoch did not come.
+            return Applied::Hole;
+        }
+        self.move_to(epoch.ch, epoch.new, epoch.base.previous())
+    }
+
     fn volatile(&mut self, vol: &belay_wire::Vol) -> Applied {
-        let in_place = self
-            .positions
-            .get(&vol.ch)
-            .is_none_or(|at| at.epoch == vol.epoch && at.seq >= vol.after);
+        let in_place =
+            self.position(vol.ch).is_none_or(|at| at.epoch == vol.epoch && at.seq >= vol.after);
         let held = self.volatile.entry((vol.ch, vol.key.clone())).or_insert((vol.epoch, 0));
         if !in_place || (held.0 == vol.epoch && held.1 >= vol.vseq) {
             return Applied::Known;
@@ -92,7 +140,7 @@ impl Reader {
 
     /// Forgets the other channels.
     pub fn retain(&mut self, keep: impl Fn(&Channel) -> bool) {
-        self.positions.retain(|channel, _| keep(channel));
+        self.chains.retain(|channel, _| keep(channel));
         self.volatile.retain(|(channel, _), _| keep(channel));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use belay_wire::{
-    Channel, Epoch, EpochFrame, Frame, LOG_BYTES_MAX, LOG_MESSAGES_MAX, Msg, Nack, NackReason,
-    Position, RawJson, Seq, Skip, Void,
+    Channel, Epoch, EpochFrame, FORMER_NAMES_MAX, Frame, LOG_BYTES_MAX, LOG_MESSAGES_MAX, Msg,
+    Nack, NackReason, Position, RawJson, Seq, Skip, Void,
 };
 
 /// The outbox holds as many unstored messages as it may: slow the source down, or merge.
@@ -12,21 +12,41 @@ use belay_wire::{
 #[error("outbox of {0} is full")]
 pub struct Full(pub Channel);
 
-#[derive(Debug, Clone)]
+/// A message that will not be sent any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GivenUp {
+    pub payload: RawJson,
+    /// It may be stored under a former name; otherwise it is certainly not.
+    pub is_unknown: bool,
+}
+
+/// What a nack leads to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nacked {
+    /// Pause before the channel goes on, in milliseconds.
+    pub pause: Option<u64>,
+    pub given_up: Vec<GivenUp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Content {
     Message { payload: RawJson, key: Option<String> },
     Void { reason: String },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry {
     seq: Seq,
     content: Content,
     len: usize,
+    /// Former names under which it may be stored.
+    was: Vec<Position>,
+    /// It was sent on an earlier connection.
+    sent_before: bool,
 }
 
 /// Names and outbox of one channel.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Writer {
     channel: Channel,
     epoch: Epoch,
@@ -37,6 +57,8 @@ pub struct Writer {
     stored: Seq,
     /// What was written on this connection.
     sent: Seq,
+    /// The highest number that was ever written in this epoch.
+    touched: Seq,
     bytes: usize,
     announced: bool,
     vseq: u64,
@@ -53,6 +75,7 @@ impl Writer {
             outbox: VecDeque::new(),
             stored: Seq::ZERO,
             sent: Seq::ZERO,
+            touched: Seq::ZERO,
             bytes: 0,
             announced: false,
             vseq: 0,
@@ -73,7 +96,8 @@ impl Writer {
         let seq = self.next;
         self.next = seq.next();
         self.bytes += len;
-        self.outbox.push_back(Entry { seq, content: Content::Message { payload, key }, len });
+        let content = Content::Message { payload, key };
+        self.outbox.push_back(Entry { seq, content, len, was: Vec::new(), sent_before: false });
         self.trim();
         Ok(Position::new(self.epoch, seq))
     }
@@ -100,23 +124,34 @@ impl Writer {
         Position::new(self.epoch, self.next.previous())
     }
 
+    /// Messages and bytes that are under way on this connection.
+    pub fn in_flight(&self) -> (usize, usize) {
+        let under_way = |e: &&Entry| e.seq > self.stored && e.seq <= self.sent;
+        let entries = self.outbox.iter().filter(under_way);
+        entries.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.len))
+    }
+
     /// A connection was welcomed; `accepted` is the head of the log there. `epoch` is used if this
     /// one is closed.
-    pub fn welcomed(&mut self, accepted: Option<Position>, epoch: Epoch) {
+    pub fn welcomed(&mut self, accepted: Option<Position>, epoch: Epoch) -> Vec<GivenUp> {
         self.announced = accepted.is_some();
         self.fresh = false;
+        for entry in &mut self.outbox {
+            entry.sent_before |= entry.seq <= self.touched;
+        }
         match accepted {
             Some(head) if head.epoch == self.epoch && head.seq < self.next => {
                 self.stored = head.seq;
                 self.sent = head.seq;
             }
-            Some(_) => self.renew(epoch),
+            Some(_) => return self.renew(epoch),
             None => {
                 let before = self.base().seq.previous();
                 self.stored = before;
                 self.sent = before;
             }
         }
+        Vec::new()
     }
 
     /// A connection attempt may have announced a fresh epoch without an answer: draw another.
@@ -126,12 +161,15 @@ impl Writer {
         }
     }
 
-    /// The relay has stored this.
-    pub fn acked(&mut self, position: Position) {
-        if position.epoch == self.epoch {
-            self.stored = position.seq;
-            self.trim();
+    /// The relay has stored this. `false`: it had stored more before.
+    pub fn acked(&mut self, position: Position) -> bool {
+        if position.epoch != self.epoch {
+            return true;
         }
+        let went_on = position.seq >= self.stored;
+        self.stored = position.seq;
+        self.trim();
+        went_on
     }
 
     /// The one reader has it: forget.
@@ -143,40 +181,45 @@ impl Writer {
         }
     }
 
-    /// A message was not accepted. Gives the pause before the channel goes on, in milliseconds.
-    pub fn nacked(&mut self, nack: &Nack, epoch: Epoch) -> Option<u64> {
+    /// Tells whether a nack asks for a new epoch.
+    pub fn wants_epoch(&self, nack: &Nack) -> bool {
+        let ours = nack.epoch.is_none_or(|e| e == self.epoch);
+        ours && matches!(nack.reason, NackReason::EpochClosed | NackReason::Conflict)
+    }
+
+    /// A message was not accepted.
+    pub fn nacked(&mut self, nack: &Nack, epoch: Epoch) -> Nacked {
+        let mut nacked = Nacked::default();
         if nack.epoch.is_some_and(|e| e != self.epoch) {
-            return None;
+            return nacked;
         }
         let expect = nack.expect.unwrap_or(self.sent);
         match nack.reason {
             NackReason::Hole | NackReason::LogLost => {
                 self.stored = expect.previous();
                 self.sent = expect.previous();
-                None
             }
             NackReason::RateLimited
             | NackReason::Full
             | NackReason::Busy
             | NackReason::LogUnavailable => {
                 self.sent = expect.previous();
-                Some(nack.retry_ms.unwrap_or(1_000))
+                nacked.pause = Some(nack.retry_ms.unwrap_or(1_000));
             }
             NackReason::TooLarge | NackReason::NotAllowed => {
-                self.give_up(expect, nack.reason);
+                nacked.given_up.extend(self.give_up(expect, nack.reason));
                 self.sent = expect.previous();
-                None
             }
             NackReason::EpochClosed | NackReason::Conflict => {
-                self.renew(epoch);
-                None
+                nacked.given_up = self.renew(epoch);
             }
-            NackReason::HostOffline => None,
+            NackReason::HostOffline => {}
         }
+        nacked
     }
 
-    /// The frames to write now, at most `max`.
-    pub fn frames(&mut self, max: usize) -> Vec<Frame> {
+    /// The next frames to write now, at most so many messages and bytes; one larger message passes alone.
+    pub fn frames(&mut self, messages: usize, bytes: usize) -> Vec<Frame> {
         let mut frames = Vec::new();
         if !self.announced {
             self.announced = true;
@@ -191,11 +234,22 @@ impl Writer {
             self.sent = to;
         }
         let from = self.outbox.partition_point(|e| e.seq <= self.sent);
-        for entry in self.outbox.iter().skip(from).take(max.saturating_sub(frames.len())) {
+        let mut taken = 0;
+        for entry in self.outbox.iter().skip(from).take(messages) {
+            if taken > 0 && taken + entry.len > bytes {
+                break;
+            }
+            taken += entry.len;
             frames.push(self.frame(entry));
             self.sent = entry.seq;
         }
+        self.touched = self.touched.max(self.sent);
         frames
+    }
+
+    /// Tells whether [`Writer::frames`] has something to give.
+    pub fn has_frames(&self) -> bool {
+        !self.announced || self.outbox.back().is_some_and(|e| e.seq > self.sent)
     }
 
     fn announcement(&self) -> Frame {
@@ -218,6 +272,7 @@ impl Writer {
                 seq,
                 flags: None,
                 key: key.clone(),
+                was: entry.was.clone(),
                 at: None,
                 from: None,
                 p: payload.clone(),
@@ -227,30 +282,51 @@ impl Writer {
         }
     }
 
-    fn give_up(&mut self, seq: Seq, reason: NackReason) {
-        if let Some(entry) = self.outbox.iter_mut().find(|e| e.seq == seq) {
-            self.bytes -= entry.len;
-            entry.len = 0;
-            let reason = format!("{reason:?}").to_lowercase();
-            entry.content = Content::Void { reason };
+    fn give_up(&mut self, seq: Seq, reason: NackReason) -> Option<GivenUp> {
+        let entry = self.outbox.iter_mut().find(|e| e.seq == seq)?;
+        self.bytes -= entry.len;
+        entry.len = 0;
+        let reason = format!("{reason:?}").to_lowercase();
+        let content = std::mem::replace(&mut entry.content, Content::Void { reason });
+        let is_unknown = entry.sent_before || !entry.was.is_empty();
+        match content {
+            Content::Message { payload, .. } => Some(GivenUp { payload, is_unknown }),
+            Content::Void { .. } => None,
         }
     }
 
-    /// A new memory: what is not known to be stored gets new numbers from 1.
-    fn renew(&mut self, epoch: Epoch) {
-        self.outbox.retain(|e| e.seq > self.stored);
+    /// A new memory: what is not known to be stored gets new numbers from 1, and keeps its former names.
+    fn renew(&mut self, epoch: Epoch) -> Vec<GivenUp> {
+        let mut given_up = Vec::new();
+        let former = std::mem::take(&mut self.outbox);
+        let (before, stored, touched) = (self.epoch, self.stored, self.touched);
         self.epoch = epoch;
         self.next = Seq::ZERO.next();
         self.bytes = 0;
-        for entry in &mut self.outbox {
+        for mut entry in former.into_iter().filter(|e| e.seq > stored) {
+            if entry.seq <= touched {
+                entry.was.push(Position::new(before, entry.seq));
+            }
+            match entry.content {
+                Content::Message { payload, .. } if entry.was.len() > FORMER_NAMES_MAX => {
+                    given_up.push(GivenUp { payload, is_unknown: true });
+                    continue;
+                }
+                // Its number is gone with its epoch.
+                Content::Void { .. } => continue,
+                Content::Message { .. } => {}
+            }
             entry.seq = self.next;
             self.next = self.next.next();
             self.bytes += entry.len;
+            self.outbox.push_back(entry);
         }
         self.stored = Seq::ZERO;
         self.sent = Seq::ZERO;
+        self.touched = Seq::ZERO;
         self.announced = false;
         self.vseq = 0;
+        given_up
     }
 
     /// Stored messages beyond the window leave; those of `up` stay until they are stable.
@@ -303,25 +379,25 @@ mod tests {
     fn a_reconnect_sends_again_what_was_not_stored() {
         let mut writer = writer_with(5);
         writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
-        assert_eq!(seqs(&writer.frames(100)), [1, 2, 3, 4, 5]);
+        assert_eq!(seqs(&writer.frames(100, 1_000_000)), [1, 2, 3, 4, 5]);
         writer.acked(Position::new(Epoch(1), seq(2)));
 
         writer.welcomed(Some(Position::new(Epoch(1), seq(3))), Epoch(2));
 
-        assert_eq!(seqs(&writer.frames(100)), [4, 5]);
+        assert_eq!(seqs(&writer.frames(100, 1_000_000)), [4, 5]);
     }
 
     #[test]
     fn a_log_that_went_back_is_healed_from_the_window() {
         let mut writer = writer_with(5);
         writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
-        writer.frames(100);
+        writer.frames(100, 1_000_000);
         writer.acked(Position::new(Epoch(1), seq(5)));
 
         writer.welcomed(None, Epoch(2));
 
         assert_eq!(writer.base().seq, seq(1));
-        assert_eq!(seqs(&writer.frames(100)), [1, 2, 3, 4, 5]);
+        assert_eq!(seqs(&writer.frames(100, 1_000_000)), [1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -330,7 +406,7 @@ mod tests {
 
         writer.welcomed(Some(Position::new(Epoch(1), seq(9))), Epoch(7));
 
-        let frames = writer.frames(100);
+        let frames = writer.frames(100, 1_000_000);
         assert!(matches!(&frames[0], Frame::EpochFrame(e) if e.new == Epoch(7)));
         assert_eq!(seqs(&frames), [1, 2]);
     }
@@ -349,7 +425,7 @@ mod tests {
     fn a_refused_message_becomes_void_and_the_rest_goes_on() {
         let mut writer = writer_with(3);
         writer.welcomed(Some(Position::new(Epoch(1), Seq::ZERO)), Epoch(2));
-        writer.frames(100);
+        writer.frames(100, 1_000_000);
         let nack = Nack {
             ch: Channel::Down,
             epoch: Some(Epoch(1)),
@@ -360,7 +436,7 @@ mod tests {
 
         writer.nacked(&nack, Epoch(2));
 
-        let frames = writer.frames(100);
+        let frames = writer.frames(100, 1_000_000);
         assert!(matches!(&frames[0], Frame::Void(v) if v.seq == seq(2)));
         assert_eq!(seqs(&frames), [3]);
     }

@@ -70,7 +70,10 @@ fn seq(value: &Value) -> Seq {
 
 fn shown(frame: &Frame) -> String {
     match frame {
-        Frame::Msg(m) => format!("msg {}", m.seq),
+        Frame::Msg(m) => {
+            let was: Vec<_> = m.was.iter().map(|name| format!(" was {}", name.seq)).collect();
+            format!("msg {}{}", m.seq, was.concat())
+        }
         Frame::Void(v) => format!("void {}", v.seq),
         Frame::Skip(s) => format!("skip {}", s.to),
         Frame::EpochFrame(e) => format!("epoch {}", e.base),
@@ -94,13 +97,16 @@ impl Walk {
             "welcomed" => {
                 let accepted: Option<Position> =
                     serde_json::from_value(with.clone()).expect("a position");
-                self.writer.welcomed(accepted, Epoch(2));
+                let given_up = self.writer.welcomed(accepted, Epoch(2));
+                assert_eq!(given_up, [], "{name}");
             }
-            "acked" => self.writer.acked(Position::new(self.epoch, seq(with))),
+            "acked" => {
+                self.writer.acked(Position::new(self.epoch, seq(with)));
+            }
             "stable" => self.writer.stable(Position::new(self.epoch, seq(with))),
             "nacked" => self.nacked(with, seq(&step[2])),
             "frames" => {
-                let frames: Vec<_> = self.writer.frames(100).iter().map(shown).collect();
+                let frames: Vec<_> = self.writer.frames(100, 1_000_000).iter().map(shown).collect();
                 let expected: Vec<String> = serde_json::from_value(with.clone()).expect("words");
                 assert_eq!(frames, expected, "{name}");
             }

@@ -61,6 +61,7 @@ fn message(epoch: Epoch, n: u64) -> Msg {
         seq: seq(n),
         flags: None,
         key: None,
+        was: Vec::new(),
         at: None,
         from: None,
         p: RawJson::of(&n).expect("JSON"),

@@ -35,6 +35,10 @@ pub const MEMBERS_MAX: usize = 32;
 pub const DEVICES_DEFAULT: usize = 2;
 /// Longest key of a volatile or durable message, in bytes.
 pub const KEY_BYTES_MAX: usize = 128;
+/// Former names of one message: it got a new one each time its writer lost its memory or place.
+pub const FORMER_NAMES_MAX: usize = 8;
+/// New epochs of one writer in a minute.
+pub const EPOCHS_PER_MINUTE: u32 = 6;
 /// Longest reason of a `void` or `skip`, and longest id or reason of a `snapshot`, in bytes.
 pub const REASON_BYTES_MAX: usize = 128;
 /// Longest name of a host or device, in bytes.

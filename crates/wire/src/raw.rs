@@ -30,3 +30,11 @@ impl PartialEq for RawJson {
         self.text() == other.text()
     }
 }
+
+impl Eq for RawJson {}
+
+impl std::hash::Hash for RawJson {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text().hash(state);
+    }
+}

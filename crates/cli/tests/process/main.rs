@@ -119,7 +119,8 @@ fn a_second_relay_on_the_folder_is_told_what_to_do() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let relay = start(folder.path());
 
-    let output = command(folder.path()).arg("--port=0").stderr(Stdio::piped()).output().expect("it runs");
+    let output =
+        command(folder.path()).arg("--port=0").stderr(Stdio::piped()).output().expect("it runs");
 
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());

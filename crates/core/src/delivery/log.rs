@@ -289,12 +289,12 @@ impl Log {
         Some(record)
     }
 
-    /// The one reader has applied everything up to here.
-    pub fn applied(&mut self, position: Position) {
-        if let Some(offset) = self.ring.applied(position) {
-            // The last one that was applied stays: it is bookmark, and tail if nothing follows.
-            self.purge = self.purge.max(offset);
-        }
+    /// The one reader has applied everything up to here. Tells whether that was new.
+    pub fn applied(&mut self, position: Position) -> bool {
+        let Some(offset) = self.ring.applied(position) else { return false };
+        // The last one that was applied stays: it is bookmark, and tail if nothing follows.
+        self.purge = self.purge.max(offset);
+        true
     }
 
     /// Drops the records before this index: no reader needs them.

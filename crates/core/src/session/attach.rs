@@ -232,6 +232,7 @@ impl Session {
         connection.readers = self.readers_for(principal, &attach.resume);
         let accepted = self.announce_bases(&mut connection, &attach.base, env);
         let resumed = self.describe_resume(&mut connection, env.policy);
+        self.take_as_applied(&connection, effects);
         let is_shut = |(_, state): &(_, &super::ChannelState)| !state.log.is_open();
         let shut = self.channels.iter().filter(is_shut).map(|(channel, _)| *channel);
         let pending = shut.filter(|ch| connection.writes(*ch) || connection.reads(*ch)).collect();
@@ -386,6 +387,21 @@ impl Session {
             }
         }
         resumed
+    }
+
+    /// What a host resumes from it has applied, although its acknowledgement may be lost.
+    fn take_as_applied(&mut self, connection: &Connection, effects: &mut Effects) {
+        for reader in connection.readers.iter().filter(|r| !r.channel.is_written_by_host()) {
+            let Some(at) = reader.cursor.at() else { continue };
+            let Some(state) = self.channels.get_mut(&reader.channel) else { continue };
+            if state.log.applied(at) {
+                let member = reader.channel.member().map(Principal::Member);
+                if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
+                    let pos = Positions::from([(reader.channel, at)]);
+                    self.control(id, Stable { pos }, effects);
+                }
+            }
+        }
     }
 
     /// Ends a connection that is gone.

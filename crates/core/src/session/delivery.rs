@@ -97,6 +97,9 @@ impl Session {
         if is_too_long(msg.key.as_deref()) {
             return self.protocol_error(id, "key of a message is too long", effects);
         }
+        if msg.was.len() > belay_wire::FORMER_NAMES_MAX {
+            return self.protocol_error(id, "a message with too many former names", effects);
+        }
         let position = Position::new(msg.epoch, msg.seq);
         let Some(verdict) =
             self.judge_message(id, msg.ch, position, Some(msg.p.text().as_bytes()), env, effects)
@@ -151,6 +154,9 @@ impl Session {
         };
         if is_too_long(header.key.as_deref()) {
             return self.protocol_error(id, "key of a message is too long", effects);
+        }
+        if header.was.len() > belay_wire::FORMER_NAMES_MAX {
+            return self.protocol_error(id, "a message with too many former names", effects);
         }
         let position = Position::new(epoch, frame.seq);
         let Some(verdict) =

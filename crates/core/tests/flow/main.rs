@@ -26,7 +26,7 @@ fn seq(n: u64) -> Seq {
 fn message(ch: Channel, n: u64, size: usize) -> Frame {
     let p = RawJson::of(&"x".repeat(size)).expect("JSON");
     let (epoch, at, from) = (Epoch(1), None, None);
-    Msg { ch, epoch, seq: seq(n), flags: None, key: None, at, from, p }.into()
+    Msg { ch, epoch, seq: seq(n), flags: None, key: None, was: Vec::new(), at, from, p }.into()
 }
 
 fn announced(ch: Channel) -> Positions {

@@ -47,6 +47,10 @@ impl Desk {
                 self.parts.client.applied_frame(&frame);
                 self.frame(*frame);
             }
+            Event::GivenUp { channel, messages } => {
+                let count = messages.len();
+                self.note(format!("{count} messages on {channel} were given up"));
+            }
             Event::Volatile { .. } | Event::Stopped { .. } => {}
         }
     }

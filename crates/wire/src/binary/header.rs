@@ -14,6 +14,9 @@ pub struct MsgHeader {
     /// Bits that the application gives a meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flags: Option<u32>,
+    /// Its former names, oldest first, at most [`crate::FORMER_NAMES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<crate::Position>,
     /// When the relay stored it, Unix milliseconds; set by the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<u64>,

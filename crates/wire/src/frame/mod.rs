@@ -138,6 +138,10 @@ frames! {
         /// Volatile messages of this key that came before are outdated.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
+        /// Its former names, oldest first: a reader that applied one of them has it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[ts(as = "Option<Vec<crate::Position>>")]
+        was: Vec<crate::Position>,
         /// Relay time in Unix milliseconds; set by the relay.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         at: Option<u64>,

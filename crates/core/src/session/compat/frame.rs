@@ -247,7 +247,17 @@ impl Session {
         }
         let (epoch, seq, at) = (position.epoch, position.seq, env.now.unix_ms);
         let from = Some(self.from(id));
-        let msg = Msg { ch, epoch, seq, flags: None, key: None, at: Some(at), from, p: envelope };
+        let msg = Msg {
+            ch,
+            epoch,
+            seq,
+            flags: None,
+            key: None,
+            was: Vec::new(),
+            at: Some(at),
+            from,
+            p: envelope,
+        };
         self.channel(ch, env.policy).log.enqueue(Record::message(&msg, at));
         true
     }

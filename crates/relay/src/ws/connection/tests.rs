@@ -162,7 +162,7 @@ async fn a_peer_that_does_not_read_is_closed_and_others_are_not_held_up() {
     for n in 1..=3_000_u64 {
         let (ch, epoch, seq) = (Channel::Down, belay_wire::Epoch(9), Seq::new(n).expect("small"));
         let (flags, key, at, from) = (None, None, None, None);
-        let msg = Msg { ch, epoch, seq, flags, key, at, from, p: p.clone() };
+        let msg = Msg { ch, epoch, seq, flags, key, was: Vec::new(), at, from, p: p.clone() };
         let sending = peer.send(Message::text(Frame::from(msg).encode()));
         if !matches!(tokio::time::timeout(Duration::from_mins(2), sending).await, Ok(Ok(()))) {
             break;

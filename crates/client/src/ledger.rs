@@ -1,0 +1,324 @@
+//! All that a client remembers of its channels: writers, reader, acknowledgements. Pure: no I/O, no
+//! clock, no randomness of its own; the client task, the simulation and the model run the same code.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "most of an open set is none of this place's business"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use belay_wire::{
+    Ack, Channel, EPOCHS_PER_MINUTE, Epoch, Frame, Nack, Position, Positions, RawJson, Void,
+    WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX, Welcome,
+};
+
+use crate::{
+    reader::{Applied, Reader},
+    writer::{Full, GivenUp, Writer},
+};
+
+/// Acknowledgements wait this long for company.
+const ACK_DELAY: Duration = Duration::from_millis(200);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// What a frame of the relay means to the application.
+#[derive(Debug, Clone)]
+pub enum Heard {
+    /// Nothing: it was known, or it is the ledger's own business.
+    Nothing,
+    /// Hand it on.
+    Frame(Box<Frame>),
+    /// These messages will not be sent any more.
+    GivenUp(Channel, Vec<GivenUp>),
+    /// Something is missing: connect again.
+    Hole,
+}
+
+/// A channel that this client writes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Outgoing {
+    writer: Writer,
+    /// The relay said to wait.
+    paused: Option<Instant>,
+    /// The relay cannot read the log now: it says when it can.
+    pending: bool,
+    /// When the last epochs were opened.
+    epochs: VecDeque<Instant>,
+}
+
+/// What a client remembers of its channels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Ledger {
+    outgoing: BTreeMap<Channel, Outgoing>,
+    reader: Reader,
+    /// Acknowledgements that are to be sent, and since when.
+    acks: Positions,
+    acks_since: Option<Instant>,
+    /// What was acknowledged last.
+    applied: Positions,
+    /// Logs that had stored more before than they have now.
+    went_back: u64,
+}
+
+impl Ledger {
+    /// Takes a message into the outbox of a channel; `epoch` is used if nothing was written there yet.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn push(
+        &mut self,
+        channel: Channel,
+        payload: RawJson,
+        key: Option<String>,
+        epoch: Epoch,
+    ) -> Result<Position, Full> {
+        self.writer(channel, epoch).push(payload, key)
+    }
+
+    /// Names a volatile message: its epoch, `after` and `vseq`.
+    pub fn name_volatile(
+        &mut self,
+        channel: Channel,
+        epoch: Epoch,
+    ) -> (Epoch, belay_wire::Seq, u64) {
+        self.writer(channel, epoch).name_volatile()
+    }
+
+    fn writer(&mut self, channel: Channel, epoch: Epoch) -> &mut Writer {
+        let new = || Outgoing {
+            writer: Writer::new(channel, epoch),
+            paused: None,
+            pending: false,
+            epochs: VecDeque::new(),
+        };
+        &mut self.outgoing.entry(channel).or_insert_with(new).writer
+    }
+
+    /// Position that the relay has stored of a channel.
+    pub fn stored(&self, channel: Channel) -> Option<Position> {
+        self.outgoing.get(&channel).map(|o| o.writer.stored())
+    }
+
+    /// Position of the last message that was taken for a channel.
+    pub fn head(&self, channel: Channel) -> Option<Position> {
+        self.outgoing.get(&channel).map(|o| o.writer.head())
+    }
+
+    /// What `auth.resume` says.
+    pub fn resume(&self) -> Positions {
+        self.reader.resume()
+    }
+
+    /// What `auth.base` says.
+    pub fn bases(&self) -> Positions {
+        self.outgoing.iter().map(|(channel, o)| (*channel, o.writer.base())).collect()
+    }
+
+    /// How often a log had stored more before.
+    pub fn went_back(&self) -> u64 {
+        self.went_back
+    }
+
+    /// A connection was welcomed. Gives what will not be sent any more.
+    pub fn welcomed(
+        &mut self,
+        welcome: &Welcome,
+        now: Instant,
+        draw: &mut dyn FnMut() -> Epoch,
+    ) -> Vec<(Channel, Vec<GivenUp>)> {
+        let pending: BTreeSet<_> = welcome.pending.iter().copied().collect();
+        self.acks.clear();
+        self.acks_since = None;
+        let mut given_up = Vec::new();
+        for (channel, outgoing) in &mut self.outgoing {
+            outgoing.paused = None;
+            outgoing.pending = pending.contains(channel);
+            if !outgoing.pending {
+                let accepted = welcome.accepted.get(channel).copied();
+                given_up.push((*channel, outgoing.welcomed(accepted, now, draw)));
+            }
+        }
+        given_up.retain(|(_, given_up)| !given_up.is_empty());
+        given_up
+    }
+
+    /// A connection attempt may have announced fresh epochs without an answer: others are drawn.
+    pub fn unanswered(&mut self, draw: &mut dyn FnMut() -> Epoch) {
+        self.outgoing.values_mut().for_each(|o| o.writer.unanswered(draw()));
+    }
+
+    /// Everything up to here is applied.
+    pub fn applied(&mut self, channel: Channel, position: Position, now: Instant) {
+        self.applied.insert(channel, position);
+        self.acks.insert(channel, position);
+        self.acks_since.get_or_insert(now);
+    }
+
+    /// Takes a frame of the relay.
+    pub fn hear(&mut self, frame: Frame, now: Instant, draw: &mut dyn FnMut() -> Epoch) -> Heard {
+        match self.reader.judge(&frame) {
+            Applied::Next => {}
+            Applied::Known => return self.known(frame, now),
+            Applied::Hole => return Heard::Hole,
+        }
+        match frame {
+            Frame::Ack(ack) => {
+                for (channel, position) in ack.pos {
+                    if let Some(outgoing) = self.outgoing.get_mut(&channel) {
+                        self.went_back += u64::from(!outgoing.writer.acked(position));
+                    }
+                }
+                Heard::Nothing
+            }
+            Frame::Stable(stable) => {
+                for (channel, position) in stable.pos {
+                    if let Some(outgoing) = self.outgoing.get_mut(&channel) {
+                        outgoing.writer.stable(position);
+                    }
+                }
+                Heard::Nothing
+            }
+            Frame::Accepted(accepted) => self.accepted(&accepted.pos, now, draw),
+            Frame::Nack(nack) => self.nacked(nack, now, draw),
+            other => Heard::Frame(Box::new(other)),
+        }
+    }
+
+    /// What was applied before is acknowledged once more: its acknowledgement may have been lost.
+    fn known(&mut self, frame: Frame, now: Instant) -> Heard {
+        let Frame::Msg(msg) = frame else { return Heard::Nothing };
+        let name = Position::new(msg.epoch, msg.seq);
+        if !msg.was.is_empty() && self.reader.position(msg.ch) == Some(name) {
+            // It takes a number in its new epoch, and brings nothing.
+            let reason = "applied before".to_owned();
+            let void = Void { ch: msg.ch, epoch: msg.epoch, seq: msg.seq, reason };
+            return Heard::Frame(Box::new(void.into()));
+        }
+        if let Some(position) = self.applied.get(&msg.ch).copied() {
+            self.applied(msg.ch, position, now);
+        }
+        Heard::Nothing
+    }
+
+    fn accepted(
+        &mut self,
+        positions: &Positions,
+        now: Instant,
+        draw: &mut dyn FnMut() -> Epoch,
+    ) -> Heard {
+        for (channel, position) in positions {
+            if let Some(outgoing) = self.outgoing.get_mut(channel) {
+                outgoing.pending = false;
+                let given_up = outgoing.welcomed(Some(*position), now, draw);
+                if !given_up.is_empty() {
+                    return Heard::GivenUp(*channel, given_up);
+                }
+            }
+        }
+        Heard::Nothing
+    }
+
+    fn nacked(&mut self, nack: Nack, now: Instant, draw: &mut dyn FnMut() -> Epoch) -> Heard {
+        let Some(outgoing) = self.outgoing.get_mut(&nack.ch) else {
+            return Heard::Frame(Box::new(nack.into()));
+        };
+        if outgoing.writer.wants_epoch(&nack)
+            && let Some(wait) = outgoing.epoch_wait(now)
+        {
+            outgoing.paused = Some(now + wait);
+            return Heard::Nothing;
+        }
+        let nacked = outgoing.writer.nacked(&nack, draw());
+        if let Some(pause) = nacked.pause {
+            outgoing.paused = Some(now + Duration::from_millis(pause));
+        }
+        if nacked.given_up.is_empty() {
+            Heard::Frame(Box::new(nack.into()))
+        } else {
+            Heard::GivenUp(nack.ch, nacked.given_up)
+        }
+    }
+
+    /// What is to be written now.
+    pub fn outgoing(&mut self, now: Instant) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let under_way = self.outgoing.values().map(|o| o.writer.in_flight());
+        let (count, bytes) = under_way.fold((0, 0), |(n, b), (m, c)| (n + m, b + c));
+        let mut messages = WINDOW_MESSAGES_MAX.saturating_sub(count);
+        let mut room = WINDOW_BYTES_MAX.saturating_sub(bytes);
+        for outgoing in self.outgoing.values_mut() {
+            if outgoing.pending || outgoing.paused.is_some_and(|until| now < until) {
+                continue;
+            }
+            outgoing.paused = None;
+            // One that is larger than the window may pass alone.
+            let alone = count == 0 && room == WINDOW_BYTES_MAX;
+            let limit = if room == 0 && !alone { 0 } else { messages };
+            let before = outgoing.writer.in_flight();
+            frames.extend(outgoing.writer.frames(limit, room));
+            let after = outgoing.writer.in_flight();
+            messages = messages.saturating_sub(after.0.saturating_sub(before.0));
+            room = room.saturating_sub(after.1.saturating_sub(before.1));
+        }
+        let due = self.acks_since.is_some_and(|since| now >= since + ACK_DELAY);
+        if !self.acks.is_empty() && (due || !frames.is_empty()) {
+            self.acks_since = None;
+            frames.push(Ack { pos: std::mem::take(&mut self.acks) }.into());
+        }
+        frames
+    }
+
+    /// When [`Ledger::outgoing`] gives something although nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = |o: &Outgoing| o.paused.filter(|_| o.writer.has_frames());
+        let paused = self.outgoing.values().filter_map(waits);
+        paused.chain(self.acks_since.map(|since| since + ACK_DELAY)).min()
+    }
+
+    /// Forgets a channel.
+    pub fn forget(&mut self, channel: Channel) {
+        self.outgoing.remove(&channel);
+    }
+
+    /// Forgets the channels that are not to be kept.
+    pub fn retain(&mut self, keep: impl Fn(&Channel) -> bool) {
+        self.reader.retain(&keep);
+        self.outgoing.retain(|channel, _| keep(channel));
+        self.acks.retain(|channel, _| keep(channel));
+        self.applied.retain(|channel, _| keep(channel));
+    }
+}
+
+impl Outgoing {
+    fn welcomed(
+        &mut self,
+        accepted: Option<Position>,
+        now: Instant,
+        draw: &mut dyn FnMut() -> Epoch,
+    ) -> Vec<GivenUp> {
+        let epoch = draw();
+        let given_up = self.writer.welcomed(accepted, epoch);
+        if self.writer.head().epoch == epoch
+            && let Some(wait) = self.epoch_wait(now)
+        {
+            self.paused = Some(now + wait);
+        }
+        given_up
+    }
+
+    /// How long to wait before another epoch may be opened; `None`: it may, and is counted.
+    fn epoch_wait(&mut self, now: Instant) -> Option<Duration> {
+        self.epochs.retain(|at| now.saturating_duration_since(*at) < MINUTE);
+        if self.epochs.len() < EPOCHS_PER_MINUTE as usize {
+            self.epochs.push_back(now);
+            return None;
+        }
+        self.epochs
+            .front()
+            .map(|first| MINUTE.saturating_sub(now.saturating_duration_since(*first)))
+    }
+}
