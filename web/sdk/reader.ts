@@ -23,9 +23,11 @@ class Chain {
   }
 
   moveTo(epoch: string, seq: number): void {
-    // An epoch that comes again is the newest once more.
+    // An epoch that comes again, because the log went back, is the newest once more; what was applied
+    // of it stays applied.
+    const known = this.positions.find((at) => at.epoch === epoch)?.seq ?? 0;
     this.positions = this.positions.filter((at) => at.epoch !== epoch).slice(1 - EPOCHS_MAX);
-    this.positions.push({ epoch, seq });
+    this.positions.push({ epoch, seq: Math.max(known, seq) });
   }
 }
 

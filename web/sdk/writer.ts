@@ -120,6 +120,8 @@ export class Writer {
       case 'busy':
       case 'log_unavailable':
         this.sent = expect - 1;
+        // It may have been the announcement that was not taken.
+        if (nack.reason === 'log_unavailable') this.announced = false;
         return nack.retryMs ?? 1000;
       case 'too_large':
       case 'not_allowed': {
@@ -166,9 +168,11 @@ export class Writer {
   }
 
   private renew(): void {
-    const { epoch, touched } = this;
-    // A number that was given up is gone with its epoch.
-    this.outbox = this.outbox.filter((e) => e.seq > this.stored && e.void === undefined);
+    const { epoch } = this;
+    const touched = Math.max(this.touched, this.stored);
+    // A number that was given up is gone with its epoch. What was acknowledged is sent again: the log may
+    // have gone back to before this epoch.
+    this.outbox = this.outbox.filter((e) => e.void === undefined);
     this.epoch = this.draw();
     this.outbox.forEach((entry, at) => {
       if (entry.seq <= touched) entry.was = [...(entry.was ?? []), { epoch, seq: entry.seq }].slice(-FORMER_NAMES_MAX);

@@ -290,7 +290,7 @@ impl Task {
         let credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
         self.attempt += 1;
         let (resume, base) = {
-            let outbox = self.shared.outbox.lock();
+            let mut outbox = self.shared.outbox.lock();
             (outbox.ledger.resume(), outbox.ledger.bases())
         };
         let attempt = Attempt {

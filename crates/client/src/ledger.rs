@@ -46,6 +46,8 @@ struct Outgoing {
     paused: Option<Instant>,
     /// The relay cannot read the log now: it says when it can.
     pending: bool,
+    /// Its base was part of the last `auth`.
+    offered: bool,
     /// When the last epochs were opened.
     epochs: VecDeque<Instant>,
 }
@@ -93,6 +95,7 @@ impl Ledger {
             writer: Writer::new(channel, epoch),
             paused: None,
             pending: false,
+            offered: false,
             epochs: VecDeque::new(),
         };
         &mut self.outgoing.entry(channel).or_insert_with(new).writer
@@ -114,8 +117,12 @@ impl Ledger {
     }
 
     /// What `auth.base` says.
-    pub fn bases(&self) -> Positions {
-        self.outgoing.iter().map(|(channel, o)| (*channel, o.writer.base())).collect()
+    pub fn bases(&mut self) -> Positions {
+        let base = |(channel, o): (&Channel, &mut Outgoing)| {
+            o.offered = true;
+            (*channel, o.writer.base())
+        };
+        self.outgoing.iter_mut().map(base).collect()
     }
 
     /// How often a log had stored more before.
@@ -136,7 +143,8 @@ impl Ledger {
         let mut given_up = Vec::new();
         for (channel, outgoing) in &mut self.outgoing {
             outgoing.paused = None;
-            outgoing.pending = pending.contains(channel);
+            // Who offered no base is not waited for: it announces itself.
+            outgoing.pending = pending.contains(channel) && outgoing.offered;
             if !outgoing.pending {
                 let accepted = welcome.accepted.get(channel).copied();
                 given_up.push((*channel, outgoing.welcomed(accepted, now, draw)));

@@ -37,16 +37,14 @@ impl Chain {
     }
 
     fn move_to(&mut self, position: Position) {
-        match self.0.back_mut() {
-            Some(at) if at.epoch == position.epoch => *at = position,
-            _ => {
-                // An epoch that comes again is the newest once more.
-                self.0.retain(|at| at.epoch != position.epoch);
-                self.0.push_back(position);
-                if self.0.len() > EPOCHS_MAX {
-                    self.0.pop_front();
-                }
-            }
+        // An epoch that comes again, because the log went back, is the newest once more; what was
+        // applied of it stays applied.
+        let known = self.0.iter().position(|at| at.epoch == position.epoch);
+        let known = known.and_then(|at| self.0.remove(at));
+        let seq = known.map_or(position.seq, |at| at.seq.max(position.seq));
+        self.0.push_back(Position::new(position.epoch, seq));
+        if self.0.len() > EPOCHS_MAX {
+            self.0.pop_front();
         }
     }
 }

@@ -204,6 +204,8 @@ impl Writer {
             | NackReason::Busy
             | NackReason::LogUnavailable => {
                 self.sent = expect.previous();
+                // It may have been the announcement that was not taken.
+                self.announced &= nack.reason != NackReason::LogUnavailable;
                 nacked.pause = Some(nack.retry_ms.unwrap_or(1_000));
             }
             NackReason::TooLarge | NackReason::NotAllowed => {
@@ -295,15 +297,16 @@ impl Writer {
         }
     }
 
-    /// A new memory: what is not known to be stored gets new numbers from 1, and keeps its former names.
+    /// A new memory: all that is still held gets new numbers from 1, and keeps its former names. What was
+    /// acknowledged is no exception: the log may have gone back to before this epoch.
     fn renew(&mut self, epoch: Epoch) -> Vec<GivenUp> {
         let mut given_up = Vec::new();
         let former = std::mem::take(&mut self.outbox);
-        let (before, stored, touched) = (self.epoch, self.stored, self.touched);
+        let (before, touched) = (self.epoch, self.touched.max(self.stored));
         self.epoch = epoch;
         self.next = Seq::ZERO.next();
         self.bytes = 0;
-        for mut entry in former.into_iter().filter(|e| e.seq > stored) {
+        for mut entry in former {
             if entry.seq <= touched {
                 entry.was.push(Position::new(before, entry.seq));
             }

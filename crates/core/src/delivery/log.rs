@@ -87,6 +87,8 @@ pub struct Outcome {
     pub nack: Option<(Epoch, Refused)>,
     /// Commands that will not reach the host.
     pub lost: Vec<Overdue>,
+    /// The log shows that its one reader has applied this.
+    pub applied: Option<Position>,
     /// Cursors must find their places anew.
     pub reset: bool,
     /// The log went back.

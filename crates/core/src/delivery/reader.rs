@@ -116,11 +116,13 @@ impl Cursor {
             self.next = log.end();
             self.at = Some(head);
             let gap = gap(channel, head, Seq::ZERO.next(), "unknown_cursor");
-            return (head.seq > Seq::ZERO).then_some(gap);
+            return (head.seq > Seq::ZERO || !log.is_whole()).then_some(gap);
         }
         self.next = log.start();
         self.at = log.before_oldest();
-        None
+        // What the host has applied of `up` is not missing; what left `down/<member>` is.
+        let oldest = self.at.filter(|_| channel.is_written_by_host() && !log.is_whole())?;
+        Some(gap(channel, oldest, Seq::ZERO.next(), "unknown_cursor"))
     }
 
     fn find_eviction(&mut self, channel: Channel, log: &Ring) -> Option<Gap> {

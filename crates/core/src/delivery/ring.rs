@@ -141,9 +141,10 @@ impl Ring {
         matches!(front, Some(RecordKind::Epoch { prev }) if Some(*prev) == position)
     }
 
-    /// Tells whether all that this log ever held is retained.
+    /// Tells whether all that its writer ever sent is retained.
     pub(super) fn is_whole(&self) -> bool {
-        self.before_oldest().is_some_and(|oldest| self.broken == Some(oldest))
+        let oldest = self.before_oldest();
+        oldest.is_some_and(|oldest| oldest.seq == Seq::ZERO) && self.broken == oldest
     }
 
     /// Why what lies before the oldest record is not here.

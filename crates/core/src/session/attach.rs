@@ -232,7 +232,7 @@ impl Session {
         connection.readers = self.readers_for(principal, &attach.resume);
         let accepted = self.announce_bases(&mut connection, &attach.base, env);
         let resumed = self.describe_resume(&mut connection, env.policy);
-        self.take_as_applied(&connection, effects);
+        self.take_as_applied(&connection.applied(), effects);
         let is_shut = |(_, state): &(_, &super::ChannelState)| !state.log.is_open();
         let shut = self.channels.iter().filter(is_shut).map(|(channel, _)| *channel);
         let pending = shut.filter(|ch| connection.writes(*ch) || connection.reads(*ch)).collect();
@@ -390,15 +390,18 @@ impl Session {
     }
 
     /// What a host resumes from it has applied, although its acknowledgement may be lost.
-    fn take_as_applied(&mut self, connection: &Connection, effects: &mut Effects) {
-        for reader in connection.readers.iter().filter(|r| !r.channel.is_written_by_host()) {
-            let Some(at) = reader.cursor.at() else { continue };
-            let Some(state) = self.channels.get_mut(&reader.channel) else { continue };
-            if state.log.applied(at) {
-                let member = reader.channel.member().map(Principal::Member);
+    pub(super) fn take_as_applied(
+        &mut self,
+        readers: &[(Channel, Position)],
+        effects: &mut Effects,
+    ) {
+        for (channel, at) in readers.iter().filter(|(ch, _)| !ch.is_written_by_host()) {
+            let Some(state) = self.channels.get_mut(channel) else { continue };
+            if state.log.applied(*at) {
+                self.asks = true;
+                let member = channel.member().map(Principal::Member);
                 if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
-                    let pos = Positions::from([(reader.channel, at)]);
-                    self.control(id, Stable { pos }, effects);
+                    self.control(id, Stable { pos: Positions::from([(*channel, *at)]) }, effects);
                 }
             }
         }
@@ -468,7 +471,7 @@ impl Session {
 }
 
 fn reader(channel: Channel, resume: Option<Position>) -> Reader {
-    Reader { channel, cursor: Cursor::new(resume), stamp: 0, deficit: 0 }
+    Reader { channel, cursor: Cursor::new(resume), applied: resume, stamp: 0, deficit: 0 }
 }
 
 pub(super) fn new_connection(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use belay_wire::{
-    Channel, ClientInfo, CloseCode, ConnectionId, Epoch, Frame, MemberId, Positions, Seq,
+    Channel, ClientInfo, CloseCode, ConnectionId, Epoch, Frame, MemberId, Position, Positions, Seq,
 };
 
 use crate::{
@@ -27,6 +27,8 @@ pub struct ControlFull;
 pub(super) struct Reader {
     pub(super) channel: Channel,
     pub(super) cursor: Cursor,
+    /// What the reader said it has applied.
+    pub(super) applied: Option<Position>,
     /// Volatile messages up to this stamp were served.
     pub(super) stamp: u64,
     /// Bytes that this channel may still send in this round.
@@ -88,6 +90,12 @@ impl Connection {
 
     pub(super) fn reads(&self, channel: Channel) -> bool {
         self.readers.iter().any(|r| r.channel == channel)
+    }
+
+    /// What its readers said they have applied.
+    pub(super) fn applied(&self) -> Vec<(Channel, Position)> {
+        let applied = |r: &Reader| r.applied.map(|at| (r.channel, at));
+        self.readers.iter().filter_map(applied).collect()
     }
 
     /// Tells whether this connection is the writer of a channel.

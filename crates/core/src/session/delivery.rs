@@ -218,7 +218,12 @@ impl Session {
         let verdict = if let Some((reason, retry)) = refusal {
             Err((Refused { reason, expect: position.seq }, retry))
         } else {
-            let judged = self.channel(ch, env.policy).log.judge(position, payload);
+            let log = &mut self.channel(ch, env.policy).log;
+            let judged = log.judge(position, payload);
+            if judged.is_err_and(|refused| refused.reason == NackReason::Full) {
+                // The host may have applied some of it at another node.
+                log.doubt();
+            }
             judged.map_err(|refused| (refused, retry_of(refused.reason)))
         };
         match verdict {
@@ -306,6 +311,11 @@ impl Session {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let clamped = connection.window.acknowledge(positions);
         effects.wake.push(id);
+        for (channel, position) in &clamped {
+            if let Some(reader) = connection.readers.iter_mut().find(|r| r.channel == *channel) {
+                reader.applied = Some(*position);
+            }
+        }
         for (channel, position) in clamped {
             let writer = match channel {
                 Channel::Down => continue,

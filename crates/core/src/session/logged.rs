@@ -1,6 +1,6 @@
 //! Between the channels of a session and the log that stores them.
 
-use belay_wire::{Accepted, Channel, ConnectionId, Notice, Positions};
+use belay_wire::{Accepted, Channel, ConnectionId, Notice, Positions, Stable};
 
 use super::{Effects, Event, LogTold, Session, delivery::retry_of};
 use crate::{
@@ -108,6 +108,9 @@ impl Session {
         if outcome.reset {
             let readers = self.connections.values_mut().flat_map(|c| &mut c.readers);
             readers.filter(|r| r.channel == ch).for_each(|r| r.cursor.reset());
+            let applied = self.host().map(|host| host.applied()).unwrap_or_default();
+            let here: Vec<_> = applied.into_iter().filter(|(channel, _)| *channel == ch).collect();
+            self.take_as_applied(&here, effects);
         }
         effects.wake.extend(self.readers_of(ch));
         let writer = self.writer_of(ch);
@@ -120,6 +123,9 @@ impl Session {
             self.commands_lost(ch, lost, effects);
         }
         let Some(writer) = writer else { return };
+        if let Some(applied) = outcome.applied {
+            self.control(writer, Stable { pos: Positions::from([(ch, applied)]) }, effects);
+        }
         if self.channels.get(&ch).is_some_and(|state| state.log.ring().head().is_some()) {
             self.owe_ack(writer, ch, env, effects);
         }

@@ -1,8 +1,8 @@
 //! What the port answers, and what other nodes stored.
 
 use super::{
-    Accepted, AppendError, Entry, Loaded, Log, LogUnavailable, NackReason, Now, Outcome, Overdue,
-    Phase, RETRY_AFTER, Record, RecordKind, Refused, Seq, Tail,
+    Accepted, AppendError, Entry, Epoch, Loaded, Log, LogUnavailable, NackReason, Now, Outcome,
+    Overdue, Phase, Position, RETRY_AFTER, Record, RecordKind, Refused, Seq, Tail,
 };
 
 impl Log {
@@ -13,6 +13,8 @@ impl Log {
             return outcome;
         }
         self.slow = false;
+        let recheck = std::mem::take(&mut self.recheck);
+        self.phase = if recheck { Phase::Unread } else { Phase::Ready };
         self.failing = matches!(answer, Err(AppendError::Refused(_) | AppendError::Unknown(_)));
         match answer {
             Ok(tail) => {
@@ -28,12 +30,9 @@ impl Log {
                 if !stored_before {
                     self.tail = Some(tail);
                 }
-                self.phase =
-                    if std::mem::take(&mut self.recheck) { Phase::Unread } else { Phase::Ready };
             }
             Err(AppendError::Refused(_)) => {
-                self.phase = Phase::Ready;
-                self.refuse_queue(NackReason::LogUnavailable, &mut outcome);
+                self.refuse_queue(&mut outcome);
             }
             Err(AppendError::Conflict | AppendError::Unknown(_)) => {
                 // Nothing is acknowledged or delivered on a guess: the log says what is there.
@@ -64,9 +63,11 @@ impl Log {
         } else {
             let known = self.tail.map_or(0, |t| t.offset);
             self.tail = Some(loaded.tail);
+            let bookmark = bookmark_of(&loaded);
             for entry in loaded.entries.into_iter().filter(|e| e.offset > known) {
                 self.store_entry(entry, now, &mut outcome);
             }
+            self.take_bookmark(bookmark, &mut outcome);
         }
         let heard_more = self.heard > self.tail.map_or(0, |t| t.offset);
         self.phase = if heard_more { Phase::Unread } else { Phase::Ready };
@@ -99,22 +100,26 @@ impl Log {
         self.ring.clear();
         (self.purge, self.purged, self.purged_at) = (0, 0, self.ring.start());
         self.tail = Some(loaded.tail);
-        let bookmark = loaded.entries.first().and_then(|e| e.records.last()).map(|r| r.position);
+        let bookmark = bookmark_of(&loaded);
         let mut found = Outcome::default();
         for entry in loaded.entries {
             self.store_entry(entry, now, &mut found);
         }
-        if self.ring.limits().keep_unapplied
-            && let Some(bookmark) = bookmark
-        {
-            self.ring.applied(bookmark);
-        }
+        self.take_bookmark(bookmark, outcome);
         if let Some(known) = known {
             let last = self.ring.last_of(known.epoch);
             outcome.went_back = last.is_none_or(|last| last < known.seq);
             let expect = last.map_or(Seq::ZERO, |last| last).next();
             let refused = Refused { reason: NackReason::LogLost, expect };
             outcome.nack = outcome.went_back.then_some((known.epoch, refused));
+        }
+    }
+
+    /// The first record of an `up` channel says what the host has applied, at whichever node.
+    fn take_bookmark(&mut self, bookmark: Option<Position>, outcome: &mut Outcome) {
+        let Some(bookmark) = bookmark.filter(|_| self.ring.limits().keep_unapplied) else { return };
+        if self.ring.applied(bookmark).is_some() {
+            outcome.applied = Some(bookmark);
         }
     }
 
@@ -190,18 +195,25 @@ impl Log {
 
     /// Judges again what waits, after the log turned out to be another than was thought.
     fn settle(&mut self, outcome: &mut Outcome) {
-        let mut refused = None;
+        let mut refusal = None;
+        let mut dropped = Vec::new();
         for record in self.take_queue() {
-            if refused.is_some() {
+            if refusal.is_some() {
+                dropped.push(record);
                 continue;
             }
             match self.judge_queued(&record) {
                 Ok(true) => self.put(record),
                 Ok(false) => outcome.changed = true,
-                Err(refusal) => refused = Some((record.position.epoch, refusal)),
+                Err(refused) => {
+                    refusal = Some(refused);
+                    dropped.push(record);
+                }
             }
         }
-        outcome.nack = refused.or(outcome.nack.take());
+        if let Some(refused) = refusal {
+            outcome.nack = nack_of(&dropped, refused);
+        }
     }
 
     /// `true`: it is still to be stored.
@@ -235,15 +247,25 @@ impl Log {
     }
 
     /// Nothing that waits will be stored by this node: its writer keeps it.
-    fn refuse_queue(&mut self, reason: NackReason, outcome: &mut Outcome) {
-        let waiting = self.take_queue();
-        let Some(first) = waiting.front() else { return };
-        let expect = self.ring.head().map_or(Seq::ZERO, |head| head.seq).next();
-        let expect = if self.ring.head().is_some_and(|h| h.epoch == first.position.epoch) {
-            expect
-        } else {
-            first.before().seq.next()
-        };
-        outcome.nack = Some((first.position.epoch, Refused { reason, expect }));
+    fn refuse_queue(&mut self, outcome: &mut Outcome) {
+        let dropped = Vec::from(self.take_queue());
+        let Some(first) = dropped.first() else { return };
+        let expect = first.before().seq.next();
+        outcome.nack = nack_of(&dropped, Refused { reason: NackReason::LogUnavailable, expect });
     }
+}
+
+/// What the writer is told of records that were dropped: it knows the newest epoch only.
+fn nack_of(dropped: &[Record], first: Refused) -> Option<(Epoch, Refused)> {
+    let epoch = dropped.last()?.position.epoch;
+    let own = dropped.iter().find(|record| record.position.epoch == epoch)?;
+    if dropped.first()?.position.epoch == epoch {
+        return Some((epoch, first));
+    }
+    let expect = own.before().seq.next();
+    Some((epoch, Refused { reason: NackReason::LogUnavailable, expect }))
+}
+
+fn bookmark_of(loaded: &Loaded) -> Option<Position> {
+    loaded.entries.first().and_then(|entry| entry.records.last()).map(|record| record.position)
 }

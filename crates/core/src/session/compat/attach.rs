@@ -180,5 +180,5 @@ impl Session {
 }
 
 fn reader(channel: Channel, cursor: Cursor) -> Reader {
-    Reader { channel, cursor, stamp: 0, deficit: 0 }
+    Reader { channel, cursor, applied: None, stamp: 0, deficit: 0 }
 }

@@ -1,0 +1,156 @@
+//! What writers sent against what readers applied or were told, message by message.
+
+use std::collections::BTreeMap;
+
+use belay_wire::Channel;
+
+/// Something that must not happen, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// What became of a message at its writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Its writer holds it or has seen it stored.
+    Owed,
+    /// Its writer lost its memory, or was told that it will not arrive.
+    Excused,
+}
+
+#[derive(Debug)]
+struct Sent {
+    fate: Fate,
+    /// Its writer saw it stored.
+    acknowledged: bool,
+    /// The memory that sent it is gone.
+    orphan: bool,
+    /// The log lost it and has not got it again.
+    lost: bool,
+}
+
+/// What one reader's memory holds of one channel.
+#[derive(Debug, Default, Clone)]
+struct Read {
+    /// Index of the last message that was applied.
+    last: Option<usize>,
+    /// A gap was told since.
+    told: bool,
+    /// Nothing was applied in this memory yet.
+    new: bool,
+}
+
+/// All messages of a schedule.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    sent: BTreeMap<Channel, Vec<Sent>>,
+    read: BTreeMap<(usize, Channel), Read>,
+    pub(crate) applied: u64,
+    pub(crate) gaps: u64,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Audit {
+    /// A writer takes a message; gives the number that is its payload.
+    pub(crate) fn push(&mut self, channel: Channel) -> usize {
+        let sent = self.sent.entry(channel).or_default();
+        sent.push(Sent { fate: Fate::Owed, acknowledged: false, orphan: false, lost: false });
+        sent.len() - 1
+    }
+
+    /// The last push was not taken.
+    pub(crate) fn take_back(&mut self, channel: Channel) {
+        self.sent.entry(channel).or_default().pop();
+    }
+
+    pub(crate) fn excuse(&mut self, channel: Channel, number: usize) {
+        if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
+            sent.fate = Fate::Excused;
+        }
+    }
+
+    /// The writer of a channel lost its memory.
+    pub(crate) fn writer_lost(&mut self, channel: Channel) {
+        for sent in self.sent.entry(channel).or_default() {
+            sent.orphan = true;
+            if !sent.acknowledged || sent.lost {
+                sent.fate = Fate::Excused;
+            }
+        }
+    }
+
+    /// The relay told the writer that this is stored.
+    pub(crate) fn acknowledged(&mut self, channel: Channel, number: usize) {
+        if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
+            sent.acknowledged = true;
+        }
+    }
+
+    /// A message is in the log.
+    pub(crate) fn stored(&mut self, channel: Channel, number: usize) {
+        if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
+            sent.lost = false;
+        }
+    }
+
+    /// The log lost a message: nobody can bring it back if its writer has forgotten it, too.
+    pub(crate) fn log_lost(&mut self, channel: Channel, number: usize) {
+        if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
+            sent.lost = true;
+            if sent.orphan {
+                sent.fate = Fate::Excused;
+            }
+        }
+    }
+
+    /// The whole log of a channel is gone, and with it the knowledge of what had left it before.
+    pub(crate) fn log_gone(&mut self, channel: Channel) {
+        let count = self.sent.get(&channel).map_or(0, Vec::len);
+        (0..count).for_each(|number| self.log_lost(channel, number));
+    }
+
+    /// A reader begins without memory.
+    pub(crate) fn reader_lost(&mut self, reader: usize, channel: Channel) {
+        self.read.insert((reader, channel), Read { new: true, ..Read::default() });
+    }
+
+    /// A reader was told that something is gone.
+    pub(crate) fn told(&mut self, reader: usize, channel: Channel) {
+        self.gaps += 1;
+        self.read.entry((reader, channel)).or_default().told = true;
+    }
+
+    pub(crate) fn apply(&mut self, reader: usize, channel: Channel, number: usize) {
+        self.applied += 1;
+        let read = self.read.entry((reader, channel)).or_default();
+        let before = std::mem::replace(read, Read { last: Some(number), told: false, new: false });
+        if before.last.is_some_and(|last| number <= last) {
+            let last = before.last.unwrap_or(0);
+            return self.fail(format!("{channel}: reader {reader} applied {number} after {last}"));
+        }
+        if !before.told && !before.new {
+            self.check_between(reader, channel, before.last, number);
+        }
+    }
+
+    fn check_between(&mut self, reader: usize, channel: Channel, last: Option<usize>, end: usize) {
+        let start = last.map_or(0, |last| last + 1);
+        let sent = self.sent.get(&channel).map_or(&[][..], |sent| sent);
+        let owed = |number: &usize| sent.get(*number).is_some_and(|s| s.fate == Fate::Owed);
+        if let Some(missing) = (start..end).find(owed) {
+            self.fail(format!("{channel}: reader {reader} was not told that {missing} is missing"));
+        }
+    }
+
+    /// Nothing moves any more: what is owed must have come, or been told.
+    pub(crate) fn finish(&mut self, reader: usize, channel: Channel) {
+        let read = self.read.entry((reader, channel)).or_default().clone();
+        let end = self.sent.get(&channel).map_or(0, Vec::len);
+        if !read.told && !read.new {
+            self.check_between(reader, channel, read.last, end);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, text: String) {
+        self.violation.get_or_insert(Violation(text));
+    }
+}

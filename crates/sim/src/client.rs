@@ -1,0 +1,161 @@
+//! A client: its ledger as it is, and an application that notes what it is given.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use belay_client::{Heard, Ledger};
+use belay_wire::{Channel, ConnectionId, Epoch, Frame, Position, RawJson};
+
+use crate::{audit::Audit, node::MEMBERS, rng::Rng};
+
+/// One client.
+pub(crate) struct Client {
+    pub(crate) id: usize,
+    pub(crate) ledger: Ledger,
+    /// The open connection and whether it was welcomed.
+    pub(crate) connection: Option<(ConnectionId, bool)>,
+    pub(crate) instance: u64,
+    pub(crate) attempt: u64,
+    /// Names of messages that are not known to be stored.
+    unstored: BTreeMap<Channel, Vec<(usize, Position)>>,
+}
+
+impl Client {
+    pub(crate) fn new(id: usize) -> Self {
+        Self {
+            id,
+            ledger: Ledger::default(),
+            connection: None,
+            instance: 1,
+            attempt: 0,
+            unstored: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn writes(&self) -> Vec<Channel> {
+        match self.id {
+            0 => MEMBERS.iter().map(|m| Channel::DownTo(*m)).chain([Channel::Down]).collect(),
+            n => vec![Channel::Up(MEMBERS[n - 1])],
+        }
+    }
+
+    pub(crate) fn reads(&self) -> Vec<Channel> {
+        match self.id {
+            0 => MEMBERS.iter().map(|m| Channel::Up(*m)).collect(),
+            n => vec![Channel::Down, Channel::DownTo(MEMBERS[n - 1])],
+        }
+    }
+
+    pub(crate) fn push(&mut self, channel: Channel, size: usize, audit: &mut Audit, rng: &mut Rng) {
+        let number = audit.push(channel);
+        let payload = format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(size));
+        let Ok(payload) = serde_json::from_str::<RawJson>(&payload) else {
+            unreachable!("it is JSON")
+        };
+        match self.ledger.push(channel, payload, None, Epoch(rng.number())) {
+            Ok(name) => self.unstored.entry(channel).or_default().push((number, name)),
+            Err(_) => audit.take_back(channel),
+        }
+    }
+
+    /// The process ends and starts again, with what it wrote down.
+    pub(crate) fn restart(&mut self) {
+        self.connection = None;
+        self.instance += 1;
+        self.attempt = 0;
+    }
+
+    /// The same, and what it wrote down is gone.
+    pub(crate) fn forget(&mut self, audit: &mut Audit) {
+        self.restart();
+        self.ledger = Ledger::default();
+        self.unstored.clear();
+        self.writes().into_iter().for_each(|channel| audit.writer_lost(channel));
+        self.reads().into_iter().for_each(|channel| audit.reader_lost(self.id, channel));
+    }
+
+    /// Takes a frame. `false`: it must connect again.
+    pub(crate) fn hear(
+        &mut self,
+        frame: Frame,
+        now: Instant,
+        audit: &mut Audit,
+        rng: &mut Rng,
+    ) -> bool {
+        let mut draw = || Epoch(rng.number());
+        if let Frame::Welcome(welcome) = &frame {
+            for (channel, given_up) in self.ledger.welcomed(welcome, now, &mut draw) {
+                for given_up in given_up {
+                    audit.excuse(channel, number(&given_up.payload));
+                }
+            }
+            if let Some((_, welcomed)) = &mut self.connection {
+                *welcomed = true;
+            }
+            return true;
+        }
+        match self.ledger.hear(frame, now, &mut draw) {
+            Heard::Nothing => {}
+            Heard::Hole => return false,
+            Heard::GivenUp(channel, given_up) => {
+                for given_up in given_up {
+                    audit.excuse(channel, number(&given_up.payload));
+                }
+            }
+            Heard::Frame(frame) => self.note(*frame, now, audit),
+        }
+        self.note_stored(audit);
+        true
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most frames have no place")]
+    fn note(&mut self, frame: Frame, now: Instant, audit: &mut Audit) {
+        let (channel, position) = match frame {
+            Frame::Msg(msg) => {
+                audit.apply(self.id, msg.ch, number(&msg.p));
+                (msg.ch, Position::new(msg.epoch, msg.seq))
+            }
+            Frame::Void(v) => (v.ch, Position::new(v.epoch, v.seq)),
+            Frame::Skip(s) => {
+                audit.told(self.id, s.ch);
+                (s.ch, Position::new(s.epoch, s.to))
+            }
+            Frame::Gap(g) => {
+                audit.told(self.id, g.ch);
+                (g.ch, Position::new(g.epoch, g.to))
+            }
+            Frame::EpochFrame(e) => (e.ch, Position::new(e.new, e.base.previous())),
+            _ => return,
+        };
+        self.ledger.applied(channel, position, now);
+    }
+
+    fn note_stored(&mut self, audit: &mut Audit) {
+        for (channel, names) in &mut self.unstored {
+            let (stored, head) = (self.ledger.stored(*channel), self.ledger.head(*channel));
+            let Some(stored) = stored else { continue };
+            let is_stored = |name: &Position| {
+                Some(stored) == head || (name.epoch == stored.epoch && name.seq <= stored.seq)
+            };
+            names.retain(|(number, name)| {
+                let done = is_stored(name);
+                if done {
+                    audit.acknowledged(*channel, *number);
+                }
+                !done
+            });
+        }
+    }
+
+    /// A channel of which not all that it sent is stored, with what is and what should be.
+    pub(crate) fn undone(&self) -> Option<String> {
+        let place = |ch: &Channel| (self.ledger.stored(*ch), self.ledger.head(*ch));
+        let undone = self.writes().into_iter().find(|ch| place(ch).0 != place(ch).1)?;
+        Some(format!("{undone}: {:?}", place(&undone)))
+    }
+}
+
+/// The number that a payload carries.
+pub(crate) fn number(payload: &RawJson) -> usize {
+    let value: serde_json::Value = serde_json::from_str(payload.text()).unwrap_or_default();
+    value["n"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX)
+}
