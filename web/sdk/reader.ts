@@ -4,8 +4,9 @@ import type { Frame, Position } from './wire';
 
 export type Verdict = 'next' | 'known' | 'hole';
 
-/** Epochs of a channel whose applied positions are kept, the open one included. */
-const EPOCHS_MAX = 8;
+/** Epochs of a channel whose applied positions are kept, the open one included: eight of the channel's own
+ * chain, and room for the former names of messages. */
+const EPOCHS_MAX = 16;
 
 type EpochFrame = Frame & { k: 'epoch' };
 type VolFrame = Frame & { k: 'vol' };
@@ -20,6 +21,15 @@ class Chain {
 
   has(name: Position): boolean {
     return this.positions.some((at) => at.epoch === name.epoch && name.seq <= at.seq);
+  }
+
+  /** A message was applied under another name: this one counts, too. */
+  note(name: Position): void {
+    if (this.has(name)) return;
+    const now = this.now();
+    this.moveTo(name.epoch, name.seq);
+    // The open epoch stays the newest.
+    if (now && now.epoch !== name.epoch) this.moveTo(now.epoch, now.seq);
   }
 
   moveTo(epoch: string, seq: number): void {
@@ -52,8 +62,13 @@ export class Reader {
     switch (frame.k) {
       case 'msg': {
         const verdict = this.at(frame.ch, frame.epoch, frame.seq);
-        const had = (frame.was ?? []).some((name) => this.chain(frame.ch).has(name));
-        return verdict === 'next' && had ? 'known' : verdict;
+        if (verdict !== 'next') return verdict;
+        const chain = this.chain(frame.ch);
+        const was = frame.was ?? [];
+        const had = was.some((name) => chain.has(name));
+        if (had) return 'known';
+        for (const name of was) chain.note(name);
+        return 'next';
       }
       case 'void':
         return this.at(frame.ch, frame.epoch, frame.seq);

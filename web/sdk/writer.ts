@@ -72,8 +72,14 @@ export class Writer {
     this.announced = accepted !== undefined;
     this.fresh = false;
     if (!accepted) this.stored = this.sent = this.base().seq - 1;
-    else if (accepted.epoch === this.epoch && accepted.seq < this.next) this.stored = this.sent = accepted.seq;
+    // A head above what was ever sent means that this memory went back.
+    else if (accepted.epoch === this.epoch && accepted.seq <= this.reached()) this.stored = this.sent = accepted.seq;
     else this.renew();
+  }
+
+  /** The highest number that the log may have of this epoch: what was sent, or lies before the base. */
+  private reached(): number {
+    return Math.max(this.touched, this.stored, this.base().seq - 1);
   }
 
   /** An attempt may have announced a fresh epoch without an answer. */

@@ -111,6 +111,14 @@ impl Ledger {
         self.outgoing.get(&channel).map(|o| o.writer.head())
     }
 
+    /// This was read from where it was written down, by a process that knows nothing else. Gives what will
+    /// not be sent any more.
+    pub fn reload(&mut self, draw: &mut dyn FnMut() -> Epoch) -> Vec<(Channel, Vec<GivenUp>)> {
+        let reload = |(channel, o): (&Channel, &mut Outgoing)| (*channel, o.writer.reload(draw()));
+        let given_up = self.outgoing.iter_mut().map(reload);
+        given_up.filter(|(_, given_up)| !given_up.is_empty()).collect()
+    }
+
     /// What `auth.resume` says.
     pub fn resume(&self) -> Positions {
         self.reader.resume()

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use belay_wire::{Channel, Epoch, EpochFrame, Frame, Position, Positions, Seq};
 
-/// Epochs of a channel whose applied positions are kept, the open one included.
-const EPOCHS_MAX: usize = 8;
+/// Epochs of a channel whose applied positions are kept, the open one included: eight of the channel's
+/// own chain, and room for the former names of messages.
+const EPOCHS_MAX: usize = 8 + belay_wire::FORMER_NAMES_MAX;
 
 /// What to do with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,19 @@ impl Chain {
 
     fn has(&self, name: Position) -> bool {
         self.0.iter().any(|at| at.epoch == name.epoch && name.seq <= at.seq)
+    }
+
+    /// A message was applied under another name: this one counts, too.
+    fn note(&mut self, name: Position) {
+        if self.has(name) {
+            return;
+        }
+        let now = self.now();
+        self.move_to(name);
+        // The open epoch stays the newest.
+        if let Some(now) = now.filter(|now| now.epoch != name.epoch) {
+            self.move_to(now);
+        }
     }
 
     fn move_to(&mut self, position: Position) {
@@ -73,9 +87,16 @@ impl Reader {
         match frame {
             Frame::Msg(m) => {
                 let verdict = self.at(m.ch, m.epoch, m.seq);
-                let has = |chain: &Chain| m.was.iter().any(|name| chain.has(*name));
-                let had = self.chains.get(&m.ch).is_some_and(has);
-                if verdict == Applied::Next && had { Applied::Known } else { verdict }
+                let chain = self.chains.entry(m.ch).or_default();
+                let had = m.was.iter().any(|name| chain.has(*name));
+                if verdict != Applied::Next {
+                    return verdict;
+                }
+                if had {
+                    return Applied::Known;
+                }
+                m.was.iter().for_each(|name| chain.note(*name));
+                Applied::Next
             }
             Frame::Void(v) => self.at(v.ch, v.epoch, v.seq),
             Frame::Skip(s) => self.move_to(s.ch, s.epoch, s.to),

@@ -140,7 +140,8 @@ impl Writer {
             entry.sent_before |= entry.seq <= self.touched;
         }
         match accepted {
-            Some(head) if head.epoch == self.epoch && head.seq < self.next => {
+            // A head above what was ever sent means that this memory went back.
+            Some(head) if head.epoch == self.epoch && head.seq <= self.reached() => {
                 self.stored = head.seq;
                 self.sent = head.seq;
             }
@@ -152,6 +153,23 @@ impl Writer {
             }
         }
         Vec::new()
+    }
+
+    /// This was read from where it was written down, and was not closed in good order: any of it may have
+    /// been sent, and more than it knows of. What it holds goes on in a new epoch.
+    pub fn reload(&mut self, epoch: Epoch) -> Vec<GivenUp> {
+        self.touched = self.next.previous();
+        for entry in &mut self.outbox {
+            entry.sent_before = true;
+        }
+        let given_up = self.renew(epoch);
+        self.fresh = true;
+        given_up
+    }
+
+    /// The highest number that the log may have of this epoch: what was sent, or lies before the base.
+    fn reached(&self) -> Seq {
+        self.touched.max(self.stored).max(self.base().seq.previous())
     }
 
     /// A connection attempt may have announced a fresh epoch without an answer: draw another.

@@ -9,6 +9,7 @@ mod crypto;
 pub mod delivery;
 mod env;
 mod gcra;
+mod mutation;
 pub mod ports;
 mod record;
 pub mod session;
@@ -18,5 +19,8 @@ pub use capability::Capability;
 pub use crypto::{HashKey, SecretHash, verify_signature};
 pub use env::{CompatPolicy, Entropy, Env, Now, Policy};
 pub use gcra::Gcra;
+pub use mutation::Mutation;
+#[cfg(feature = "mutations")]
+pub use mutation::mutate;
 pub use record::{CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
 pub use session::{Effect, Effects, Event, Input, PairAnswer, PairError, Session};

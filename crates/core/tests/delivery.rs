@@ -30,7 +30,7 @@ fn some_time() -> Now {
 /// Does all that a log asks for, and gives what came of it.
 fn settle(log: &mut Log, stored: &mut Logs, now: Now) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
-    while let Some(ask) = log.ask(now.mono) {
+    while let Some(ask) = log.ask(now) {
         for input in stored.carry_out(vec![(Channel::Down, ask)]) {
             let Input::Log { told, .. } = input else { panic!("logs answer") };
             outcomes.push(match told {

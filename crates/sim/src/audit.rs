@@ -26,6 +26,8 @@ struct Sent {
     orphan: bool,
     /// The log lost it and has not got it again.
     lost: bool,
+    /// Readers that applied it, in whichever memory.
+    applied: u8,
 }
 
 /// What one reader's memory holds of one channel.
@@ -39,6 +41,13 @@ struct Read {
     new: bool,
 }
 
+/// What a client knows at one time.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    read: BTreeMap<Channel, Read>,
+    sent: BTreeMap<Channel, usize>,
+}
+
 /// All messages of a schedule.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
@@ -50,10 +59,41 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    /// What a client's application holds now of all that it reads and wrote.
+    pub(crate) fn snapshot(&self, reader: usize) -> Snapshot {
+        let read = self.read.iter().filter(|((r, _), _)| *r == reader);
+        let sent = self.sent.iter().map(|(channel, sent)| (*channel, sent.len()));
+        Snapshot {
+            read: read.map(|((_, channel), read)| (*channel, read.clone())).collect(),
+            sent: sent.collect(),
+        }
+    }
+
+    /// A client goes on from an older copy of itself.
+    pub(crate) fn go_back(&mut self, reader: usize, writes: &[Channel], to: &Snapshot) {
+        self.read.retain(|(r, _), _| *r != reader);
+        let read = to.read.iter().map(|(channel, read)| ((reader, *channel), read.clone()));
+        self.read.extend(read);
+        for channel in writes {
+            let held = to.sent.get(channel).copied().unwrap_or(0);
+            for sent in self.sent.entry(*channel).or_default().iter_mut().skip(held) {
+                // What it sends again stands after these in the log, and before them in its own order.
+                sent.orphan = true;
+                sent.fate = Fate::Excused;
+            }
+        }
+    }
+
     /// A writer takes a message; gives the number that is its payload.
     pub(crate) fn push(&mut self, channel: Channel) -> usize {
         let sent = self.sent.entry(channel).or_default();
-        sent.push(Sent { fate: Fate::Owed, acknowledged: false, orphan: false, lost: false });
+        sent.push(Sent {
+            fate: Fate::Owed,
+            acknowledged: false,
+            orphan: false,
+            lost: false,
+            applied: 0,
+        });
         sent.len() - 1
     }
 
@@ -121,6 +161,9 @@ impl Audit {
 
     pub(crate) fn apply(&mut self, reader: usize, channel: Channel, number: usize) {
         self.applied += 1;
+        if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
+            sent.applied |= 1 << reader;
+        }
         let read = self.read.entry((reader, channel)).or_default();
         let before = std::mem::replace(read, Read { last: Some(number), told: false, new: false });
         if before.last.is_some_and(|last| number <= last) {
@@ -135,7 +178,10 @@ impl Audit {
     fn check_between(&mut self, reader: usize, channel: Channel, last: Option<usize>, end: usize) {
         let start = last.map_or(0, |last| last + 1);
         let sent = self.sent.get(&channel).map_or(&[][..], |sent| sent);
-        let owed = |number: &usize| sent.get(*number).is_some_and(|s| s.fate == Fate::Owed);
+        let owed = |number: &usize| {
+            sent.get(*number)
+                .is_some_and(|s| s.fate == Fate::Owed && s.applied & (1 << reader) == 0)
+        };
         if let Some(missing) = (start..end).find(owed) {
             self.fail(format!("{channel}: reader {reader} was not told that {missing} is missing"));
         }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Instant};
 use belay_client::{Heard, Ledger};
 use belay_wire::{Channel, ConnectionId, Epoch, Frame, Position, RawJson};
 
-use crate::{audit::Audit, node::MEMBERS, rng::Rng};
+use crate::{
+    audit::{Audit, Snapshot},
+    node::MEMBERS,
+    rng::Rng,
+};
 
 /// One client.
 pub(crate) struct Client {
@@ -17,6 +21,14 @@ pub(crate) struct Client {
     pub(crate) attempt: u64,
     /// Names of messages that are not known to be stored.
     unstored: BTreeMap<Channel, Vec<(usize, Position)>>,
+    backup: Option<Box<Backup>>,
+}
+
+/// A copy of a client.
+struct Backup {
+    ledger: Ledger,
+    unstored: BTreeMap<Channel, Vec<(usize, Position)>>,
+    known: Snapshot,
 }
 
 impl Client {
@@ -28,7 +40,37 @@ impl Client {
             instance: 1,
             attempt: 0,
             unstored: BTreeMap::new(),
+            backup: None,
         }
+    }
+
+    pub(crate) fn back_up(&mut self, audit: &Audit) {
+        let (ledger, unstored) = (self.ledger.clone(), self.unstored.clone());
+        self.backup = Some(Box::new(Backup { ledger, unstored, known: audit.snapshot(self.id) }));
+    }
+
+    /// The last writes to its disk are lost: it starts again from the last backup. `false`: there is none, or
+    /// it has opened another epoch since, which is written down before it is used.
+    pub(crate) fn go_back(&mut self, audit: &mut Audit, rng: &mut Rng) -> bool {
+        let Some(backup) = self.backup.take() else { return false };
+        let epoch = |ledger: &Ledger, ch| ledger.head(ch).map(|head| head.epoch);
+        let changed = |ch: &Channel| {
+            let held = epoch(&backup.ledger, *ch);
+            held.is_some() && held != epoch(&self.ledger, *ch)
+        };
+        if self.writes().iter().any(changed) {
+            return false;
+        }
+        self.ledger = backup.ledger;
+        self.restart(audit, rng);
+        self.unstored = backup.unstored;
+        audit.go_back(self.id, &self.writes(), &backup.known);
+        let places = self.ledger.resume();
+        // Who names no place is told of none.
+        for channel in self.reads().into_iter().filter(|ch| !places.contains_key(ch)) {
+            audit.reader_lost(self.id, channel);
+        }
+        true
     }
 
     pub(crate) fn writes(&self) -> Vec<Channel> {
@@ -58,17 +100,21 @@ impl Client {
     }
 
     /// The process ends and starts again, with what it wrote down.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self, audit: &mut Audit, rng: &mut Rng) {
         self.connection = None;
         self.instance += 1;
         self.attempt = 0;
+        for (channel, given_up) in self.ledger.reload(&mut || Epoch(rng.number())) {
+            given_up.iter().for_each(|g| audit.excuse(channel, number(&g.payload)));
+        }
     }
 
     /// The same, and what it wrote down is gone.
-    pub(crate) fn forget(&mut self, audit: &mut Audit) {
-        self.restart();
+    pub(crate) fn forget(&mut self, audit: &mut Audit, rng: &mut Rng) {
+        self.restart(audit, rng);
         self.ledger = Ledger::default();
         self.unstored.clear();
+        self.backup = None;
         self.writes().into_iter().for_each(|channel| audit.writer_lost(channel));
         self.reads().into_iter().for_each(|channel| audit.reader_lost(self.id, channel));
     }

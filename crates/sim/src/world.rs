@@ -116,10 +116,7 @@ fn number_of(record: &Record) -> Option<usize> {
     Some(number(&payload))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "some instant to start from; all others are relative"
-)]
+// All other times are relative to it.
 fn some_instant() -> Instant {
     Instant::now()
 }
@@ -480,12 +477,12 @@ impl World {
             34 => {
                 self.note(|| format!("client {client} restarts"));
                 self.cut(client);
-                self.clients[client].restart();
+                self.clients[client].restart(&mut self.audit, &mut self.rng);
             }
             35 if self.rng.chance(40) => {
                 self.note(|| format!("client {client} loses its memory"));
                 self.cut(client);
-                self.clients[client].forget(&mut self.audit);
+                self.clients[client].forget(&mut self.audit, &mut self.rng);
             }
             36 => {
                 let some = |rng: &mut Rng| if rng.chance(50) { rng.below(60) } else { 0 };
@@ -500,6 +497,16 @@ impl World {
             }
             37 | 38 => self.faults = Faults::default(),
             39 if self.rng.chance(30) => self.damage(),
+            41 => {
+                let audit = &self.audit;
+                self.clients[client].back_up(audit);
+            }
+            42 if self.rng.chance(50) => {
+                self.cut(client);
+                if self.clients[client].go_back(&mut self.audit, &mut self.rng) {
+                    self.note(|| format!("client {client} goes back to a copy of itself"));
+                }
+            }
             40 if self.rng.chance(20) => {
                 // Everybody sleeps.
                 self.at += self.rng.below(150_000);

@@ -16,7 +16,7 @@ use super::{
     ring::{LogLimits, Ring},
 };
 use crate::{
-    Now,
+    Mutation, Now,
     ports::{AppendError, Entry, Loaded, LogUnavailable, Tail},
 };
 
@@ -233,14 +233,14 @@ impl Log {
     }
 
     /// What the port is to do now; ask until there is nothing.
-    pub fn ask(&mut self, now: Instant) -> Option<Ask> {
+    pub fn ask(&mut self, now: Now) -> Option<Ask> {
         if self.purge > self.purged {
             self.purged = self.purge;
             return Some(Ask::Purge { before: self.purge });
         }
         match self.phase {
             Phase::Unread => {
-                self.phase = Phase::Loading { since: now };
+                self.phase = Phase::Loading { since: now.mono };
                 self.heard = 0;
                 Some(Ask::Load)
             }
@@ -248,12 +248,24 @@ impl Log {
                 let expected = self.tail?;
                 let records = self.batch();
                 self.in_flight = records.len();
-                self.phase = Phase::Appending { since: now };
+                if Mutation::DeliverBeforeStored.is_on() {
+                    self.pretend(&records, expected, now);
+                }
+                self.phase = Phase::Appending { since: now.mono };
                 Some(Ask::Append { expected, records })
             }
             Phase::Loading { .. } | Phase::Ready | Phase::Appending { .. } | Phase::Away { .. } => {
                 None
             }
+        }
+    }
+
+    /// Shows records to readers that nobody stored.
+    fn pretend(&mut self, records: &[Record], expected: Tail, now: Now) {
+        let tail = Tail { offset: expected.offset + 1, ..expected };
+        self.tail = Some(tail);
+        for record in records {
+            self.store(record.clone(), tail.offset, now, &mut Outcome::default());
         }
     }
 

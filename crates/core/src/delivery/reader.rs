@@ -3,6 +3,7 @@
 use belay_wire::{Channel, Gap, Position, Seq};
 
 use super::{log::Log, record::Record, ring::Ring};
+use crate::Mutation;
 
 /// A reader's position.
 #[derive(Debug, Clone, Copy)]
@@ -85,9 +86,15 @@ impl Cursor {
             return self.find_eviction(channel, log);
         }
         self.resolved = true;
-        let Some(resume) = self.resume else {
+        let Some(mut resume) = self.resume else {
             return self.start_without_cursor(channel, log, head);
         };
+        if Mutation::PositionWithoutEpoch.is_on() {
+            resume.epoch = head.epoch;
+        }
+        if Mutation::ResumeWithoutChain.is_on() && resume.epoch != head.epoch {
+            resume = Position::new(head.epoch, Seq::ZERO);
+        }
         let oldest = log.before_oldest().unwrap_or(head);
         if log.last_of(resume.epoch).is_none() {
             self.next = log.start();
@@ -116,7 +123,8 @@ impl Cursor {
             self.next = log.end();
             self.at = Some(head);
             let gap = gap(channel, head, Seq::ZERO.next(), "unknown_cursor");
-            return (head.seq > Seq::ZERO || !log.is_whole()).then_some(gap);
+            let is_empty = log.is_whole() && log.messages() == 0;
+            return (!is_empty).then_some(gap);
         }
         self.next = log.start();
         self.at = log.before_oldest();
@@ -127,6 +135,11 @@ impl Cursor {
 
     fn find_eviction(&mut self, channel: Channel, log: &Ring) -> Option<Gap> {
         if self.next >= log.start() {
+            return None;
+        }
+        if Mutation::BaseFromOldest.is_on() {
+            self.next = log.start();
+            self.at = log.before_oldest();
             return None;
         }
         self.next = log.start();

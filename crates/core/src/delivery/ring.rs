@@ -8,7 +8,7 @@ use std::{
 use belay_wire::{Epoch, Position, Seq};
 
 use super::record::{Chain, Record, RecordKind};
-use crate::Now;
+use crate::{Mutation, Now};
 
 /// Records that are no messages (`void`, `skip`, `epoch`) kept beside the messages.
 pub(super) const NOTES_MAX: usize = 64;
@@ -44,6 +44,8 @@ pub struct Ring {
     chain: Chain,
     /// The last record that left by its age.
     expired: Option<Position>,
+    /// Where this log began.
+    origin: Option<Position>,
     /// What lies before this was lost by the log itself.
     broken: Option<Position>,
     limits: LogLimits,
@@ -59,6 +61,7 @@ impl Ring {
             head: None,
             chain: Chain::default(),
             expired: None,
+            origin: None,
             broken: None,
             limits,
         }
@@ -127,6 +130,9 @@ impl Ring {
 
     /// Tells whether nothing lies between a position and the oldest retained record.
     pub fn reaches(&self, position: Position) -> bool {
+        if Mutation::BaseFromOldest.is_on() {
+            return true;
+        }
         let Some(oldest) = self.before_oldest() else { return true };
         if oldest.epoch == position.epoch {
             return position.seq >= oldest.seq;
@@ -144,12 +150,12 @@ impl Ring {
     /// Tells whether all that its writer ever sent is retained.
     pub(super) fn is_whole(&self) -> bool {
         let oldest = self.before_oldest();
-        oldest.is_some_and(|oldest| oldest.seq == Seq::ZERO) && self.broken == oldest
+        oldest.is_some_and(|oldest| oldest.seq == Seq::ZERO) && self.origin == oldest
     }
 
     /// Why what lies before the oldest record is not here.
     pub(super) fn reason(&self, oldest: Position) -> &'static str {
-        if self.broken == Some(oldest) {
+        if self.broken == Some(oldest) || self.origin == Some(oldest) {
             "log_lost"
         } else if self.expired == Some(oldest) {
             "expired"
@@ -188,8 +194,7 @@ impl Ring {
             self.chain.close(prev);
         }
         if matches!(record.kind, RecordKind::Start) {
-            // Nothing before it is in this log.
-            self.broken = Some(record.position);
+            self.origin = Some(record.position);
         }
         self.head = Some(record.position);
         self.bytes += record.bytes.len();
@@ -198,7 +203,7 @@ impl Ring {
         let age = Duration::from_millis(now.unix_ms.saturating_sub(record.at));
         let stored_at = now.mono.checked_sub(age).unwrap_or(now.mono);
         self.slots.push_back(Slot { record, offset, stored_at });
-        if !self.limits.keep_unapplied {
+        if !self.limits.keep_unapplied || Mutation::EvictUnapplied.is_on() {
             while self.messages > self.limits.messages
                 || (self.bytes > self.limits.bytes && self.slots.len() > 1)
             {

@@ -26,7 +26,7 @@ impl Session {
             return;
         }
         for (channel, state) in &mut self.channels {
-            while let Some(ask) = state.log.ask(env.now.mono) {
+            while let Some(ask) = state.log.ask(env.now) {
                 effects.log.push((*channel, ask));
             }
         }

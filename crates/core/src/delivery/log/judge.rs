@@ -1,8 +1,8 @@
 //! What a writer says, judged against what is stored and what waits.
 
 use super::{
-    Accepted, Log, NackReason, Now, Phase, Position, QUEUE_BYTES, QUEUE_RECORDS, Record, Refused,
-    Seq,
+    Accepted, Log, Mutation, NackReason, Now, Phase, Position, QUEUE_BYTES, QUEUE_RECORDS, Record,
+    Refused, Seq,
 };
 use crate::delivery::ring::NOTES_MAX;
 
@@ -31,6 +31,7 @@ impl Log {
         let len = payload.map_or(0, <[u8]>::len);
         let limits = self.ring.limits();
         if limits.keep_unapplied
+            && !Mutation::EvictUnapplied.is_on()
             && (self.is_full()
                 || self.messages() >= limits.messages
                 || self.ring.bytes() + self.queued_bytes + len > limits.bytes)
@@ -119,7 +120,7 @@ impl Log {
             return Some(stored.filter(|stored| stored.seq > before.seq).unwrap_or(before));
         }
         // An epoch that is not remembered may have been closed long ago.
-        if self.is_closed(base) || !base.fresh {
+        if (self.is_closed(base) || !base.fresh) && !Mutation::ReopenClosedEpoch.is_on() {
             return Some(head);
         }
         self.put(Record::epoch(self.channel, base, head, now.unix_ms));

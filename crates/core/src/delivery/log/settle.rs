@@ -1,8 +1,8 @@
 //! What the port answers, and what other nodes stored.
 
 use super::{
-    Accepted, AppendError, Entry, Epoch, Loaded, Log, LogUnavailable, NackReason, Now, Outcome,
-    Overdue, Phase, Position, RETRY_AFTER, Record, RecordKind, Refused, Seq, Tail,
+    Accepted, AppendError, Entry, Epoch, Loaded, Log, LogUnavailable, Mutation, NackReason, Now,
+    Outcome, Overdue, Phase, Position, RETRY_AFTER, Record, RecordKind, Refused, Seq, Tail,
 };
 
 impl Log {
@@ -12,6 +12,11 @@ impl Log {
         if !matches!(self.phase, Phase::Appending { .. }) {
             return outcome;
         }
+        let tail = self.tail.unwrap_or_default();
+        let pretended = Ok(Tail { offset: tail.offset + 1, ..tail });
+        let is_unknown = matches!(answer, Err(AppendError::Unknown(_)));
+        let believes = is_unknown && Mutation::AcknowledgeUnknown.is_on();
+        let answer = if believes { &pretended } else { answer };
         self.slow = false;
         let recheck = std::mem::take(&mut self.recheck);
         self.phase = if recheck { Phase::Unread } else { Phase::Ready };
@@ -130,7 +135,7 @@ impl Log {
     }
 
     /// A record is stored: readers may have it.
-    fn store(&mut self, record: Record, offset: u64, now: Now, outcome: &mut Outcome) {
+    pub(super) fn store(&mut self, record: Record, offset: u64, now: Now, outcome: &mut Outcome) {
         let breaks = self.ring.head().is_some_and(|head| !record.follows(head));
         if breaks {
             // What lies before the break cannot be told to be whole.
