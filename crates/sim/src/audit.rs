@@ -1,6 +1,6 @@
 //! What writers sent against what readers applied or were told, message by message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use belay_wire::Channel;
 
@@ -26,8 +26,10 @@ struct Sent {
     orphan: bool,
     /// The log lost it and has not got it again.
     lost: bool,
-    /// Readers that applied it, in whichever memory.
+    /// Readers that applied it, in whichever memory, or were told of a gap after it was stored.
     applied: u8,
+    /// It was in the log once.
+    was_stored: bool,
 }
 
 /// What one reader's memory holds of one channel.
@@ -53,6 +55,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Audit {
     sent: BTreeMap<Channel, Vec<Sent>>,
     read: BTreeMap<(usize, Channel), Read>,
+    /// Channels whose log lost something.
+    damaged: BTreeSet<Channel>,
     pub(crate) applied: u64,
     pub(crate) gaps: u64,
     pub(crate) violation: Option<Violation>,
@@ -93,6 +97,7 @@ impl Audit {
             orphan: false,
             lost: false,
             applied: 0,
+            was_stored: false,
         });
         sent.len() - 1
     }
@@ -129,7 +134,13 @@ impl Audit {
     pub(crate) fn stored(&mut self, channel: Channel, number: usize) {
         if let Some(sent) = self.sent.get_mut(&channel).and_then(|s| s.get_mut(number)) {
             sent.lost = false;
+            sent.was_stored = true;
         }
+    }
+
+    /// The log of a channel loses something.
+    pub(crate) fn damage(&mut self, channel: Channel) {
+        self.damaged.insert(channel);
     }
 
     /// The log lost a message: nobody can bring it back if its writer has forgotten it, too.
@@ -156,6 +167,9 @@ impl Audit {
     /// A reader was told that something is gone.
     pub(crate) fn told(&mut self, reader: usize, channel: Channel) {
         self.gaps += 1;
+        for sent in self.sent.entry(channel).or_default().iter_mut().filter(|s| s.was_stored) {
+            sent.applied |= 1 << reader;
+        }
         self.read.entry((reader, channel)).or_default().told = true;
     }
 
@@ -166,7 +180,9 @@ impl Audit {
         }
         let read = self.read.entry((reader, channel)).or_default();
         let before = std::mem::replace(read, Read { last: Some(number), told: false, new: false });
-        if before.last.is_some_and(|last| number <= last) {
+        // Who was told a gap starts anew; a log that lost what closed an epoch shows it once more.
+        let starts_anew = before.told && self.damaged.contains(&channel);
+        if before.last.is_some_and(|last| number <= last) && !starts_anew {
             let last = before.last.unwrap_or(0);
             return self.fail(format!("{channel}: reader {reader} applied {number} after {last}"));
         }

@@ -359,7 +359,8 @@ impl World {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.connections.to_be_bytes());
         let connection = ConnectionId::from_bytes(id);
-        let delay = self.rng.below(20);
+        // What an earlier life sent may arrive after what a later one does.
+        let delay = if self.rng.chance(5) { self.rng.below(4_000) } else { self.rng.below(20) };
         let to_node = self.at + delay;
         let link = Link { client, node, boot, to_node, to_client: self.at, cut: None };
         self.links.insert(connection, link);
@@ -419,7 +420,7 @@ impl World {
             let rng = &mut self.rng;
             here.ledger.unanswered(&mut || belay_wire::Epoch(rng.number()));
         }
-        let arrives = self.rng.below(40);
+        let arrives = if self.rng.chance(15) { 5_000 } else { self.rng.below(40) };
         let seen =
             arrives + if self.rng.chance(20) { self.rng.below(10_000) } else { self.rng.below(50) };
         let at = self.at;
@@ -509,6 +510,7 @@ impl World {
             }
             40 if self.rng.chance(20) => {
                 // Everybody sleeps.
+                self.drop_stale();
                 self.at += self.rng.below(150_000);
             }
             _ => {}
@@ -545,10 +547,21 @@ impl World {
             self.logs.lose(channel)
         };
         self.note(|| format!("the log of {channel} loses {} records", gone.len()));
+        self.drop_stale();
+        self.audit.damage(channel);
         for number in gone.iter().filter_map(number_of) {
             self.audit.log_lost(channel, number);
         }
         self.doubt();
+    }
+
+    /// What ended connections still had under way is gone: two mishaps at once are promised nothing.
+    fn drop_stale(&mut self) {
+        let ended = self.links.iter().filter(|(_, link)| link.cut.is_some());
+        let ended: Vec<_> = ended.map(|(connection, _)| *connection).collect();
+        for connection in ended {
+            self.drop_late(connection, self.at);
+        }
     }
 
     fn doubt(&mut self) {
