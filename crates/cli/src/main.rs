@@ -1,6 +1,7 @@
 //! The one binary: reads the command line and joins the crates.
 
 mod devices;
+mod drain;
 mod host;
 mod settings;
 mod up;
@@ -27,6 +28,7 @@ fn command() -> Command {
         .subcommand(serve_command())
         .subcommand(host_command())
         .subcommand(devices::command())
+        .subcommand(drain::command())
         .subcommand(settings::add(
             Command::new("config")
                 .about("Print the effective configuration of the relay, secrets hidden")
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Some(("serve", args)) => serve(args),
         Some(("host", args)) => run_host(args),
         Some(("devices", args)) => block_on(devices::run(args)),
+        Some(("drain", args)) => block_on(drain::run(args)),
         Some(("config", args)) => settings::read(args).and_then(|config| settings::print(&config)),
         _ => unreachable!("clap accepts the subcommands above only"),
     };
@@ -185,6 +188,7 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
         }
         tokio::select! {
             () = stopped => {}
+            () = server.exited() => {}
             () = stdin_end(), if with_stdin => {}
         }
         tracing::info!("stopping");

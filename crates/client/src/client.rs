@@ -143,7 +143,7 @@ impl Client {
         let (events, receiver) = mpsc::channel(EVENTS_LEN);
         let stop = CancellationToken::new();
         let task = Task {
-            options,
+            options: Arc::new(options),
             shared: shared.clone(),
             events,
             instance: new_epoch().to_string(),
@@ -246,7 +246,7 @@ impl Client {
 }
 
 struct Task {
-    options: Options,
+    options: Arc<Options>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
     instance: String,
@@ -285,31 +285,41 @@ impl Task {
     }
 
     async fn connect(&mut self) -> Result<(Socket, Welcome, Credentials), Failed> {
+        let attempt = self.attempt(None)?;
+        let credentials = attempt.credentials.clone();
+        let result = attempt.run().await;
+        let given_up = self.attempted(result.as_ref().ok().map(|(_, welcome)| welcome));
+        self.tell_given_up(given_up).await?;
+        result.map(|(socket, welcome)| (socket, welcome, credentials))
+    }
+
+    /// What the next attempt says, at another address if the relay named one.
+    fn attempt(&mut self, endpoint: Option<String>) -> Result<Attempt, Failed> {
         let unusable = |e: String| Failed::Network(format!("credentials cannot be read: {e}"));
         let loaded = self.options.credentials.load().map_err(|e| unusable(e.to_string()))?;
-        let credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
+        let mut credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
+        if let Some(endpoint) = endpoint {
+            credentials.relay = endpoint;
+        }
         self.attempt += 1;
         let (resume, base) = {
             let mut outbox = self.shared.outbox.lock();
             (outbox.ledger.resume(), outbox.ledger.bases())
         };
-        let attempt = Attempt {
-            credentials: &credentials,
-            identity: &self.options.identity,
-            client: ClientInfo {
-                name: self.options.name.clone(),
-                version: self.options.version.clone(),
-                instance: self.instance.clone(),
-                attempt: self.attempt,
-            },
-            resume,
-            base,
+        let client = ClientInfo {
+            name: self.options.name.clone(),
+            version: self.options.version.clone(),
+            instance: self.instance.clone(),
+            attempt: self.attempt,
         };
-        let result = attempt.run().await;
-        for (channel, messages) in self.attempted(result.as_ref().ok().map(|(_, w)| w)) {
+        Ok(Attempt { credentials, options: self.options.clone(), client, resume, base })
+    }
+
+    async fn tell_given_up(&self, given_up: Vec<(Channel, Vec<GivenUp>)>) -> Result<(), Failed> {
+        for (channel, messages) in given_up {
             self.tell(Event::GivenUp { channel, messages }).await?;
         }
-        result.map(|(socket, welcome)| (socket, welcome, credentials))
+        Ok(())
     }
 
     /// An attempt was welcomed, or not. Gives what will not be sent any more.
@@ -344,6 +354,7 @@ impl Task {
             return Failed::Network("the application is gone".to_owned());
         }
         let mut heard = Instant::now();
+        let mut moving = Move::default();
         loop {
             let frames = self.outgoing();
             if let Err(failed) = write(&mut socket, frames).await {
@@ -354,12 +365,14 @@ impl Task {
             tokio::select! {
                 frame = receive(&mut socket) => {
                     heard = Instant::now();
+                    moving.note(&frame);
                     match self.handle(&mut socket, &mut credentials, frame).await {
                         Ok(None) => {}
                         Ok(Some(bye)) => last_frame = Some(bye),
                         Err(failed) => return last_frame.unwrap_or(failed),
                     }
                     while let Some(frame) = receive(&mut socket).now_or_never() {
+                        moving.note(&frame);
                         match self.handle(&mut socket, &mut credentials, frame).await {
                             Ok(None) => {}
                             Ok(Some(bye)) => last_frame = Some(bye),
@@ -377,6 +390,40 @@ impl Task {
                     }
                 }
                 () = until(due) => {}
+                () = until(moving.at) => {
+                    moving.at = None;
+                    match self.attempt(moving.endpoint.clone()) {
+                        Ok(attempt) => moving.attempt = Some(Box::pin(attempt.run())),
+                        Err(_) => moving.again(),
+                    }
+                }
+                result = attempted(&mut moving.attempt) => {
+                    moving.attempt = None;
+                    // Who is refused stays where it is.
+                    let Ok((next, welcome)) = result else {
+                        moving.again();
+                        continue;
+                    };
+                    // From now on nothing is written on the old socket.
+                    socket = next;
+                    heard = Instant::now();
+                    moving = Move::default();
+                    let given_up = self.attempted(Some(&welcome));
+                    let offer = welcome.next_token.clone();
+                    let connected = Event::Connected(Box::new(welcome));
+                    let told = async {
+                        self.tell_given_up(given_up).await?;
+                        self.tell(connected).await
+                    };
+                    if let Err(failed) = told.await {
+                        return failed;
+                    }
+                    if let Some(token) = offer
+                        && let Err(failed) = self.take_token(&mut socket, &mut credentials, token).await
+                    {
+                        return failed;
+                    }
+                }
                 () = tokio::time::sleep_until(heard + SILENCE_MAX) => {
                     return Failed::Network("the relay went silent".to_owned());
                 }
@@ -469,6 +516,39 @@ impl Task {
                 Ok(())
             }
         }
+    }
+}
+
+type Attempting = std::pin::Pin<Box<dyn Future<Output = Result<(Socket, Welcome), Failed>> + Send>>;
+
+/// A move to another socket, because the node drains; the old one serves until the new one is welcome.
+#[derive(Default)]
+struct Move {
+    at: Option<Instant>,
+    endpoint: Option<String>,
+    attempt: Option<Attempting>,
+}
+
+/// Pause after a refused move.
+const MOVE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Move {
+    fn note(&mut self, frame: &Result<Frame, Failed>) {
+        if let Ok(Frame::Drain(drain)) = frame {
+            self.at = Some(Instant::now() + Duration::from_millis(drain.reconnect_in_ms));
+            self.endpoint.clone_from(&drain.endpoint);
+        }
+    }
+
+    fn again(&mut self) {
+        self.at = Some(Instant::now() + MOVE_PAUSE);
+    }
+}
+
+async fn attempted(attempt: &mut Option<Attempting>) -> Result<(Socket, Welcome), Failed> {
+    match attempt {
+        Some(attempt) => attempt.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,7 @@
     reason = "most of an open set is none of this place's business"
 )]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use belay_wire::{
     Auth, ClientInfo, CloseCode, Frame, Positions, SUBPROTOCOL, VERSIONS, Welcome,
@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 };
 use url::Url;
 
-use crate::{Credentials, Identity};
+use crate::{Credentials, Options};
 
 /// How long one attempt may take until `welcome`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -44,9 +44,9 @@ pub(crate) enum Failed {
 
 /// What one attempt needs.
 #[derive(Debug)]
-pub(crate) struct Attempt<'a> {
-    pub(crate) credentials: &'a Credentials,
-    pub(crate) identity: &'a Identity,
+pub(crate) struct Attempt {
+    pub(crate) credentials: Credentials,
+    pub(crate) options: Arc<Options>,
     pub(crate) client: ClientInfo,
     pub(crate) resume: Positions,
     pub(crate) base: Positions,
@@ -59,7 +59,7 @@ pub fn origin_of(relay: &str) -> Option<String> {
     origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
-impl Attempt<'_> {
+impl Attempt {
     /// Connects until `welcome`.
     pub(crate) async fn run(self) -> Result<(Socket, Welcome), Failed> {
         match tokio::time::timeout(CONNECT_TIMEOUT, self.connect()).await {
@@ -100,7 +100,7 @@ impl Attempt<'_> {
                 retry_in: None,
             });
         };
-        let credentials = self.credentials;
+        let credentials = &self.credentials;
         let principal = credentials.member.map_or([0; 16], |m| *m.as_bytes());
         let transcript = auth_transcript(
             origin,
@@ -113,7 +113,7 @@ impl Attempt<'_> {
             version: (*version).to_owned(),
             token: credentials.token.clone(),
             nonce: hello.nonce,
-            proof: Some(self.identity.sign(&transcript)),
+            proof: Some(self.options.identity.sign(&transcript)),
             client: self.client,
             resume: self.resume,
             base: self.base,

@@ -1,6 +1,7 @@
 //! The relay: HTTP, websockets, sessions, health and numbers around the pure core.
 
 pub mod config;
+mod drain;
 mod entropy;
 mod forwarded;
 mod http;

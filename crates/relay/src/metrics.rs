@@ -138,6 +138,7 @@ pub(crate) struct Metrics {
     pub(crate) unread: Counter,
     pub(crate) commands_expired: Counter,
     pub(crate) http_refused: Counter,
+    pub(crate) upgrades_blocked: Counter,
     pub(crate) store_failures: Reasons,
     pub(crate) rtt: Histogram,
     pub(crate) store_seconds: Histogram,
@@ -206,6 +207,7 @@ impl Metrics {
             unread: Counter::default(), "compat_frames_unread", "Messages of desktops of the compat protocol while no phone was connected";
             commands_expired: Counter::default(), "commands_expired", "Commands that their desktop did not take in time";
             http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
+            upgrades_blocked: Counter::default(), "ws_upgrades_blocked_during_drain", "Upgrades and pairings refused because the node drained or stopped";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";

@@ -133,6 +133,11 @@ impl Server {
         }
     }
 
+    /// Waits until an operator has the node exit after a drain.
+    pub async fn exited(&self) {
+        self.node.exit.cancelled().await;
+    }
+
     /// The bearer of the admin API.
     pub fn admin_token(&self) -> &str {
         &self.node.admin_token

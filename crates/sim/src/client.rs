@@ -105,7 +105,9 @@ impl Client {
         self.instance += 1;
         self.attempt = 0;
         for (channel, given_up) in self.ledger.reload(&mut || Epoch(rng.number())) {
-            given_up.iter().for_each(|g| audit.excuse(channel, number(&g.payload)));
+            for given_up in given_up {
+                audit.excuse(channel, number(&given_up.payload));
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::settings;
 
 /// The session that is kept in the data folder, if there is one.
-pub(super) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>> {
+pub(crate) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>> {
     let path = settings::data_dir_of(args).join("host/session.json");
     let stored = FileCredentials::new(&path).load().with_context(|| path.display().to_string())?;
     Ok(stored.map(|credentials| credentials.session))
@@ -19,14 +19,14 @@ pub(super) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>
 
 /// The admin listener.
 #[derive(Clone)]
-pub(super) struct Admin {
+pub(crate) struct Admin {
     http: reqwest::Client,
     url: String,
     token: String,
 }
 
 impl Admin {
-    pub(super) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
+    pub(crate) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
         let url = if url.contains("://") { url } else { format!("http://{url}") };
@@ -34,7 +34,7 @@ impl Admin {
     }
 
     /// Sessions of the compat protocol, with the names that their desktops gave them.
-    pub(super) async fn compat_sessions(&self) -> anyhow::Result<Vec<(SessionId, String)>> {
+    pub(crate) async fn compat_sessions(&self) -> anyhow::Result<Vec<(SessionId, String)>> {
         let call = self.http.get(format!("{}/admin/sessions", self.url)).bearer_auth(&self.token);
         let list: Value = serde_json::from_str(&self.send(call).await?)?;
         let rows = list["sessions"].as_array().into_iter().flatten();
@@ -45,19 +45,31 @@ impl Admin {
         Ok(named.collect())
     }
 
-    pub(super) async fn devices(&self, session: SessionId) -> anyhow::Result<DeviceListed> {
+    pub(crate) async fn devices(&self, session: SessionId) -> anyhow::Result<DeviceListed> {
         let url = format!("{}/admin/sessions/{session}/devices", self.url);
         let call = self.http.get(url).bearer_auth(&self.token);
         Ok(serde_json::from_str(&self.send(call).await?)?)
     }
 
-    pub(super) async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         session: SessionId,
         device: &DeviceView,
     ) -> anyhow::Result<()> {
         let url = format!("{}/admin/sessions/{session}/devices/{}", self.url, device.member);
         self.send(self.http.delete(url).bearer_auth(&self.token)).await.map(|_| ())
+    }
+
+    /// What a path of the admin API says.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let call = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        Ok(serde_json::from_str(&self.send(call).await?)?)
+    }
+
+    /// What a call of the admin API answers.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let call = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        Ok(serde_json::from_str(&self.send(call.json(body)).await?)?)
     }
 
     async fn send(&self, call: reqwest::RequestBuilder) -> anyhow::Result<String> {
@@ -71,7 +83,10 @@ impl Admin {
         let status = answer.status();
         let text = answer.text().await?;
         if !status.is_success() {
-            bail!("the relay answered {status}: {text}");
+            let said: Value = serde_json::from_str(&text).unwrap_or_default();
+            let said =
+                said["message"].as_str().unwrap_or(&text);
+            bail!("the relay answered {status}: {said}");
         }
         Ok(text)
     }

@@ -1,7 +1,7 @@
 //! `belay devices`: the devices of this machine's sessions, through the desktop side that runs here,
 //! or through the relay's admin listener.
 
-mod admin;
+pub(crate) mod admin;
 
 use std::{
     io::Write,

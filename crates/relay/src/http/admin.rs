@@ -25,6 +25,7 @@ const LIST_MAX: usize = 1_000;
 pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
     Router::new()
         .route("/metrics", get(metrics))
+        .merge(super::drain::routes())
         .route("/admin/sessions", get(sessions))
         .route("/admin/sessions/{session}/devices", get(devices))
         .route("/admin/sessions/{session}/devices/{device}", delete(revoke))

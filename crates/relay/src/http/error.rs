@@ -55,6 +55,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// What is asked does not fit what is.
+    pub(crate) fn conflict(name: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, name, message)
+    }
+
     pub(crate) fn forbidden_origin() -> Self {
         let text = "this address is not one that the relay answers as; open the link that the \
                     desktop shows, or add the address with --public-url";

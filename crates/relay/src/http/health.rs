@@ -108,6 +108,8 @@ impl Node {
 fn readiness(node: &Node) -> (bool, Option<&'static str>) {
     if node.stopping.is_cancelled() {
         (false, Some("stopping"))
+    } else if node.drain.is_on() {
+        (false, Some("draining"))
     } else if !node.store_ok.load(Ordering::Acquire) {
         (false, Some("store_unavailable"))
     } else {

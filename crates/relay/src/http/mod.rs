@@ -3,6 +3,7 @@
 mod admin;
 mod body;
 pub(crate) mod compat;
+mod drain;
 mod error;
 mod health;
 mod page;
@@ -114,7 +115,8 @@ async fn own_origin_only(
     next: Next,
 ) -> Result<Response, ApiError> {
     request_origin(&node, request.headers())?;
-    if node.stopping.is_cancelled() {
+    if node.stopping.is_cancelled() || node.drain.is_on() {
+        node.refuse_upgrade();
         return Err(ApiError::draining());
     }
     Ok(next.run(request).await)

@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Config,
+    drain::Drain,
     entropy::OsEntropy,
     http::compat::Allowed,
     metrics::{Metrics, count},
@@ -62,6 +63,9 @@ pub(crate) struct Node {
     pub(crate) tasks: TaskTracker,
     /// Cancelled when the node goes away: clients are told, sockets close.
     pub(crate) stopping: CancellationToken,
+    pub(crate) drain: Drain,
+    /// Cancelled when the process is to end after a drain.
+    pub(crate) exit: CancellationToken,
     pub(crate) store_ok: AtomicBool,
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
@@ -130,12 +134,20 @@ impl Node {
             id: parts.id,
             tasks: TaskTracker::new(),
             stopping: parts.stopping,
+            drain: Drain::default(),
+            exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
             unauthenticated: Mutex::default(),
             waiting: Mutex::default(),
             next_waiter: AtomicU64::new(1),
             rates: Mutex::default(),
         }
+    }
+
+    /// An upgrade or pairing met a node that drains or stops.
+    pub(crate) fn refuse_upgrade(&self) {
+        self.metrics.upgrades_blocked.inc();
+        self.drain.blocked();
     }
 
     /// Both clocks.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use belay_core::{Input, session::OutFrame};
 use belay_wire::{Bye, CloseCode, ConnectionId, Drain, Frame, Ping, Verdict, binary::BinaryFrame};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     guard::{DetachOnDrop, Unauthenticated},
@@ -12,6 +12,7 @@ use super::{
     socket::{Incoming, Socket, Transport, WriteError},
 };
 use crate::{
+    drain::Order,
     entropy,
     metrics::count,
     node::{Node, unix_ms},
@@ -38,7 +39,10 @@ pub(super) async fn run<T: Transport>(
             let signal = Arc::new(Signal::default());
             handle.add_signal(id, signal.clone());
             let over = node.metrics.active_websockets() >= capacity(&node);
-            if over {
+            if node.drain.is_on() {
+                node.refuse_upgrade();
+                signal.close(CloseCode::Unavailable);
+            } else if over {
                 count(&node.metrics.auth_failures, "over_capacity");
                 signal.close(CloseCode::Unavailable);
             } else {
@@ -97,6 +101,9 @@ struct Connection {
     signal: Arc<Signal>,
     ping_at: Instant,
     rotate_at: Instant,
+    orders: watch::Receiver<Option<Order>>,
+    /// When this socket is closed because the node drains.
+    leave_at: Option<Instant>,
     pings: u64,
     missed: u32,
     _detach: DetachOnDrop,
@@ -109,7 +116,20 @@ impl Connection {
         let ping_at = now + Duration::from_millis(entropy::below(beat));
         let rotate_at = now + node.policy.rotation_after;
         let detach = DetachOnDrop { node: node.clone(), handle: handle.clone(), id };
-        Self { node, handle, id, signal, ping_at, rotate_at, pings: 0, missed: 0, _detach: detach }
+        let orders = node.drain.orders();
+        Self {
+            node,
+            handle,
+            id,
+            signal,
+            ping_at,
+            rotate_at,
+            orders,
+            leave_at: None,
+            pings: 0,
+            missed: 0,
+            _detach: detach,
+        }
     }
 
     async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {
@@ -132,9 +152,15 @@ impl Connection {
         text(Drain {
             reason: "shutdown".to_owned(),
             deadline_ms: unix_ms() + grace,
-            reconnect_in_ms: 100 + entropy::below(400),
+            reconnect_in_ms: 100 + entropy::below(self.spread_ms(grace / 2)),
             endpoint: None,
         })
+    }
+
+    /// Over how long clients come back: the more there are, the longer.
+    fn spread_ms(&self, most: u64) -> u64 {
+        let sockets = u64::try_from(self.node.metrics.active_websockets()).unwrap_or(0);
+        (sockets / 2).min(most).max(400)
     }
 
     /// Reads, writes and keeps time until the connection ends.
@@ -162,9 +188,33 @@ impl Connection {
                     }
                 }
                 () = tokio::time::sleep_until(self.rotate_at) => self.rotate(),
+                Ok(()) = self.orders.changed() => {
+                    if let Err(end) = self.ordered(socket).await {
+                        return end;
+                    }
+                }
+                () = until(self.leave_at) => {
+                    self.node.drain.forced();
+                    return End::Close(CloseCode::Unavailable);
+                }
                 () = self.node.stopping.cancelled() => return End::Close(CloseCode::Unavailable),
             }
         }
+    }
+
+    /// The node drains, or does so no longer.
+    async fn ordered<T: Transport>(&mut self, socket: &mut Socket<T>) -> Result<(), End> {
+        let order = self.orders.borrow_and_update().clone();
+        self.leave_at = order.as_ref().map(Order::end);
+        let Some(order) = order else { return Ok(()) };
+        let slot = u64::try_from(order.slot().as_millis()).unwrap_or(0);
+        let drain = text(Drain {
+            reason: order.reason,
+            deadline_ms: order.deadline_ms,
+            reconnect_in_ms: slot,
+            endpoint: order.endpoint,
+        });
+        self.write_frames(socket, vec![drain]).await
     }
 
     fn pull(&self) -> Vec<OutFrame> {

@@ -31,7 +31,8 @@ pub(crate) async fn upgrade(
 ) -> Result<Response, ApiError> {
     let key = check_headers(request.headers())?;
     let speaks = protocol(&node, &request)?;
-    if node.stopping.is_cancelled() {
+    if node.stopping.is_cancelled() || node.drain.is_on() {
+        node.refuse_upgrade();
         return Err(ApiError::draining());
     }
     let Some(place) = Unauthenticated::take(&node, address) else {

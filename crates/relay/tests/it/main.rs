@@ -3,5 +3,6 @@
 mod bad_frames;
 mod bad_input;
 mod compat;
+mod drain;
 mod journey;
 mod pairing;

@@ -55,7 +55,8 @@ pub(super) async fn mark(State(node): State<Arc<Node>>, request: Request, next: 
 
 /// A relay that stops takes no calls.
 async fn unless_draining(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    if node.stopping.is_cancelled() {
+    if node.stopping.is_cancelled() || node.drain.is_on() {
+        node.refuse_upgrade();
         return Fault::draining().into_response();
     }
     next.run(request).await

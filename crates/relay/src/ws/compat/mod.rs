@@ -8,13 +8,14 @@ use std::{sync::Arc, time::Duration};
 
 use belay_core::{Gcra, Input, session::OutFrame, token::Principal};
 use belay_wire::{CloseCode, ConnectionId, Secret, compat::Told};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     guard::{DetachOnDrop, Unauthenticated},
     socket::{Incoming, Socket, Transport, WriteError},
 };
 use crate::{
+    drain::Order,
     metrics::count,
     node::Node,
     registry::{Handle, Signal},
@@ -77,14 +78,23 @@ pub(super) async fn run<T: Transport>(
             node.config.ws_messages_per_minute,
         ),
         ping_at: now + node.config.compat_heartbeat,
+        orders: node.drain.orders(),
         node,
         handle,
         id,
         signal,
         is_host,
+        leave_at: None,
         _detach: detach,
     };
     link.serve(socket).await;
+}
+
+async fn leave(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn farewell<T: Transport>(
@@ -105,6 +115,9 @@ struct Link {
     id: ConnectionId,
     signal: Arc<Signal>,
     is_host: bool,
+    orders: watch::Receiver<Option<Order>>,
+    /// When this socket is closed because the node drains.
+    leave_at: Option<Instant>,
     rate: Gcra,
     ping_at: Instant,
     _detach: DetachOnDrop,
@@ -145,6 +158,11 @@ impl Link {
                         return end;
                     }
                 }
+                Ok(()) = self.orders.changed() => {
+                    let order = self.orders.borrow_and_update().clone();
+                    self.leave_at = order.map(|order| Instant::now() + order.slot());
+                }
+                () = leave(self.leave_at) => return Some(SHUTDOWN),
                 () = self.node.stopping.cancelled() => return Some(SHUTDOWN),
             }
         }

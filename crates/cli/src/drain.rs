@@ -1,0 +1,120 @@
+//! `belay drain`: sends the clients of a relay away before it is stopped or replaced.
+
+use std::{io::Write, time::Duration};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use crate::{devices::admin::Admin, settings};
+
+/// Time between two looks at a drain that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The command and its subcommands.
+pub(crate) fn command() -> Command {
+    let admin = Arg::new("admin")
+        .long("admin")
+        .value_name("URL")
+        .env("BELAY_ADMIN")
+        .default_value("http://127.0.0.1:8788")
+        .help("Address of the relay's admin listener");
+    let common = move |command: Command| command.arg(admin.clone()).arg(settings::data_dir());
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    Command::new("drain")
+        .about("Send a relay's clients away before it stops")
+        .long_about(
+            "Send a relay's clients away before it stops.\n\nA relay that drains is not ready, takes no new \
+             connections and pairings, and tells each client a time of its own at which to go elsewhere or \
+             to come back. Who is still there at the end is closed and comes back by itself; no message is \
+             lost.\n\n  belay drain start --reason \"deploy 42\" --window 60 --wait\n  belay drain \
+             status\n  belay drain complete\n  belay drain cancel",
+        )
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(common(
+            Command::new("start")
+                .about("Begin")
+                .arg(Arg::new("reason").long("reason").value_name("TEXT").required(true).help("Why, for the audit log and for clients"))
+                .arg(
+                    Arg::new("window")
+                        .long("window")
+                        .value_name("SECONDS")
+                        .value_parser(clap::value_parser!(u64).range(1..=3_600))
+                        .default_value("60")
+                        .help("How long clients get"),
+                )
+                .arg(Arg::new("endpoint").long("endpoint").value_name("URL").help("Where clients should go instead"))
+                .arg(flag("wait", "Show progress until nobody is connected")),
+        ))
+        .subcommand(common(Command::new("status").about("Show how far it is")))
+        .subcommand(common(
+            Command::new("complete")
+                .about("End the relay's process, or take clients again")
+                .arg(flag("resume", "Take clients again instead of ending"))
+                .arg(flag("force", "Also while clients are connected")),
+        ))
+        .subcommand(common(Command::new("cancel").about("Take clients again")))
+}
+
+/// Runs one of the subcommands.
+pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
+    match args.subcommand() {
+        Some(("start", args)) => start(args).await,
+        Some(("status", args)) => show(&Admin::open(args)?.get("/admin/drain/status").await?),
+        Some(("complete", args)) => {
+            let then = if args.get_flag("resume") { "resume" } else { "exit" };
+            let body = json!({ "then": then, "force": args.get_flag("force") });
+            Admin::open(args)?.post("/admin/drain/complete", &body).await?;
+            let what =
+                if then == "exit" { "the relay ends" } else { "the relay takes clients again" };
+            Ok(writeln!(std::io::stdout(), "{what}")?)
+        }
+        Some(("cancel", args)) => {
+            show(&Admin::open(args)?.post("/admin/drain/cancel", &json!({})).await?)
+        }
+        _ => unreachable!("clap accepts the subcommands above only"),
+    }
+}
+
+async fn start(args: &ArgMatches) -> anyhow::Result<()> {
+    let admin = Admin::open(args)?;
+    let body = json!({
+        "reason": args.get_one::<String>("reason"),
+        "max_session_age_seconds": args.get_one::<u64>("window"),
+        "endpoint": args.get_one::<String>("endpoint"),
+    });
+    let mut status = admin.post("/admin/drain/start", &body).await?;
+    show(&status)?;
+    while args.get_flag("wait") && status["state"] == "draining" {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let before = line(&status);
+        status = admin.get("/admin/drain/status").await?;
+        if line(&status) != before {
+            show(&status)?;
+        }
+    }
+    Ok(())
+}
+
+fn show(status: &Value) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}", line(status))?)
+}
+
+fn line(status: &Value) -> String {
+    let n = |name: &str| status[name].as_i64().unwrap_or(0);
+    if status["state"] == "active" {
+        return format!("active: {} clients", n("sockets_now"));
+    }
+    format!(
+        "{}: {} of {} clients are left ({} moved, {} closed), {} upgrades and pairings refused, {} s remain",
+        status["state"].as_str().unwrap_or("unknown"),
+        n("sockets_now"),
+        n("sockets_initial"),
+        n("migrated"),
+        n("forced"),
+        n("blocked_upgrades"),
+        n("remaining_s"),
+    )
+}

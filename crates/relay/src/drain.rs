@@ -1,0 +1,177 @@
+//! Draining: a node that is to go away takes nothing new, tells each client when to leave, and closes who
+//! stayed once the time is over.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{entropy, node::unix_ms};
+
+/// After the deadline the rest is closed spread over this time.
+const PACED: Duration = Duration::from_secs(4);
+
+/// What the connections of a node are told.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) reason: String,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) deadline: Instant,
+    /// Unix milliseconds.
+    pub(crate) deadline_ms: u64,
+    window: Duration,
+}
+
+impl Order {
+    /// When one client is to leave: a time of its own in the first half of the window.
+    pub(crate) fn slot(&self) -> Duration {
+        let half = u64::try_from(self.window.as_millis() / 2).unwrap_or(u64::MAX);
+        Duration::from_millis(entropy::below(half.max(1)))
+    }
+
+    /// When one that stayed is closed.
+    pub(crate) fn end(&self) -> Instant {
+        let paced = u64::try_from(PACED.as_millis()).unwrap_or(0);
+        self.deadline + Duration::from_millis(entropy::below(paced))
+    }
+}
+
+/// How far a drain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Active,
+    Draining,
+    /// Nobody is connected any more.
+    Drained,
+}
+
+/// What an operator sees.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    /// Unix milliseconds.
+    pub(crate) started_at: Option<u64>,
+    pub(crate) by: Option<&'static str>,
+    pub(crate) reason: Option<String>,
+    /// Unix milliseconds.
+    pub(crate) deadline: Option<u64>,
+    pub(crate) remaining_s: Option<u64>,
+    pub(crate) sockets_initial: i64,
+    pub(crate) sockets_now: i64,
+    pub(crate) migrated: i64,
+    pub(crate) forced: u64,
+    pub(crate) blocked_upgrades: u64,
+}
+
+#[derive(Debug)]
+struct Run {
+    order: Order,
+    by: &'static str,
+    started_at: u64,
+    sockets_initial: i64,
+}
+
+/// Whether a node drains, and for how long.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    run: Mutex<Option<Run>>,
+    orders: watch::Sender<Option<Order>>,
+    forced: AtomicU64,
+    blocked: AtomicU64,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            run: Mutex::default(),
+            orders: watch::Sender::new(None),
+            forced: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Drain {
+    /// Begins, unless it has begun: then the first order stands. Tells whether this call began it.
+    pub(crate) fn start(
+        &self,
+        by: &'static str,
+        reason: String,
+        window: Duration,
+        endpoint: Option<String>,
+        sockets: i64,
+    ) -> bool {
+        let mut run = self.run.lock();
+        if run.is_some() {
+            return false;
+        }
+        let started_at = unix_ms();
+        let deadline_ms = started_at + u64::try_from(window.as_millis()).unwrap_or(0);
+        let deadline = Instant::now() + window;
+        let order = Order { reason, endpoint, deadline, deadline_ms, window };
+        self.forced.store(0, Ordering::Release);
+        self.blocked.store(0, Ordering::Release);
+        *run = Some(Run { order: order.clone(), by, started_at, sockets_initial: sockets });
+        self.orders.send_replace(Some(order));
+        true
+    }
+
+    /// Takes clients again. `false`: it did not drain.
+    pub(crate) fn end(&self) -> bool {
+        let was = self.run.lock().take().is_some();
+        self.orders.send_replace(None);
+        was
+    }
+
+    /// What connections are told, from now on.
+    pub(crate) fn orders(&self) -> watch::Receiver<Option<Order>> {
+        self.orders.subscribe()
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.orders.borrow().is_some()
+    }
+
+    /// An upgrade or pairing was refused.
+    pub(crate) fn blocked(&self) {
+        self.blocked.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A client stayed until it was closed.
+    pub(crate) fn forced(&self) {
+        self.forced.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn status(&self, sockets: i64) -> Status {
+        let run = self.run.lock();
+        let run = run.as_ref();
+        let (forced, blocked) =
+            (self.forced.load(Ordering::Acquire), self.blocked.load(Ordering::Acquire));
+        let initial = run.map_or(0, |run| run.sockets_initial);
+        let left = i64::try_from(forced).unwrap_or(i64::MAX);
+        let state = match run {
+            None => State::Active,
+            Some(_) if sockets == 0 => State::Drained,
+            Some(_) => State::Draining,
+        };
+        let remaining = |run: &Run| run.order.deadline.saturating_duration_since(Instant::now());
+        Status {
+            state,
+            started_at: run.map(|run| run.started_at),
+            by: run.map(|run| run.by),
+            reason: run.map(|run| run.order.reason.clone()),
+            deadline: run.map(|run| run.order.deadline_ms),
+            remaining_s: run.map(|run| remaining(run).as_secs()),
+            sockets_initial: initial,
+            sockets_now: sockets,
+            migrated: if run.is_some() { (initial - sockets - left).max(0) } else { 0 },
+            forced,
+            blocked_upgrades: blocked,
+        }
+    }
+}
