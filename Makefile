@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat sim check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,10 @@ compat: build-tests ## The suite of the protocol of existing clients, alone, and
 	@rm -f target/reports/compat*.json
 	@cargo nextest run --locked -p belay --all-features --test compat --no-fail-fast --status-level fail --final-status-level fail
 	@scripts/compat-report
+
+SIM_SCHEDULES ?= 100000
+sim: ## Play SIM_SCHEDULES schedules of delivery under faults, from SIM_SEED on
+	@SIM_SCHEDULES=$(SIM_SCHEDULES) cargo test --locked -q -p belay-sim --test sim
 
 remote-control-compat: compat ## The same, under its older name
 

@@ -15,25 +15,52 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Schedules until the first violation.
-fn run(first: u64, count: u64) -> (u64, u64, u64, Option<(u64, Outcome)>) {
-    let (mut applied, mut gaps) = (0, 0);
-    for seed in first..first + count {
+/// What some schedules showed.
+#[derive(Default)]
+struct Played {
+    schedules: u64,
+    applied: u64,
+    gaps: u64,
+    failed: Option<(u64, Outcome)>,
+}
+
+/// Every `step`th schedule, until the first violation.
+fn run(seeds: std::ops::Range<u64>, step: usize) -> Played {
+    let mut played = Played::default();
+    for seed in seeds.step_by(step) {
         let outcome = simulate(seed, false);
+        played.schedules += 1;
+        played.applied += outcome.applied;
+        played.gaps += outcome.gaps;
         if outcome.violation.is_some() {
-            return (seed - first, applied, gaps, Some((seed, outcome)));
+            played.failed = Some((seed, outcome));
+            break;
         }
-        applied += outcome.applied;
-        gaps += outcome.gaps;
     }
-    (count, applied, gaps, None)
+    played
+}
+
+/// The same on all cores.
+fn run_all(first: u64, count: u64) -> Played {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        let part = |core: u64| scope.spawn(move || run(first + core..first + count, cores));
+        let parts: Vec<_> = (0..cores as u64).map(part).collect();
+        let parts = parts.into_iter().map(|part| part.join().expect("no panic"));
+        parts.fold(Played::default(), |all, part| Played {
+            schedules: all.schedules + part.schedules,
+            applied: all.applied + part.applied,
+            gaps: all.gaps + part.gaps,
+            failed: all.failed.or(part.failed),
+        })
+    })
 }
 
 #[test]
 fn nothing_is_lost_doubled_reordered_or_missing_in_silence_and_mistakes_are_found() {
     let started = unix_secs();
     let (first, count) = (number("SIM_SEED", 1), number("SIM_SCHEDULES", 2_000));
-    let (schedules, applied, gaps, failed) = run(first, count);
+    let Played { schedules, applied, gaps, failed } = run_all(first, count);
     if let Some((seed, outcome)) = failed {
         let trace = simulate(seed, true).trace;
         let shown = if count == 1 { trace.len() } else { 60 };
@@ -44,7 +71,13 @@ fn nothing_is_lost_doubled_reordered_or_missing_in_silence_and_mistakes_are_foun
     if count == 1 {
         return;
     }
-    let missed: Vec<_> = Mutation::of_delivery().filter(|m| !is_found(*m)).collect();
+    let missed: Vec<_> = std::thread::scope(|scope| {
+        let search = |m| (m, scope.spawn(move || is_found(m)));
+        let searches: Vec<_> = Mutation::of_delivery().map(search).collect();
+        let found =
+            |search: std::thread::ScopedJoinHandle<'_, bool>| search.join().expect("no panic");
+        searches.into_iter().filter_map(|(m, search)| (!found(search)).then_some(m)).collect()
+    });
     report(&json!({
         "started": started, "seed": first, "schedules": schedules, "violations": 0,
         "messages_applied": applied, "gaps_told": gaps,
@@ -56,9 +89,9 @@ fn nothing_is_lost_doubled_reordered_or_missing_in_silence_and_mistakes_are_foun
 
 fn is_found(mutation: Mutation) -> bool {
     mutate(Some(mutation));
-    let (_, _, _, found) = run(1, PATIENCE);
+    let played = run(1..PATIENCE, 1);
     mutate(None);
-    found.is_some()
+    played.failed.is_some()
 }
 
 fn unix_secs() -> u64 {

@@ -84,8 +84,7 @@ impl Admin {
         let text = answer.text().await?;
         if !status.is_success() {
             let said: Value = serde_json::from_str(&text).unwrap_or_default();
-            let said =
-                said["message"].as_str().unwrap_or(&text);
+            let said = said["message"].as_str().unwrap_or(&text);
             bail!("the relay answered {status}: {said}");
         }
         Ok(text)

@@ -1,5 +1,6 @@
 //! The binary as an operator runs it: kill -9, SIGTERM, a second process on the folder.
 
+mod drain;
 mod relay;
 mod stored;
 

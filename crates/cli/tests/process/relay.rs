@@ -40,9 +40,14 @@ pub(crate) fn start(folder: &Path) -> Relay {
 
 /// A relay on the port of an earlier one.
 pub(crate) fn start_at(folder: &Path, url: &str) -> Relay {
+    start_with(folder, url, &[])
+}
+
+/// The same with more settings.
+pub(crate) fn start_with(folder: &Path, url: &str, args: &[&str]) -> Relay {
     let port = url.rsplit(':').next().expect("a port");
     let mut again = command(folder);
-    again.arg(format!("--port={port}"));
+    again.arg(format!("--port={port}")).args(args);
     ready(again)
 }
 
@@ -61,7 +66,7 @@ pub(crate) fn lift(relay: &Relay) {
     assert!(Command::new("prlimit").args(limit).status().expect("util-linux").success());
 }
 
-fn ready(mut command: Command) -> Relay {
+pub(crate) fn ready(mut command: Command) -> Relay {
     let mut child = command.spawn().expect("the relay starts");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a pipe");

@@ -120,7 +120,8 @@ async fn who_stays_is_closed_after_the_deadline_and_the_node_is_drained() {
     let started = Instant::now();
 
     call(&relay, "start", Some(json!({ "reason": "test", "max_session_age_seconds": 1 }))).await;
-    desk.until(|e| matches!(e, Event::Disconnected { reason, .. } if reason == "unavailable")).await;
+    desk.until(|e| matches!(e, Event::Disconnected { reason, .. } if reason == "unavailable"))
+        .await;
 
     assert!(started.elapsed() >= Duration::from_secs(1));
     assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());

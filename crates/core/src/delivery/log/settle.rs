@@ -35,6 +35,8 @@ impl Log {
                 if !stored_before {
                     self.tail = Some(tail);
                 }
+                // Others may have stored something since: what waits is not next any more.
+                self.settle(&mut outcome);
             }
             Err(AppendError::Refused(_)) => {
                 self.refuse_queue(&mut outcome);
