@@ -114,9 +114,9 @@ impl Writer {
         Position { fresh: self.fresh, ..Position::new(self.epoch, seq) }
     }
 
-    /// Position that the relay has stored.
+    /// Position that the relay has stored, or that its reader has had.
     pub fn stored(&self) -> Position {
-        Position::new(self.epoch, self.stored)
+        Position::new(self.epoch, self.stored.max(self.base().seq.previous()))
     }
 
     /// Position of the last message that was named.

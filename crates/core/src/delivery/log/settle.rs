@@ -96,7 +96,15 @@ impl Log {
         let same = |e: &Entry| {
             e.offset == offset && e.records.last().is_some_and(|r| r.position == last.position)
         };
-        loaded.entries.iter().any(same)
+        let new = loaded.entries.iter().find(|e| e.offset > tail.offset);
+        loaded.entries.iter().any(same) && new.is_none_or(|entry| self.is_next(entry))
+    }
+
+    /// Tells whether an entry goes on where the ring ends. One that does not was appended to a log that
+    /// went back and came to the same offset again.
+    fn is_next(&self, entry: &Entry) -> bool {
+        let follows = |head| entry.records.first().is_some_and(|record| record.follows(head));
+        self.ring.head().is_none_or(follows)
     }
 
     /// Takes what was read instead of what was known.
@@ -177,7 +185,10 @@ impl Log {
                 return outcome;
             }
             self.doubt();
-        } else if tail.incarnation == known.incarnation && previous == known.offset {
+        } else if tail.incarnation == known.incarnation
+            && previous == known.offset
+            && self.is_next(&entry)
+        {
             self.tail = Some(tail);
             self.store_entry(entry, now, &mut outcome);
             if !matches!(self.phase, Phase::Appending { .. }) {
