@@ -17,6 +17,8 @@ const SILENCE_MS = 60_000;
 /** After the page comes back, an answer must come in this time or the socket is dead. */
 const PROBE_MS = 3_000;
 const ACK_DELAY_MS = 200;
+/** Pause after a refused move to another socket. */
+const MOVE_PAUSE_MS = 1_000;
 
 export type Link =
   | { state: 'connecting' }
@@ -52,6 +54,9 @@ export class Client {
   private acks: Record<string, Position> = {};
   private pausedUntil = 0;
   private online = false;
+  /** A socket that is to take over. */
+  private next: WebSocket | undefined;
+  private moving: ReturnType<typeof setTimeout> | undefined;
   /** The relay cannot read the log of our channel now. */
   private pending = false;
   private stopped = false;
@@ -75,6 +80,7 @@ export class Client {
     this.stopped = true;
     clearTimeout(this.retry);
     clearTimeout(this.watchdog);
+    this.stay();
     removeEventListener('online', this.probe);
     removeEventListener('pageshow', this.probe);
     document.removeEventListener('visibilitychange', this.onVisible);
@@ -120,19 +126,65 @@ export class Client {
     clearTimeout(this.retry);
     this.bye = undefined;
     this.listener.link({ state: 'connecting' });
-    const url = new URL('ws', location.href.replace(/#.*/, ''));
-    url.protocol = url.protocol.replace('http', 'ws');
-    const socket = new WebSocket(url, PROTOCOL);
+    const socket = this.open();
     const old = this.socket;
     this.socket = socket;
     old?.close();
     this.watch(WELCOME_TIMEOUT_MS);
+    this.serve(socket);
+  }
+
+  private open(): WebSocket {
+    const url = new URL('ws', location.href.replace(/#.*/, ''));
+    url.protocol = url.protocol.replace('http', 'ws');
+    return new WebSocket(url, PROTOCOL);
+  }
+
+  private serve(socket: WebSocket): void {
     socket.onmessage = (event) => {
       if (socket === this.socket && typeof event.data === 'string') void this.receive(socket, event.data);
     };
     socket.onclose = (event) => {
       if (socket === this.socket) this.closed(event.code);
     };
+  }
+
+  /** The relay drains: another socket is made welcome before this one is left. Who is refused stays. */
+  private move(): void {
+    if (!this.online || this.stopped || this.next) return;
+    const next = this.open();
+    this.next = next;
+    next.onmessage = (event) => {
+      if (next !== this.next || typeof event.data !== 'string') return;
+      const frame = JSON.parse(event.data) as Frame;
+      if (frame.k === 'hello') void this.authenticate(next, frame);
+      else if (frame.k === 'welcome') this.moved(next, frame);
+    };
+    next.onclose = () => {
+      if (next === this.next) this.moveIn(MOVE_PAUSE_MS);
+    };
+  }
+
+  private moveIn(after: number): void {
+    this.next = undefined;
+    clearTimeout(this.moving);
+    this.moving = setTimeout(() => this.move(), after);
+  }
+
+  private moved(next: WebSocket, welcome: WelcomeFrame): void {
+    const old = this.socket;
+    this.socket = next;
+    this.next = undefined;
+    this.serve(next);
+    old?.close();
+    this.welcomed(welcome);
+  }
+
+  private stay(): void {
+    clearTimeout(this.moving);
+    const next = this.next;
+    this.next = undefined;
+    next?.close();
   }
 
   private watch(after: number): void {
@@ -150,6 +202,7 @@ export class Client {
 
   private closed(socketCode: number): void {
     clearTimeout(this.watchdog);
+    this.stay();
     this.socket = undefined;
     if (this.online) this.online = false;
     else this.writer.unanswered();
@@ -187,6 +240,8 @@ export class Client {
         return this.write({ k: 'pong', n: frame.n, t: frame.t });
       case 'token.offer':
         return this.takeToken(frame.token);
+      case 'drain':
+        return this.moveIn(frame.reconnectInMs);
       default:
         return this.handle(frame);
     }
@@ -201,7 +256,7 @@ export class Client {
     const resume = this.reader.resume();
     const base = { [this.writer.channel]: this.writer.base() };
     const auth: Frame = { k: 'auth', version: VERSION, token, nonce: hello.nonce, proof, client, resume, base };
-    if (socket === this.socket) socket.send(JSON.stringify(auth));
+    if (socket === this.socket || socket === this.next) socket.send(JSON.stringify(auth));
   }
 
   private welcomed(welcome: WelcomeFrame): void {

@@ -1,6 +1,6 @@
 //! What a store keeps of a session. Secrets stand here as keyed hashes only.
 
-use belay_wire::{MemberId, PublicKey, SessionId, pair::DeviceInfo};
+use belay_wire::{Lost, MemberId, PublicKey, SessionId, pair::DeviceInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::SecretHash;
@@ -42,6 +42,9 @@ pub struct DeviceRecord {
     pub seen_at: u64,
     /// Unix milliseconds.
     pub revoked_at: Option<u64>,
+    /// Commands of it that will not reach the host, until it has heard so.
+    #[serde(default)]
+    pub lost: Vec<Lost>,
 }
 
 /// The right to ask for one pairing.

@@ -62,6 +62,7 @@ impl Shared {
             added_at: unix_ms,
             seen_at: unix_ms,
             revoked_at: None,
+            lost: Vec::new(),
         };
         let record = SessionRecord {
             id: SessionId::from_bytes([9; 16]),

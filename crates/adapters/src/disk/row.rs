@@ -46,11 +46,19 @@ PRAGMA user_version = 2;
 COMMIT;
 ";
 
+/// What version 3 added: commands that their device has not heard the end of, as JSON.
+pub(super) const SCHEMA_3: &str = "
+BEGIN;
+ALTER TABLE devices ADD COLUMN lost TEXT;
+PRAGMA user_version = 3;
+COMMIT;
+";
+
 /// Kept in SQLite's `user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 2;
+pub(super) const SCHEMA_VERSION: i64 = 3;
 
 /// Writes what stands there already: [`SCHEMA_VERSION`].
-pub(super) const SAME_VERSION: &str = "PRAGMA user_version = 2";
+pub(super) const SAME_VERSION: &str = "PRAGMA user_version = 3";
 
 fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -129,7 +137,7 @@ async fn save_devices(
     let id = record.id.to_string();
     sqlx::query("DELETE FROM devices WHERE session=?1").bind(&id).execute(&mut *connection).await?;
     for (place, device) in record.devices.iter().enumerate() {
-        sqlx::query("INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")
+        sqlx::query("INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")
             .bind(&id)
             .bind(i64::try_from(place).unwrap_or(i64::MAX))
             .bind(device.member.to_string())
@@ -143,10 +151,16 @@ async fn save_devices(
             .bind(int(device.added_at))
             .bind(int(device.seen_at))
             .bind(device.revoked_at.map(int))
+            .bind(lost_as_text(device))
             .execute(&mut *connection)
             .await?;
     }
     Ok(())
+}
+
+fn lost_as_text(device: &DeviceRecord) -> Option<String> {
+    let text = || serde_json::to_string(&device.lost).unwrap_or_default();
+    (!device.lost.is_empty()).then(text)
 }
 
 /// Reads a session.
@@ -218,6 +232,7 @@ fn device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         None => None,
     };
     let revoked_at: Option<i64> = get(row, "revoked_at")?;
+    let lost: Option<String> = get(row, "lost")?;
     Ok(DeviceRecord {
         member: text(row, "member")?,
         info: DeviceInfo { name: get(row, "name")?, platform: get(row, "platform")? },
@@ -230,6 +245,7 @@ fn device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         added_at: uint(row, "added_at")?,
         seen_at: uint(row, "seen_at")?,
         revoked_at: revoked_at.and_then(|at| u64::try_from(at).ok()),
+        lost: lost.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(damaged)?,
     })
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     DiskError,
-    row::{self, SAME_VERSION, SCHEMA, SCHEMA_2, SCHEMA_VERSION, unavailable},
+    row::{self, SAME_VERSION, SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_VERSION, unavailable},
 };
 
 /// Jobs that may wait; beyond it callers are told that the store is not available.
@@ -73,6 +73,9 @@ impl DiskStore {
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.map_err(sql)?;
         if found < 2 {
             sqlx::raw_sql(SCHEMA_2).execute(&mut connection).await.map_err(sql)?;
+        }
+        if found < 3 {
+            sqlx::raw_sql(SCHEMA_3).execute(&mut connection).await.map_err(sql)?;
         }
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         tokio::spawn(run(connection, queue));

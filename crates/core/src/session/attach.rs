@@ -282,13 +282,16 @@ impl Session {
     ) {
         let Principal::Member(member) = principal else { return };
         let ch = Channel::Up(member);
-        let Some(state) = self.channels.get_mut(&ch) else { return };
         let base = bases.get(&ch);
-        state.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
-        let applied = state.log.ring().before_oldest();
-        for lost in state.lost.clone() {
+        let Some(device) = self.record.device_mut(member) else { return };
+        let before = device.lost.len();
+        device.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
+        let lost = device.lost.clone();
+        self.unsaved |= lost.len() < before;
+        for lost in lost {
             self.control(id, lost, effects);
         }
+        let applied = self.channels.get(&ch).and_then(|state| state.log.ring().before_oldest());
         if let Some(applied) = applied.filter(|p| p.seq > Seq::ZERO) {
             // What was applied while it was away.
             self.control(id, Stable { pos: Positions::from([(ch, applied)]) }, effects);

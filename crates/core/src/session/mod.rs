@@ -17,7 +17,7 @@ mod pull;
 use std::{collections::BTreeMap, time::Instant};
 
 use belay_wire::{
-    Channel, ConnectionId, Lost, MemberId, SessionId,
+    Channel, ConnectionId, MemberId, SessionId,
     pair::{HostInfo, SessionCreated},
 };
 
@@ -40,8 +40,6 @@ pub use pull::{OutFrame, Pulled};
 pub(crate) struct ChannelState {
     pub(crate) log: Log,
     pub(crate) volatiles: Volatiles,
-    /// Commands that ended here, until their member forgot them.
-    pub(crate) lost: Vec<Lost>,
 }
 
 /// Ranges of lost commands that are kept for one member.
@@ -152,7 +150,7 @@ impl Session {
             && self.pairing.is_none()
             && self.compat.pending.is_none()
             && self.outcomes.is_empty()
-            && self.channels.values().all(|c| c.log.is_settled() && c.lost.is_empty())
+            && self.channels.values().all(|c| c.log.is_settled())
     }
 
     /// Applies one input.
@@ -278,25 +276,29 @@ impl Session {
         self.channels.entry(channel).or_insert_with(|| ChannelState {
             log: Log::new(channel, limits),
             volatiles: Volatiles::default(),
-            lost: Vec::new(),
         })
     }
 
     /// These commands will not reach the host: their member is told, now or when it comes back.
     fn commands_lost(&mut self, ch: Channel, overdue: Overdue, effects: &mut Effects) {
         effects.events.push(Event::CommandsExpired { count: overdue.messages });
-        let lost = lost(ch, overdue.from, overdue.to);
-        if let Some(state) = self.channels.get_mut(&ch) {
-            state.lost.retain(|l| l.epoch != lost.epoch || l.to < lost.from);
-            state.lost.push(lost.clone());
-            let excess = state.lost.len().saturating_sub(LOST_MAX);
-            state.lost.drain(..excess);
+        let Some(member) = ch.member() else { return };
+        let connection = self.connection_of(Principal::Member(member)).map(|c| c.id);
+        if self.record.compat.is_some() {
+            return connection.into_iter().for_each(|id| self.tell_expired(id, effects));
         }
-        let member = ch.member().map(Principal::Member);
-        if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
-            if self.record.compat.is_some() {
-                return self.tell_expired(id, effects);
-            }
+        let lost = lost(ch, overdue.from, overdue.to);
+        let Some(device) = self.record.device_mut(member) else { return };
+        device.lost.retain(|l| l.epoch != lost.epoch || l.to < lost.from);
+        device.lost.push(lost.clone());
+        let excess = device.lost.len().saturating_sub(LOST_MAX);
+        device.lost.drain(..excess);
+        // It may come back after a restart: it must hear of them then.
+        effects.save = Some(match effects.save {
+            Some(_) => self.record.clone(),
+            None => self.next_version(),
+        });
+        if let Some(id) = connection {
             self.control(id, lost, effects);
         }
     }

@@ -420,6 +420,7 @@ impl Session {
             added_at: env.now.unix_ms,
             seen_at: env.now.unix_ms,
             revoked_at: None,
+            lost: Vec::new(),
         });
         Paired {
             session: self.record.id,

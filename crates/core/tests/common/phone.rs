@@ -22,5 +22,6 @@ pub(crate) fn phone(
         added_at: now,
         seen_at: now,
         revoked_at: None,
+        lost: Vec::new(),
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn give(
         effects.then.extend(later.then);
         effects.wake.extend(later.wake);
         effects.events.extend(later.events);
+        effects.save = later.save.or(effects.save);
     }
     effects
 }

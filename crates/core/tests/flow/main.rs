@@ -234,6 +234,10 @@ fn commands_that_expire_are_told_to_their_member_until_it_forgets_them() {
     let again = belay_wire::ConnectionId::from_bytes([7; 16]);
     world.attach_phone_again(again);
     assert_eq!(lost(world.pull(again)), Some((seq(1), seq(3))), "it may not have heard it");
+
+    world.restart();
+    world.attach_phone_again(PHONE);
+    assert_eq!(lost(world.pull(PHONE)), Some((seq(1), seq(3))), "nor before the relay restarted");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) fn member() -> MemberId {
 pub(crate) struct World {
     session: Session,
     logs: Logs,
+    saved: Option<belay_core::SessionRecord>,
     phone: Claims,
     pub(crate) around: Around,
 }
@@ -44,7 +45,7 @@ impl World {
         record.devices.push(phone(&around, member(), key, nonce));
         let session = Session::load(record);
         let phone = Claims { principal: Principal::Member(member()), nonce, ..claims };
-        let mut world = Self { session, logs: Logs::default(), phone, around };
+        let mut world = Self { session, logs: Logs::default(), saved: None, phone, around };
         world.give(Input::OpenLogs);
         world.attach(HOST, claims, host_base, 1);
         world.attach(PHONE, phone, phone_base, 1);
@@ -74,11 +75,19 @@ impl World {
     }
 
     pub(crate) fn give(&mut self, input: Input) -> Effects {
-        told::give(&mut self.session, &mut self.logs, input, &mut self.around.env())
+        let effects = told::give(&mut self.session, &mut self.logs, input, &mut self.around.env());
+        self.saved = effects.save.clone().or(self.saved.take());
+        effects
     }
 
     pub(crate) fn frame(&mut self, connection: ConnectionId, frame: Frame) -> Effects {
         self.give(Input::Frame { connection, frame: Box::new(frame) })
+    }
+
+    /// The relay's process ends; the next one has what this one saved, and the logs.
+    pub(crate) fn restart(&mut self) {
+        self.session = Session::load(self.saved.clone().expect("something was saved"));
+        self.give(Input::OpenLogs);
     }
 
     /// What would be written to a connection now.

@@ -81,6 +81,7 @@ fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
         added_at: 0,
         seen_at: 0,
         revoked_at: None,
+        lost: Vec::new(),
     }
 }
 

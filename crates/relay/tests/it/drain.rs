@@ -143,7 +143,7 @@ async fn wrong_orders_are_refused_by_name_and_strangers_altogether() {
         (json!({ "reason": "x", "max_session_age_seconds": 0 }), "max_session_age_seconds"),
         (json!({ "reason": "x", "max_session_age_seconds": 3_601 }), "max_session_age_seconds"),
         (json!({ "reason": "x", "endpoint": "ftp://x" }), "endpoint"),
-        (json!({ "reason": "x", "forse": true }), "forse"),
+        (json!({ "reason": "x", "hurry": true }), "hurry"),
     ] {
         let (code, error) = call(&relay, "start", Some(body.clone())).await;
         assert_eq!(code, 400, "{body}");

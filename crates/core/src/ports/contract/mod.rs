@@ -4,7 +4,9 @@ pub mod log;
 
 use std::sync::Arc;
 
-use belay_wire::{Bytes32, MemberId, PublicKey, SessionId, pair::DeviceInfo};
+use belay_wire::{
+    Bytes32, Channel, Epoch, Lost, MemberId, PublicKey, Seq, SessionId, pair::DeviceInfo,
+};
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
@@ -77,6 +79,13 @@ fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
         added_at: 1,
         seen_at: 2,
         revoked_at,
+        lost: vec![Lost {
+            ch: Channel::Up(MemberId::from_bytes([n; 16])),
+            epoch: Epoch(u64::from(n)),
+            from: Seq::ZERO.next(),
+            to: Seq::MAX,
+            reason: "expired; --".to_owned(),
+        }],
     }
 }
 

@@ -184,6 +184,7 @@ impl Session {
             added_at: now,
             seen_at: now,
             revoked_at: None,
+            lost: Vec::new(),
         });
         Ok(Joined { device, token: env.keys.mint(&claims) })
     }
