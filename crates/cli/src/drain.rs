@@ -5,20 +5,17 @@ use std::{io::Write, time::Duration};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
-use crate::{devices::admin::Admin, settings};
+use crate::{
+    devices::admin::{self, Admin},
+    settings,
+};
 
 /// Time between two looks at a drain that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The command and its subcommands.
 pub(crate) fn command() -> Command {
-    let admin = Arg::new("admin")
-        .long("admin")
-        .value_name("URL")
-        .env("BELAY_ADMIN")
-        .default_value("http://127.0.0.1:8788")
-        .help("Address of the relay's admin listener");
-    let common = move |command: Command| command.arg(admin.clone()).arg(settings::data_dir());
+    let common = |command: Command| command.arg(admin::address()).arg(settings::data_dir());
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use belay_client::{CredentialStore, FileCredentials};
 use belay_wire::{DeviceListed, DeviceView, SessionId};
-use clap::ArgMatches;
+use clap::{Arg, ArgMatches};
 use serde_json::Value;
 
 use crate::settings;
@@ -15,6 +15,16 @@ pub(crate) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>
     let path = settings::data_dir_of(args).join("host/session.json");
     let stored = FileCredentials::new(&path).load().with_context(|| path.display().to_string())?;
     Ok(stored.map(|credentials| credentials.session))
+}
+
+/// Where the admin listener is.
+pub(crate) fn address() -> Arg {
+    Arg::new("admin")
+        .long("admin")
+        .value_name("URL")
+        .env("BELAY_ADMIN")
+        .default_value("http://127.0.0.1:8788")
+        .help("Address of the relay's admin listener")
 }
 
 /// The admin listener.

@@ -17,11 +17,7 @@ use admin::Admin;
 
 /// The command and its subcommands.
 pub(crate) fn command() -> Command {
-    let admin = Arg::new("admin")
-        .long("admin")
-        .value_name("URL")
-        .env("BELAY_ADMIN")
-        .default_value("http://127.0.0.1:8788")
+    let admin = admin::address()
         .help("Address of the relay's admin listener; asked when no desktop side runs here");
     Command::new("devices")
         .about("List, remove or add the devices of this machine's session")

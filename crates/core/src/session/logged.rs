@@ -95,6 +95,7 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
+        let moved = outcome.changed || outcome.reset || !outcome.stored.is_empty();
         let stored = outcome.stored.into_iter();
         if !outcome.opened {
             effects.events.extend(stored.map(|bytes| Event::MessageStored { bytes }));
@@ -112,7 +113,9 @@ impl Session {
             let here: Vec<_> = applied.into_iter().filter(|(channel, _)| *channel == ch).collect();
             self.take_as_applied(&here, effects);
         }
-        effects.wake.extend(self.readers_of(ch));
+        if moved {
+            effects.wake.extend(self.readers_of(ch));
+        }
         let writer = self.writer_of(ch);
         if outcome.opened
             && let Some(writer) = writer
@@ -126,7 +129,8 @@ impl Session {
         if let Some(applied) = outcome.applied {
             self.control(writer, Stable { pos: Positions::from([(ch, applied)]) }, effects);
         }
-        if self.channels.get(&ch).is_some_and(|state| state.log.ring().head().is_some()) {
+        let has_head = |state: &super::ChannelState| state.log.ring().head().is_some();
+        if moved && self.channels.get(&ch).is_some_and(has_head) {
             self.owe_ack(writer, ch, env, effects);
         }
         if let Some((epoch, refused)) = outcome.nack {
