@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     DiskError,
-    row::{self, SAME_VERSION, SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_VERSION, unavailable},
+    row::{self, PROBE, SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_VERSION, unavailable},
 };
 
 /// Jobs that may wait; beyond it callers are told that the store is not available.
@@ -288,7 +288,7 @@ async fn remove(connection: &mut SqliteConnection, id: SessionId) -> Result<(), 
     Ok(())
 }
 
-/// A write that changes nothing but needs the file to be writable.
+/// A write that needs room as a session does.
 async fn check(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    exec(connection, SAME_VERSION).await
+    exec(connection, PROBE).await
 }

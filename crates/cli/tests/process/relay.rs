@@ -53,7 +53,8 @@ pub(crate) fn start_with(folder: &Path, url: &str, args: &[&str]) -> Relay {
 
 /// A relay for which every file is full at `kib` kibibytes; [`lift`] ends that.
 pub(crate) fn start_on_full_disk(folder: &Path, kib: u32) -> Relay {
-    let plain = command(folder);
+    let mut plain = command(folder);
+    plain.arg("--port=0");
     let mut limited = Command::new("bash");
     let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" \"$@\"");
     limited.args(["-c", &script]).arg(plain.get_program()).args(plain.get_args());
