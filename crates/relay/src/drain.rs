@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
@@ -24,6 +23,10 @@ pub(crate) struct Order {
     /// Unix milliseconds.
     pub(crate) deadline_ms: u64,
     window: Duration,
+    by: &'static str,
+    /// Unix milliseconds.
+    started_at: u64,
+    sockets_initial: i64,
 }
 
 impl Order {
@@ -68,18 +71,9 @@ pub(crate) struct Status {
     pub(crate) blocked_upgrades: u64,
 }
 
-#[derive(Debug)]
-struct Run {
-    order: Order,
-    by: &'static str,
-    started_at: u64,
-    sockets_initial: i64,
-}
-
 /// Whether a node drains, and for how long.
 #[derive(Debug)]
 pub(crate) struct Drain {
-    run: Mutex<Option<Run>>,
     orders: watch::Sender<Option<Order>>,
     forced: AtomicU64,
     blocked: AtomicU64,
@@ -88,7 +82,6 @@ pub(crate) struct Drain {
 impl Default for Drain {
     fn default() -> Self {
         Self {
-            run: Mutex::default(),
             orders: watch::Sender::new(None),
             forced: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
@@ -106,26 +99,34 @@ impl Drain {
         endpoint: Option<String>,
         sockets: i64,
     ) -> bool {
-        let mut run = self.run.lock();
-        if run.is_some() {
-            return false;
-        }
         let started_at = unix_ms();
         let deadline_ms = started_at + u64::try_from(window.as_millis()).unwrap_or(0);
         let deadline = Instant::now() + window;
-        let order = Order { reason, endpoint, deadline, deadline_ms, window };
-        self.forced.store(0, Ordering::Release);
-        self.blocked.store(0, Ordering::Release);
-        *run = Some(Run { order: order.clone(), by, started_at, sockets_initial: sockets });
-        self.orders.send_replace(Some(order));
-        true
+        let sockets_initial = sockets;
+        let order = Order {
+            reason,
+            endpoint,
+            deadline,
+            deadline_ms,
+            window,
+            by,
+            started_at,
+            sockets_initial,
+        };
+        self.orders.send_if_modified(|running| {
+            if running.is_some() {
+                return false;
+            }
+            self.forced.store(0, Ordering::Release);
+            self.blocked.store(0, Ordering::Release);
+            *running = Some(order);
+            true
+        })
     }
 
     /// Takes clients again. `false`: it did not drain.
     pub(crate) fn end(&self) -> bool {
-        let was = self.run.lock().take().is_some();
-        self.orders.send_replace(None);
-        was
+        self.orders.send_replace(None).is_some()
     }
 
     /// What connections are told, from now on.
@@ -148,28 +149,28 @@ impl Drain {
     }
 
     pub(crate) fn status(&self, sockets: i64) -> Status {
-        let run = self.run.lock();
-        let run = run.as_ref();
+        let order = self.orders.borrow();
+        let order = order.as_ref();
         let (forced, blocked) =
             (self.forced.load(Ordering::Acquire), self.blocked.load(Ordering::Acquire));
-        let initial = run.map_or(0, |run| run.sockets_initial);
+        let initial = order.map_or(0, |order| order.sockets_initial);
         let left = i64::try_from(forced).unwrap_or(i64::MAX);
-        let state = match run {
+        let state = match order {
             None => State::Active,
             Some(_) if sockets == 0 => State::Drained,
             Some(_) => State::Draining,
         };
-        let remaining = |run: &Run| run.order.deadline.saturating_duration_since(Instant::now());
+        let remaining = |order: &Order| order.deadline.saturating_duration_since(Instant::now());
         Status {
             state,
-            started_at: run.map(|run| run.started_at),
-            by: run.map(|run| run.by),
-            reason: run.map(|run| run.order.reason.clone()),
-            deadline: run.map(|run| run.order.deadline_ms),
-            remaining_s: run.map(|run| remaining(run).as_secs()),
+            started_at: order.map(|order| order.started_at),
+            by: order.map(|order| order.by),
+            reason: order.map(|order| order.reason.clone()),
+            deadline: order.map(|order| order.deadline_ms),
+            remaining_s: order.map(|order| remaining(order).as_secs()),
             sockets_initial: initial,
             sockets_now: sockets,
-            migrated: if run.is_some() { (initial - sockets - left).max(0) } else { 0 },
+            migrated: if order.is_some() { (initial - sockets - left).max(0) } else { 0 },
             forced,
             blocked_upgrades: blocked,
         }

@@ -219,7 +219,7 @@ impl Log {
         if !self.ring.limits().keep_unapplied {
             self.ring.expire(now.mono);
             self.mark_evicted(true);
-        } else if let Some((_, to, _)) = self.ring.overdue(now.mono)
+        } else if let Some(to) = self.ring.overdue(now.mono)
             && matches!(self.phase, Phase::Ready)
             && !self.has_queued_expiry()
             && let Some(head) = self.projected()

@@ -220,17 +220,10 @@ impl Ring {
         Some(offset)
     }
 
-    /// Messages that are older than the bound, oldest first: where they begin and end, and how many.
-    pub(super) fn overdue(&self, now: Instant) -> Option<(Position, Position, usize)> {
-        let old = |slot: &&Slot| self.is_old(slot, now);
-        let mut overdue = self.slots.iter().take_while(old);
-        let first = overdue.next()?;
-        let (mut last, mut messages) = (first, usize::from(first.record.is_message()));
-        for slot in overdue {
-            messages += usize::from(slot.record.is_message());
-            last = slot;
-        }
-        Some((first.record.position, last.record.position, messages))
+    /// The last of the records that are older than the bound.
+    pub(super) fn overdue(&self, now: Instant) -> Option<Position> {
+        let overdue = self.slots.iter().take_while(|slot| self.is_old(slot, now));
+        overdue.last().map(|slot| slot.record.position)
     }
 
     fn is_old(&self, slot: &Slot, now: Instant) -> bool {
