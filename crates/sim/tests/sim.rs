@@ -69,9 +69,11 @@ fn nothing_is_lost_doubled_reordered_or_missing_in_silence_and_mistakes_are_foun
     let Played { schedules, applied, gaps, failed } = run_all(first, count);
     if let Some((seed, outcome)) = failed {
         let trace = simulate(seed, true).trace;
-        let shown = if count == 1 { trace.len() } else { 60 };
-        let from = trace.len().saturating_sub(shown);
-        panic!("seed {seed}: {:?}\n{}", outcome.violation, trace[from..].join("\n"));
+        let all = if count == 1 { trace.join("\n") } else { String::new() };
+        panic!(
+            "seed {seed} (SIM_SEED={seed} SIM_SCHEDULES=1 shows it): {:?}\n{all}",
+            outcome.violation
+        );
     }
     assert!(applied > count * 10, "too little happened: {applied}");
     if count == 1 {

@@ -354,10 +354,14 @@ impl Session {
             if connection.writes(*channel) && self.channel_may_exist(*channel) {
                 let log = &mut self.channel(*channel, env.policy).log;
                 let at_least_one = Position { seq: base.seq.max(Seq::ZERO.next()), ..*base };
-                match log.announce(at_least_one, env.now) {
-                    Some(head) => accepted.insert(*channel, head),
-                    None => connection.bases.insert(*channel, at_least_one),
+                let Some(head) = log.announce(at_least_one, env.now) else {
+                    connection.bases.insert(*channel, at_least_one);
+                    continue;
                 };
+                accepted.insert(*channel, head);
+                if head.epoch == base.epoch {
+                    connection.writing.insert(*channel, base.epoch);
+                }
             }
         }
         for (channel, state) in &self.channels {
@@ -507,6 +511,7 @@ pub(super) fn new_connection(
         opened: BTreeMap::new(),
         announced: Vec::new(),
         bases: Positions::new(),
+        writing: BTreeMap::new(),
         compat: None,
     }
 }

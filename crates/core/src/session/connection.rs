@@ -67,6 +67,8 @@ pub struct Connection {
     pub(super) announced: Vec<(Channel, Epoch)>,
     /// Bases of channels whose log could not be read when this writer came.
     pub(super) bases: Positions,
+    /// The epoch in which this connection writes each channel, as it announced.
+    pub(super) writing: BTreeMap<Channel, Epoch>,
     /// What belongs to a connection of the compat protocol.
     pub(super) compat: Option<super::compat::Link>,
 }

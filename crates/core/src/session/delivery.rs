@@ -425,6 +425,9 @@ impl Session {
             let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
             return self.nack(id, ch, base.epoch, refused, None, effects);
         }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.writing.insert(ch, base.epoch);
+        }
         if is_settled {
             self.owe_ack(id, ch, env, effects);
         }

@@ -1,11 +1,11 @@
 //! Between the channels of a session and the log that stores them.
 
-use belay_wire::{Accepted, Channel, ConnectionId, Notice, Positions, Stable};
+use belay_wire::{Accepted, Channel, ConnectionId, Epoch, NackReason, Notice, Positions, Stable};
 
 use super::{Effects, Event, LogTold, Session, delivery::retry_of};
 use crate::{
     Env,
-    delivery::{Ask, Outcome},
+    delivery::{Ask, Outcome, Refused},
     token::Principal,
 };
 
@@ -133,9 +133,22 @@ impl Session {
         if moved && self.channels.get(&ch).is_some_and(has_head) {
             self.owe_ack(writer, ch, env, effects);
         }
-        if let Some((epoch, refused)) = outcome.nack {
+        let nack = outcome.nack.or_else(|| self.closed_by_another(writer, ch));
+        if let Some((epoch, refused)) = nack {
             self.nack(writer, ch, epoch, refused, retry_of(refused.reason), effects);
         }
+    }
+
+    /// A former life of the writer, or a copy of it, may announce an epoch late and close the one that is
+    /// written here: who has nothing to send would never hear of it.
+    fn closed_by_another(&self, writer: ConnectionId, ch: Channel) -> Option<(Epoch, Refused)> {
+        let connection = self.connections.get(&writer)?;
+        let epoch = *connection.writing.get(&ch)?;
+        let log = &self.channels.get(&ch)?.log;
+        let head = log.projected().filter(|head| head.epoch != epoch)?;
+        let was_told = connection.nacked.get(&ch).is_some_and(|(told, _)| *told == epoch);
+        let refused = Refused { reason: NackReason::EpochClosed, expect: head.seq.next() };
+        (!was_told).then_some((epoch, refused))
     }
 
     /// The connection that writes a channel now.
@@ -161,6 +174,11 @@ impl Session {
         let Some(accepted) = self.channel(ch, env.policy).log.announce(base, env.now) else {
             return;
         };
+        if accepted.epoch == base.epoch
+            && let Some(connection) = self.connections.get_mut(&writer)
+        {
+            connection.writing.insert(ch, base.epoch);
+        }
         self.control(writer, Accepted { pos: Positions::from([(ch, accepted)]) }, effects);
         self.tell_lost(writer, principal, &Positions::from([(ch, base)]), effects);
     }

@@ -13,7 +13,12 @@ mod world;
 
 use std::time::Duration;
 
-use belay_core::{Effect, Event, Input};
+use belay_core::{
+    Effect, Event, Input,
+    delivery::Record,
+    ports::{Entry, Tail},
+    session::LogTold,
+};
 use belay_wire::{
     Channel, CloseCode, Epoch, Frame, Msg, NackReason, Position, Positions, RawJson, Seq,
 };
@@ -264,4 +269,22 @@ fn a_connection_that_goes_before_its_first_frame_gives_way_to_the_one_before_it(
 
     let kinds: Vec<_> = world.pull(PHONE).iter().map(Frame::kind).collect();
     assert!(kinds.contains(&"msg"), "{kinds:?}");
+}
+
+#[test]
+fn a_writer_whose_epoch_a_late_life_of_it_closed_is_told_though_it_sends_nothing() {
+    let mut world = World::new(announced(Channel::Down), Positions::new());
+    world.frame(HOST, message(Channel::Down, 1, 10));
+    world.pull(HOST);
+    let written = Position::new(Epoch(1), seq(1));
+    let late = Position::new(Epoch(2), seq(1));
+    let records = vec![Record::epoch(Channel::Down, late, written, 0)];
+    let (previous, tail) = (2, Tail { incarnation: 0, offset: 3 });
+    let told = LogTold::Stored { previous, tail, entry: Entry { offset: 3, records } };
+
+    world.give(Input::Log { channel: Channel::Down, told });
+
+    let nacks: Vec<_> = world.pull(HOST).into_iter().filter(|f| f.kind() == "nack").collect();
+    let [Frame::Nack(nack)] = &nacks[..] else { panic!("{nacks:?}") };
+    assert_eq!((nack.reason, nack.epoch), (NackReason::EpochClosed, Some(Epoch(1))));
 }
