@@ -454,8 +454,8 @@ impl Task {
         let frame = match heard {
             Heard::Frame(frame) => *frame,
             Heard::Nothing => return Ok(None),
-            Heard::GivenUp(channel, messages) => {
-                self.tell(Event::GivenUp { channel, messages }).await?;
+            Heard::GivenUp(given_up) => {
+                self.tell_given_up(given_up).await?;
                 return Ok(None);
             }
             Heard::Hole => {

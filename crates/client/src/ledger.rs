@@ -33,7 +33,7 @@ pub enum Heard {
     /// Hand it on.
     Frame(Box<Frame>),
     /// These messages will not be sent any more.
-    GivenUp(Channel, Vec<GivenUp>),
+    GivenUp(Vec<(Channel, Vec<GivenUp>)>),
     /// Something is missing: connect again.
     Hole,
 }
@@ -91,13 +91,7 @@ impl Ledger {
     }
 
     fn writer(&mut self, channel: Channel, epoch: Epoch) -> &mut Writer {
-        let new = || Outgoing {
-            writer: Writer::new(channel, epoch),
-            paused: None,
-            pending: false,
-            offered: false,
-            epochs: VecDeque::new(),
-        };
+        let new = || Outgoing::new(Writer::new(channel, epoch));
         &mut self.outgoing.entry(channel).or_insert_with(new).writer
     }
 
@@ -111,12 +105,42 @@ impl Ledger {
         self.outgoing.get(&channel).map(|o| o.writer.head())
     }
 
-    /// This was read from where it was written down, by a process that knows nothing else. Gives what will
-    /// not be sent any more.
-    pub fn reload(&mut self, draw: &mut dyn FnMut() -> Epoch) -> Vec<(Channel, Vec<GivenUp>)> {
-        let reload = |(channel, o): (&Channel, &mut Outgoing)| (*channel, o.writer.reload(draw()));
-        let given_up = self.outgoing.iter_mut().map(reload);
-        given_up.filter(|(_, given_up)| !given_up.is_empty()).collect()
+    /// A ledger that goes on with these writers, and has applied these positions, oldest first.
+    pub fn restored(
+        writers: impl IntoIterator<Item = Writer>,
+        applied: &[(Channel, Position)],
+    ) -> Self {
+        let mut ledger = Self::default();
+        for writer in writers {
+            ledger.outgoing.insert(writer.channel(), Outgoing::new(writer));
+        }
+        for (channel, position) in applied {
+            ledger.reader.restore(*channel, *position);
+            ledger.applied.insert(*channel, *position);
+        }
+        ledger
+    }
+
+    /// The process ended and another goes on with what was written down.
+    pub fn restart(&mut self) {
+        for outgoing in self.outgoing.values_mut() {
+            outgoing.writer.restart();
+            *outgoing = Outgoing::new(outgoing.writer.clone());
+        }
+        self.acks.clear();
+        self.acks_since = None;
+    }
+
+    /// The writers.
+    pub(crate) fn writers(&self) -> impl Iterator<Item = &Writer> {
+        self.outgoing.values().map(|o| &o.writer)
+    }
+
+    /// The message that was taken last for a channel could not be written down: it was not taken.
+    pub(crate) fn take_back(&mut self, channel: Channel) {
+        if let Some(outgoing) = self.outgoing.get_mut(&channel) {
+            outgoing.writer.take_back();
+        }
     }
 
     /// What `auth.resume` says.
@@ -182,14 +206,7 @@ impl Ledger {
             Applied::Hole => return Heard::Hole,
         }
         match frame {
-            Frame::Ack(ack) => {
-                for (channel, position) in ack.pos {
-                    if let Some(outgoing) = self.outgoing.get_mut(&channel) {
-                        self.went_back += u64::from(!outgoing.writer.acked(position));
-                    }
-                }
-                Heard::Nothing
-            }
+            Frame::Ack(ack) => self.acked(&ack.pos, now, draw),
             Frame::Stable(stable) => {
                 for (channel, position) in stable.pos {
                     if let Some(outgoing) = self.outgoing.get_mut(&channel) {
@@ -220,22 +237,38 @@ impl Ledger {
         Heard::Nothing
     }
 
+    fn acked(
+        &mut self,
+        positions: &Positions,
+        now: Instant,
+        draw: &mut dyn FnMut() -> Epoch,
+    ) -> Heard {
+        let mut given_up = Vec::new();
+        for (channel, position) in positions {
+            let Some(outgoing) = self.outgoing.get_mut(channel) else { continue };
+            if outgoing.writer.is_beyond(*position) {
+                given_up.push((*channel, outgoing.leave_epoch(now, draw)));
+            } else {
+                self.went_back += u64::from(!outgoing.writer.acked(*position));
+            }
+        }
+        told(given_up)
+    }
+
     fn accepted(
         &mut self,
         positions: &Positions,
         now: Instant,
         draw: &mut dyn FnMut() -> Epoch,
     ) -> Heard {
+        let mut given_up = Vec::new();
         for (channel, position) in positions {
             if let Some(outgoing) = self.outgoing.get_mut(channel) {
                 outgoing.pending = false;
-                let given_up = outgoing.welcomed(Some(*position), now, draw);
-                if !given_up.is_empty() {
-                    return Heard::GivenUp(*channel, given_up);
-                }
+                given_up.push((*channel, outgoing.welcomed(Some(*position), now, draw)));
             }
         }
-        Heard::Nothing
+        told(given_up)
     }
 
     fn nacked(&mut self, nack: Nack, now: Instant, draw: &mut dyn FnMut() -> Epoch) -> Heard {
@@ -255,7 +288,7 @@ impl Ledger {
         if nacked.given_up.is_empty() {
             Heard::Frame(Box::new(nack.into()))
         } else {
-            Heard::GivenUp(nack.ch, nacked.given_up)
+            Heard::GivenUp(vec![(nack.ch, nacked.given_up)])
         }
     }
 
@@ -309,7 +342,16 @@ impl Ledger {
     }
 }
 
+fn told(mut given_up: Vec<(Channel, Vec<GivenUp>)>) -> Heard {
+    given_up.retain(|(_, given_up)| !given_up.is_empty());
+    if given_up.is_empty() { Heard::Nothing } else { Heard::GivenUp(given_up) }
+}
+
 impl Outgoing {
+    fn new(writer: Writer) -> Self {
+        Self { writer, paused: None, pending: false, offered: false, epochs: VecDeque::new() }
+    }
+
     fn welcomed(
         &mut self,
         accepted: Option<Position>,
@@ -321,6 +363,14 @@ impl Outgoing {
         if self.writer.head().epoch == epoch
             && let Some(wait) = self.epoch_wait(now)
         {
+            self.paused = Some(now + wait);
+        }
+        given_up
+    }
+
+    fn leave_epoch(&mut self, now: Instant, draw: &mut dyn FnMut() -> Epoch) -> Vec<GivenUp> {
+        let given_up = self.writer.leave_epoch(draw());
+        if let Some(wait) = self.epoch_wait(now) {
             self.paused = Some(now + wait);
         }
         given_up

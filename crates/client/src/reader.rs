@@ -77,6 +77,11 @@ impl Reader {
         self.chains.iter().filter_map(|(ch, chain)| Some((*ch, chain.now()?))).collect()
     }
 
+    /// A former process of this client has applied this.
+    pub(crate) fn restore(&mut self, channel: Channel, position: Position) {
+        self.chains.entry(channel).or_default().move_to(position);
+    }
+
     /// The position in one channel.
     pub fn position(&self, channel: Channel) -> Option<Position> {
         self.chains.get(&channel)?.now()

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use belay_wire::{
     Channel, Epoch, EpochFrame, FORMER_NAMES_MAX, Frame, LOG_BYTES_MAX, LOG_MESSAGES_MAX, Msg,
     Nack, NackReason, Position, RawJson, Seq, Skip, Void,
@@ -28,21 +30,43 @@ pub struct Nacked {
     pub given_up: Vec<GivenUp>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Content {
     Message { payload: RawJson, key: Option<String> },
     Void { reason: String },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Entry {
-    seq: Seq,
+/// One number of the outbox, as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) seq: Seq,
     content: Content,
-    len: usize,
     /// Former names under which it may be stored.
     was: Vec<Position>,
     /// It was sent on an earlier connection.
+    #[serde(skip)]
     sent_before: bool,
+}
+
+impl Entry {
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Message { payload, .. } => payload.text().len(),
+            Content::Void { .. } => 0,
+        }
+    }
+}
+
+/// A writer as it is written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) channel: Channel,
+    pub(crate) epoch: Epoch,
+    pub(crate) next: Seq,
+    /// The highest number that was ever written in this epoch.
+    pub(crate) touched: Seq,
+    pub(crate) shared: Option<Seq>,
+    pub(crate) outbox: VecDeque<Entry>,
 }
 
 /// Names and outbox of one channel.
@@ -59,9 +83,16 @@ pub struct Writer {
     sent: Seq,
     /// The highest number that was ever written in this epoch.
     touched: Seq,
+    /// What was stored when this connection began.
+    accepted: Seq,
+    /// Set by a restart until the next welcome: what this process, and any other that goes on with the same
+    /// outbox or an older copy of it, has in common.
+    shared: Option<Seq>,
     bytes: usize,
     announced: bool,
     vseq: u64,
+    /// Grows with each change of what the outbox holds but additions at its end and removals at its start.
+    rewrites: u64,
 }
 
 impl Writer {
@@ -76,9 +107,56 @@ impl Writer {
             stored: Seq::ZERO,
             sent: Seq::ZERO,
             touched: Seq::ZERO,
+            accepted: Seq::ZERO,
+            shared: None,
             bytes: 0,
             announced: false,
             vseq: 0,
+            rewrites: 0,
+        }
+    }
+
+    /// The writer that was written down so by a process that has ended. Its epoch may have been announced.
+    pub(crate) fn restored(kept: Kept) -> Self {
+        let Kept { channel, epoch, next, touched, shared, outbox } = kept;
+        let bytes = outbox.iter().map(Entry::len).sum();
+        let shared = shared.or(Some(next.previous()));
+        let new = Self::new(channel, epoch);
+        Self { fresh: false, next, outbox, touched, shared, bytes, ..new }
+    }
+
+    /// What is to be written down.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            channel: self.channel,
+            epoch: self.epoch,
+            next: self.next,
+            touched: self.touched,
+            shared: self.shared,
+            outbox: self.outbox.clone(),
+        }
+    }
+
+    /// The outbox, oldest first.
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.outbox.iter()
+    }
+
+    /// The highest number that was ever written in this epoch.
+    pub(crate) fn touched(&self) -> Seq {
+        self.touched
+    }
+
+    /// See the field.
+    pub(crate) fn rewrites(&self) -> u64 {
+        self.rewrites
+    }
+
+    /// The message that was taken last could not be written down: it was not taken.
+    pub(crate) fn take_back(&mut self) {
+        if let Some(entry) = self.outbox.pop_back() {
+            self.bytes -= entry.len();
+            self.next = entry.seq;
         }
     }
 
@@ -88,7 +166,7 @@ impl Writer {
     /// [`Full`] when the part that is not stored is at its bound.
     pub fn push(&mut self, payload: RawJson, key: Option<String>) -> Result<Position, Full> {
         let unstored = self.outbox.iter().filter(|e| e.seq > self.stored);
-        let (count, bytes) = unstored.fold((0, 0), |(n, b), e| (n + 1, b + e.len));
+        let (count, bytes) = unstored.fold((0, 0), |(n, b), e| (n + 1, b + e.len()));
         let len = payload.text().len();
         if count >= LOG_MESSAGES_MAX || (count > 0 && bytes + len > LOG_BYTES_MAX) {
             return Err(Full(self.channel));
@@ -97,7 +175,7 @@ impl Writer {
         self.next = seq.next();
         self.bytes += len;
         let content = Content::Message { payload, key };
-        self.outbox.push_back(Entry { seq, content, len, was: Vec::new(), sent_before: false });
+        self.outbox.push_back(Entry { seq, content, was: Vec::new(), sent_before: false });
         self.trim();
         Ok(Position::new(self.epoch, seq))
     }
@@ -106,6 +184,11 @@ impl Writer {
     pub fn name_volatile(&mut self) -> (Epoch, Seq, u64) {
         self.vseq += 1;
         (self.epoch, self.next.previous(), self.vseq)
+    }
+
+    /// What it writes.
+    pub fn channel(&self) -> Channel {
+        self.channel
     }
 
     /// What `auth.base` says of this channel.
@@ -128,7 +211,7 @@ impl Writer {
     pub fn in_flight(&self) -> (usize, usize) {
         let under_way = |e: &&Entry| e.seq > self.stored && e.seq <= self.sent;
         let entries = self.outbox.iter().filter(under_way);
-        entries.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.len))
+        entries.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.len()))
     }
 
     /// A connection was welcomed; `accepted` is the head of the log there. `epoch` is used if this
@@ -144,27 +227,26 @@ impl Writer {
             Some(head) if head.epoch == self.epoch && head.seq <= self.reached() => {
                 self.stored = head.seq;
                 self.sent = head.seq;
+                self.accepted = head.seq;
             }
-            Some(_) => return self.renew(epoch),
+            Some(_) => {
+                self.touched = self.touched.max(self.shared.take().unwrap_or(Seq::ZERO));
+                return self.renew(epoch);
+            }
             None => {
                 let before = self.base().seq.previous();
                 self.stored = before;
                 self.sent = before;
+                self.accepted = before;
             }
         }
+        self.shared = None;
         Vec::new()
     }
 
-    /// This was read from where it was written down, and was not closed in good order: any of it may have
-    /// been sent, and more than it knows of. What it holds goes on in a new epoch.
-    pub fn reload(&mut self, epoch: Epoch) -> Vec<GivenUp> {
-        self.touched = self.next.previous();
-        for entry in &mut self.outbox {
-            entry.sent_before = true;
-        }
-        let given_up = self.renew(epoch);
-        self.fresh = true;
-        given_up
+    /// The process ended and another goes on with what was written down.
+    pub fn restart(&mut self) {
+        *self = Self::restored(self.kept());
     }
 
     /// The highest number that the log may have of this epoch: what was sent, or lies before the base.
@@ -176,6 +258,7 @@ impl Writer {
     pub fn unanswered(&mut self, epoch: Epoch) {
         if self.fresh {
             self.epoch = epoch;
+            self.rewrites += 1;
         }
     }
 
@@ -188,6 +271,26 @@ impl Writer {
         self.stored = position.seq;
         self.trim();
         went_on
+    }
+
+    /// Tells whether an acknowledgement names what was never sent: a copy of this outbox writes, too.
+    pub fn is_beyond(&self, position: Position) -> bool {
+        position.epoch == self.epoch && position.seq > self.reached()
+    }
+
+    /// Somebody else wrote under names of this epoch: what was sent on this connection may be stored or not,
+    /// and an acknowledgement may have been of the other's. Goes on in a new epoch, and gives what will not be sent any more.
+    pub fn leave_epoch(&mut self, epoch: Epoch) -> Vec<GivenUp> {
+        let (accepted, touched) = (self.accepted, self.touched);
+        let doubtful = |e: &Entry| e.seq > accepted && e.seq <= touched;
+        let (unknown, rest): (VecDeque<_>, _) = self.outbox.drain(..).partition(doubtful);
+        self.outbox = rest;
+        let unknown = unknown.into_iter().filter_map(|entry| match entry.content {
+            Content::Message { payload, .. } => Some(GivenUp { payload, is_unknown: true }),
+            Content::Void { .. } => None,
+        });
+        let unknown: Vec<_> = unknown.collect();
+        [unknown, self.renew(epoch)].concat()
     }
 
     /// The one reader has it: forget.
@@ -230,9 +333,8 @@ impl Writer {
                 nacked.given_up.extend(self.give_up(expect, nack.reason));
                 self.sent = expect.previous();
             }
-            NackReason::EpochClosed | NackReason::Conflict => {
-                nacked.given_up = self.renew(epoch);
-            }
+            NackReason::EpochClosed => nacked.given_up = self.renew(epoch),
+            NackReason::Conflict => nacked.given_up = self.leave_epoch(epoch),
             NackReason::HostOffline => {}
         }
         nacked
@@ -256,10 +358,10 @@ impl Writer {
         let from = self.outbox.partition_point(|e| e.seq <= self.sent);
         let mut taken = 0;
         for entry in self.outbox.iter().skip(from).take(messages) {
-            if taken > 0 && taken + entry.len > bytes {
+            if taken > 0 && taken + entry.len() > bytes {
                 break;
             }
-            taken += entry.len;
+            taken += entry.len();
             frames.push(self.frame(entry));
             self.sent = entry.seq;
         }
@@ -304,8 +406,8 @@ impl Writer {
 
     fn give_up(&mut self, seq: Seq, reason: NackReason) -> Option<GivenUp> {
         let entry = self.outbox.iter_mut().find(|e| e.seq == seq)?;
-        self.bytes -= entry.len;
-        entry.len = 0;
+        self.rewrites += 1;
+        self.bytes -= entry.len();
         let reason = format!("{reason:?}").to_lowercase();
         let content = std::mem::replace(&mut entry.content, Content::Void { reason });
         let is_unknown = entry.sent_before || !entry.was.is_empty();
@@ -339,14 +441,16 @@ impl Writer {
             }
             entry.seq = self.next;
             self.next = self.next.next();
-            self.bytes += entry.len;
+            self.bytes += entry.len();
             self.outbox.push_back(entry);
         }
         self.stored = Seq::ZERO;
         self.sent = Seq::ZERO;
         self.touched = Seq::ZERO;
+        self.accepted = Seq::ZERO;
         self.announced = false;
         self.vseq = 0;
+        self.rewrites += 1;
         given_up
     }
 
@@ -364,7 +468,7 @@ impl Writer {
 
     fn drop_front(&mut self) {
         if let Some(entry) = self.outbox.pop_front() {
-            self.bytes -= entry.len;
+            self.bytes -= entry.len();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use belay_client::{Heard, Ledger};
+use belay_client::{GivenUp, Heard, Ledger};
 use belay_wire::{Channel, ConnectionId, Epoch, Frame, Position, RawJson};
 
 use crate::{
@@ -22,6 +22,8 @@ pub(crate) struct Client {
     /// Names of messages that are not known to be stored.
     unstored: BTreeMap<Channel, Vec<(usize, Position)>>,
     backup: Option<Box<Backup>>,
+    /// It goes on from a copy, and was not told yet what is stored.
+    pub(crate) is_copy: bool,
 }
 
 /// A copy of a client.
@@ -41,17 +43,28 @@ impl Client {
             attempt: 0,
             unstored: BTreeMap::new(),
             backup: None,
+            is_copy: false,
         }
     }
 
+    /// A copy is made while it is connected: one of a client that has not yet found out what was stored of its
+    /// own is promised nothing.
     pub(crate) fn back_up(&mut self, audit: &Audit) {
+        if self.connection.is_none_or(|(_, welcomed)| !welcomed) {
+            return;
+        }
         let (ledger, unstored) = (self.ledger.clone(), self.unstored.clone());
         self.backup = Some(Box::new(Backup { ledger, unstored, known: audit.snapshot(self.id) }));
     }
 
+    /// A log that it writes was damaged: what a copy of it holds may be there no more.
+    pub(crate) fn drop_backup(&mut self) {
+        self.backup = None;
+    }
+
     /// The last writes to its disk are lost: it starts again from the last backup. `false`: there is none, or
     /// it has opened another epoch since, which is written down before it is used.
-    pub(crate) fn go_back(&mut self, audit: &mut Audit, rng: &mut Rng) -> bool {
+    pub(crate) fn go_back(&mut self, audit: &mut Audit) -> bool {
         let Some(backup) = self.backup.take() else { return false };
         let epoch = |ledger: &Ledger, ch| ledger.head(ch).map(|head| head.epoch);
         let changed = |ch: &Channel| {
@@ -62,7 +75,8 @@ impl Client {
             return false;
         }
         self.ledger = backup.ledger;
-        self.restart(audit, rng);
+        self.is_copy = true;
+        self.restart();
         self.unstored = backup.unstored;
         audit.go_back(self.id, &self.writes(), &backup.known);
         let places = self.ledger.resume();
@@ -100,20 +114,16 @@ impl Client {
     }
 
     /// The process ends and starts again, with what it wrote down.
-    pub(crate) fn restart(&mut self, audit: &mut Audit, rng: &mut Rng) {
+    pub(crate) fn restart(&mut self) {
         self.connection = None;
         self.instance += 1;
         self.attempt = 0;
-        for (channel, given_up) in self.ledger.reload(&mut || Epoch(rng.number())) {
-            for given_up in given_up {
-                audit.excuse(channel, number(&given_up.payload));
-            }
-        }
+        self.ledger.restart();
     }
 
     /// The same, and what it wrote down is gone.
-    pub(crate) fn forget(&mut self, audit: &mut Audit, rng: &mut Rng) {
-        self.restart(audit, rng);
+    pub(crate) fn forget(&mut self, audit: &mut Audit) {
+        self.restart();
         self.ledger = Ledger::default();
         self.unstored.clear();
         self.backup = None;
@@ -131,24 +141,17 @@ impl Client {
     ) -> bool {
         let mut draw = || Epoch(rng.number());
         if let Frame::Welcome(welcome) = &frame {
-            for (channel, given_up) in self.ledger.welcomed(welcome, now, &mut draw) {
-                for given_up in given_up {
-                    audit.excuse(channel, number(&given_up.payload));
-                }
-            }
+            excuse(self.ledger.welcomed(welcome, now, &mut draw), audit);
             if let Some((_, welcomed)) = &mut self.connection {
                 *welcomed = true;
             }
+            self.is_copy &= !welcome.pending.is_empty();
             return true;
         }
         match self.ledger.hear(frame, now, &mut draw) {
             Heard::Nothing => {}
             Heard::Hole => return false,
-            Heard::GivenUp(channel, given_up) => {
-                for given_up in given_up {
-                    audit.excuse(channel, number(&given_up.payload));
-                }
-            }
+            Heard::GivenUp(given_up) => excuse(given_up, audit),
             Heard::Frame(frame) => self.note(*frame, now, audit),
         }
         self.note_stored(audit);
@@ -199,6 +202,15 @@ impl Client {
         let place = |ch: &Channel| (self.ledger.stored(*ch), self.ledger.head(*ch));
         let undone = self.writes().into_iter().find(|ch| place(ch).0 != place(ch).1)?;
         Some(format!("{undone}: {:?}", place(&undone)))
+    }
+}
+
+/// Nobody waits for what its writer was told to be lost or unknown.
+fn excuse(given_up: Vec<(Channel, Vec<GivenUp>)>, audit: &mut Audit) {
+    for (channel, given_up) in given_up {
+        for message in given_up {
+            audit.excuse(channel, number(&message.payload));
+        }
     }
 }
 

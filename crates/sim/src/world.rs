@@ -478,12 +478,12 @@ impl World {
             34 => {
                 self.note(|| format!("client {client} restarts"));
                 self.cut(client);
-                self.clients[client].restart(&mut self.audit, &mut self.rng);
+                self.clients[client].restart();
             }
             35 if self.rng.chance(40) => {
                 self.note(|| format!("client {client} loses its memory"));
                 self.cut(client);
-                self.clients[client].forget(&mut self.audit, &mut self.rng);
+                self.clients[client].forget(&mut self.audit);
             }
             36 => {
                 let some = |rng: &mut Rng| if rng.chance(50) { rng.below(60) } else { 0 };
@@ -504,7 +504,7 @@ impl World {
             }
             42 if self.rng.chance(50) => {
                 self.cut(client);
-                if self.clients[client].go_back(&mut self.audit, &mut self.rng) {
+                if self.clients[client].go_back(&mut self.audit) {
                     self.note(|| format!("client {client} goes back to a copy of itself"));
                 }
             }
@@ -539,6 +539,12 @@ impl World {
         }
         let at = usize::try_from(self.rng.below(channels.len() as u64)).unwrap_or(0);
         let channel = channels[at];
+        let writes = |client: &&mut Client| client.writes().contains(&channel);
+        let Some(writer) = self.clients.iter_mut().find(writes).filter(|w| !w.is_copy) else {
+            // Two mishaps at once are promised nothing.
+            return;
+        };
+        writer.drop_backup();
         let gone = if self.rng.chance(70) {
             let entries = 1 + usize::try_from(self.rng.below(4)).unwrap_or(0);
             self.logs.go_back(channel, entries)
