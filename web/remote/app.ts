@@ -3,6 +3,7 @@
 import { hex, random } from '../sdk/bytes';
 import { Client, type Link } from '../sdk/client';
 import * as store from '../sdk/store';
+import type { GivenUp } from '../sdk/writer';
 import type {
   AgentView,
   Command,
@@ -24,6 +25,7 @@ const PAGE = 40;
 /** Pages read to close a hole in a conversation. */
 const FILL_PAGES_MAX = 25;
 const SNAPSHOT_RETRY_MS = 10_000;
+const UNKNOWN = 'it may have reached the desktop, or not';
 
 /** Where a command stands: on this phone, at the relay, at the desktop, done, refused, or unknown. */
 export type Mark = 'waiting' | 'asking' | 'sent' | 'desktop' | 'done' | 'failed' | 'unknown' | 'dropped';
@@ -109,12 +111,16 @@ export class App {
       applied: (payloads) => payloads.forEach((payload) => this.reached(payload, 'desktop')),
       room: () => this.pushHeld(),
       lost: (payloads) => payloads.forEach((payload) => this.lost(payload)),
+      givenUp: (messages) => messages.forEach((message) => this.givenUp(message)),
       frame: (frame) => this.frame(frame),
     });
   }
 
   async start(): Promise<void> {
-    for (const kept of await store.keptCommands()) this.resume(kept);
+    const inOutbox = new Set((await this.client.load()).map(commandOf));
+    for (const kept of await store.keptCommands()) this.resume(kept, inOutbox.has(kept.request.id));
+    // Nobody waits any more for what the page before this one asked.
+    this.client.takeBack((payload) => (isQuestion(commandOf(payload)) ? payload : undefined));
     this.client.start();
   }
 
@@ -261,11 +267,15 @@ export class App {
     while (this.held[0] && this.client.send(enveloped(this.held[0]))) this.held.shift();
   }
 
-  private resume(kept: store.Kept): void {
-    const { request } = kept;
-    if (kept.failed !== undefined) return this.mark({ ...request, mark: 'failed', text: kept.failed });
-    const asks = !kept.confirmed && Date.now() - request.at > STALE_COMMAND_MS;
-    this.mark({ ...request, mark: asks ? 'asking' : 'waiting' });
+  private resume(kept: store.Kept, isInOutbox: boolean): void {
+    const { request, mark, failed } = kept;
+    if (failed !== undefined) return this.mark({ ...request, mark: 'failed', text: failed });
+    if (mark === 'unknown') return this.mark({ ...request, mark, text: UNKNOWN });
+    if (isInOutbox) return this.mark({ ...request, mark: mark ?? 'waiting' });
+    // The desktop has it and runs no command twice: it is given once more for its result only.
+    const isThere = mark === 'desktop';
+    const asks = !isThere && !kept.confirmed && Date.now() - request.at > STALE_COMMAND_MS;
+    this.mark({ ...request, mark: isThere ? mark : asks ? 'asking' : 'waiting' });
     if (!asks) this.push(request);
   }
 
@@ -298,7 +308,8 @@ export class App {
     this.change({ sent: without(this.state.sent, id) });
   }
 
-  /** A person decided about a command that is older than an hour. */
+  /** A person decided about a command that is older than an hour, or unknown; it keeps its id, so it is run
+   *  at most once. */
   async sendLate(id: string, yes: boolean): Promise<void> {
     const sent = this.state.sent.get(id);
     if (!sent) return;
@@ -314,7 +325,18 @@ export class App {
 
   private reached(payload: unknown, mark: 'sent' | 'desktop'): void {
     const sent = this.state.sent.get(commandOf(payload));
-    if (sent?.mark === 'waiting' || (sent?.mark === 'sent' && mark === 'desktop')) this.mark({ ...sent, mark });
+    if (sent?.mark !== 'waiting' && (sent?.mark !== 'sent' || mark === 'sent')) return;
+    this.mark({ ...sent, mark });
+    // Where it is not kept, a reload claims less than is true.
+    store.markCommand(sent.id, mark).catch(() => {});
+  }
+
+  private givenUp({ payload, isUnknown }: GivenUp): void {
+    const id = commandOf(payload);
+    // A question without an answer has failed, whether it arrived or not.
+    const asks = isUnknown && !isQuestion(id);
+    this.result({ id, state: asks ? 'unknown' : 'failed', text: isUnknown ? UNKNOWN : 'the relay refused it' });
+    if (asks) store.markCommand(id, 'unknown').catch(() => {});
   }
 
   private lost(payload: unknown): void {
@@ -348,7 +370,7 @@ export class App {
   private askAgain(channel: string): void {
     if (channel === 'down') return this.readAgain();
     for (const [id, resolve] of this.results) {
-      if (!id.startsWith('r-')) continue;
+      if (!isQuestion(id)) continue;
       this.results.delete(id);
       resolve({ id, state: 'unknown' });
     }
@@ -451,6 +473,9 @@ export class App {
     if (view.unknown) unknown.set(view.id, view);
     else unknown.delete(view.id);
     this.change({ unknown });
+    const sent = this.state.sent.get(view.id);
+    // A person decided about it, and the desktop does what was decided.
+    if (!view.unknown && sent?.mark === 'unknown') this.mark({ id: sent.id, command: sent.command, at: sent.at, mark: 'desktop' });
   }
 
   private result(outcome: CommandOutcome): void {
@@ -508,6 +533,9 @@ export function holeBefore(items: Map<string, Item>): number | undefined {
   const places = Array.from(items.values(), (i) => i.ord).toSorted((a, b) => b - a);
   return places.find((place, at) => at + 1 < places.length && places[at + 1] !== place - 1);
 }
+
+/** It only asks, and is not kept over a reload. */
+const isQuestion = (id: string) => id.startsWith('r-');
 
 const enveloped = (request: CommandRequest): Envelope => ({ v: 1, ke: 0, b: { t: 'command', command: request } });
 

@@ -138,6 +138,12 @@ function Waiting({ app, sent }: { app: App; sent: Sent }) {
       ) : (
         <p class="mark small">{MARKS[sent.mark]}{sent.text ? `: ${sent.text}` : ''}</p>
       )}
+      {sent.mark === 'unknown' && (
+        <div class="row">
+          <button class="small" onClick={() => void app.sendLate(sent.id, false)}>Drop</button>
+          <button class="small primary" onClick={() => void app.sendLate(sent.id, true)}>Send again</button>
+        </div>
+      )}
       {sent.mark === 'failed' && (
         <div class="row">
           <button class="small" onClick={() => void app.forget(sent.id)}>Remove</button>

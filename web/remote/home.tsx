@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ThreadView } from '../sdk/wire';
-import type { App, State } from './app';
+import type { App, Sent, State } from './app';
 import { Chat } from './chat';
 import { ago, useApp, useNow } from './hooks';
 import { NewThread } from './new-thread';
@@ -60,15 +60,16 @@ export function Home({ app, onForget }: { app: App; onForget: () => Promise<void
   );
 }
 
-/** What was written long ago and is not a prompt in a thread: nothing is sent late without asking. */
+/** What was written long ago or is unknown, and is not a prompt in a thread: a person decides. */
 function Undone({ app, state }: { app: App; state: State }) {
-  const asking = [...state.sent.values()].filter((s) => s.mark === 'asking' && s.command.c !== 'turnStart');
+  const isOpen = (s: Sent) => s.mark === 'asking' || (s.mark === 'unknown' && !state.unknown.has(s.id));
+  const asking = [...state.sent.values()].filter((s) => isOpen(s) && s.command.c !== 'turnStart');
   const starting = [...state.sent.values()].filter((s) => s.command.c === 'threadStart' && ['waiting', 'sent', 'desktop'].includes(s.mark));
   return (
     <>
       {asking.map((sent) => (
         <article key={sent.id} class="card warn">
-          <p>Written {new Date(sent.at).toLocaleString()} and not sent. Send it now?</p>
+          <p>{sent.mark === 'asking' ? `Written ${new Date(sent.at).toLocaleString()} and not sent. Send it now?` : `It is not known whether this was done: ${sent.text ?? 'the desktop ended in between'}. Send it again?`}</p>
           <p class="quote">{inWords(sent.command)}</p>
           <div class="row">
             <button class="small" onClick={() => void app.sendLate(sent.id, false)}>Drop</button>
@@ -123,13 +124,15 @@ function needsPerson(state: State): Set<string> {
   return new Set([...open, ...unknown]);
 }
 
+const HEADINGS: Record<number, string> = { 4403: 'This device was removed', 4409: 'Belay is open in another tab' };
+
 function Stopped({ state, onForget }: { state: State; onForget: () => Promise<void> }) {
   if (state.link.state !== 'stopped') return null;
   const { code, text } = state.link;
   const gone = code === 4403 || code === 4404 || code === 4401;
   return (
     <main class="center">
-      <h1>{code === 4403 ? 'This device was removed' : 'Not connected'}</h1>
+      <h1>{HEADINGS[code] ?? 'Not connected'}</h1>
       <p role="alert">{text}</p>
       {gone ? (
         <>

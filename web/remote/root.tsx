@@ -12,14 +12,20 @@ type Where =
   | { at: 'pair'; link: PairLink | undefined }
   | { at: 'home'; app: App };
 
-/** One tab holds the device's key; where the browser has no locks, the relay closes the older one. */
-async function takeDevice(): Promise<boolean> {
+/** One tab uses the device's key and outbox. Where the browser has no locks (plain http), the newest tab
+ *  is the owner: the outbox and the relay turn the older one away. */
+async function takeDevice(isTakeOver: boolean, lost: () => void): Promise<boolean> {
   if (!navigator.locks) return true;
   return new Promise((resolve) => {
-    void navigator.locks.request('belay-device', { ifAvailable: true }, (lock) => {
+    const options: LockOptions = isTakeOver ? { steal: true } : { ifAvailable: true };
+    const held = navigator.locks.request('belay-device', options, (lock) => {
       resolve(lock !== null);
-      // Held until the tab goes.
-      return lock ? new Promise(() => {}) : undefined;
+      // Held until the tab goes, or another one takes it.
+      return lock ? new Promise<never>(() => {}) : undefined;
+    });
+    held.catch(() => {
+      resolve(false);
+      lost();
     });
   });
 }
@@ -27,17 +33,25 @@ async function takeDevice(): Promise<boolean> {
 export function Root() {
   const [where, setWhere] = useState<Where>({ at: 'loading' });
   const holds = useRef(false);
+  const running = useRef<App | undefined>(undefined);
 
-  const enter = async () => {
+  const lost = () => {
+    holds.current = false;
+    running.current?.stop();
+    setWhere({ at: 'busy' });
+  };
+  const enter = async (isTakeOver = false) => {
     try {
       const link = readLink(location.hash);
       const profile = await store.loadProfile();
       if (link || !profile) return setWhere({ at: 'pair', link });
-      holds.current ||= await takeDevice();
+      holds.current ||= await takeDevice(isTakeOver, lost);
       if (!holds.current) return setWhere({ at: 'busy' });
-      const app = new App(profile);
+      // The tab that had the device may have renewed its token meanwhile.
+      const app = new App((await store.loadProfile()) ?? profile);
+      running.current = app;
       await app.start();
-      setWhere({ at: 'home', app });
+      if (holds.current) setWhere({ at: 'home', app });
     } catch (error) {
       setWhere({ at: 'broken', text: String(error) });
     }
@@ -56,9 +70,9 @@ export function Root() {
     case 'busy':
       return (
         <main class="center">
-          <h1>Open in another tab</h1>
-          <p>This device is in use in another tab or window of this browser.</p>
-          <button class="primary" onClick={() => location.reload()}>Use it here once the other is closed</button>
+          <h1>Belay is open in another tab</h1>
+          <p>One tab of this browser is connected at a time. Go on in the other one, or use it here; the other then disconnects.</p>
+          <button class="primary" onClick={() => void enter(true)}>Use it here</button>
         </main>
       );
     case 'broken':

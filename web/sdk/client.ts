@@ -3,19 +3,17 @@
 
 import { hex, random, utf8 } from './bytes';
 import { signWith } from './keys';
+import { Outbox } from './outbox';
 import { authTranscript } from './proof';
 import { Reader } from './reader';
-import { type Profile, saveProfile } from './store';
+import { type Profile, claimOutbox, saveOutbox, saveProfile } from './store';
+import { PROBE_MS, SILENCE_MS, Watchdog, onReturn } from './watchdog';
 import { CLOSE_CODES, type Frame, type HelloFrame, type Position, type WelcomeFrame } from './wire';
-import { Writer } from './writer';
+import type { GivenUp, Writer } from './writer';
 
 const PROTOCOL = 'belay.v1';
 const VERSION = '1.0';
 const WELCOME_TIMEOUT_MS = 15_000;
-/** The relay pings at least every 25 s. */
-const SILENCE_MS = 60_000;
-/** After the page comes back, an answer must come in this time or the socket is dead. */
-const PROBE_MS = 3_000;
 const ACK_DELAY_MS = 200;
 /** Pause after a refused move to another socket. */
 const MOVE_PAUSE_MS = 1_000;
@@ -38,22 +36,28 @@ export interface Listener {
   room(): void;
   /** These will not reach the desktop. */
   lost(payloads: unknown[]): void;
+  /** These are not sent any more: refused, or nobody knows whether they were stored. */
+  givenUp(messages: GivenUp[]): void;
   frame(frame: Frame): void;
 }
 
 export class Client {
   private socket: WebSocket | undefined;
   private reader = new Reader();
+  private readonly outbox: Outbox;
   private readonly writer: Writer;
+  private readonly watchdog = new Watchdog(() => this.dead());
   private readonly instance = hex(random(8));
   private attempt = 0;
   private pause = 250;
   private retry: ReturnType<typeof setTimeout> | undefined;
-  private watchdog: ReturnType<typeof setTimeout> | undefined;
   private ackTimer: ReturnType<typeof setTimeout> | undefined;
   private acks: Record<string, Position> = {};
   private pausedUntil = 0;
   private online = false;
+  /** When the newest attempt to connect began. */
+  private began = 0;
+  private unlisten = () => {};
   /** A socket that is to take over. */
   private next: WebSocket | undefined;
   private moving: ReturnType<typeof setTimeout> | undefined;
@@ -66,24 +70,34 @@ export class Client {
     private profile: Profile,
     private readonly listener: Listener,
   ) {
-    this.writer = new Writer(`up/${profile.member}`, hex(random(8)), () => hex(random(8)));
-    addEventListener('online', this.probe);
-    addEventListener('pageshow', this.probe);
-    document.addEventListener('visibilitychange', this.onVisible);
+    const shelf = {
+      claim: () => claimOutbox(this.instance),
+      save: (text: string) => saveOutbox(this.instance, text),
+    };
+    this.outbox = new Outbox(`up/${profile.member}`, () => hex(random(8)), shelf, {
+      socket: () => this.ready(),
+      taken: () => this.stopped || this.halt(4409),
+      givenUp: (messages) => listener.givenUp(messages),
+    });
+    this.writer = this.outbox.writer;
+  }
+
+  /** Becomes the one owner of the outbox; gives the payloads that an earlier page left there. */
+  load(): Promise<unknown[]> {
+    return this.outbox.load();
   }
 
   start(): void {
+    this.unlisten = onReturn(this.probe);
     this.connect();
   }
 
   stop(): void {
     this.stopped = true;
     clearTimeout(this.retry);
-    clearTimeout(this.watchdog);
+    this.watchdog.stop();
     this.stay();
-    removeEventListener('online', this.probe);
-    removeEventListener('pageshow', this.probe);
-    document.removeEventListener('visibilitychange', this.onVisible);
+    this.unlisten();
     this.socket?.close(1000);
   }
 
@@ -106,31 +120,26 @@ export class Client {
     return true;
   }
 
-  private onVisible = () => {
-    if (document.visibilityState === 'visible') this.probe();
-  };
-
   /** Finds out at once whether the connection still works, or connects. */
   probe = () => {
     if (this.stopped) return;
-    if (this.online) {
-      this.write({ k: 'ping', n: 0, t: Date.now() });
-      this.watch(PROBE_MS);
-    } else {
-      this.connect();
-    }
+    if (this.online) this.write(this.watchdog.probe());
+    else this.connect();
   };
 
   private connect(): void {
-    if (this.stopped || (this.socket && this.socket.readyState === WebSocket.CONNECTING)) return;
+    // A young attempt is left alone; an older one may have slept with the page.
+    if (this.stopped || (this.socket && Date.now() - this.began < PROBE_MS)) return;
     clearTimeout(this.retry);
+    if (this.socket) this.writer.unanswered();
+    this.began = Date.now();
     this.bye = undefined;
     this.listener.link({ state: 'connecting' });
     const socket = this.open();
     const old = this.socket;
     this.socket = socket;
     old?.close();
-    this.watch(WELCOME_TIMEOUT_MS);
+    this.watchdog.expect(WELCOME_TIMEOUT_MS);
     this.serve(socket);
   }
 
@@ -187,37 +196,37 @@ export class Client {
     next?.close();
   }
 
-  private watch(after: number): void {
-    clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => this.dead(), after);
-  }
-
   /** The socket does not answer: do not wait for its close event, which may take minutes. */
   private dead(): void {
+    const { isProbing } = this.watchdog;
     const socket = this.socket;
     this.socket = undefined;
     socket?.close();
     this.closed(1006);
+    // The page came back or the network changed: no pause before the first try.
+    if (isProbing) this.connect();
   }
 
   private closed(socketCode: number): void {
-    clearTimeout(this.watchdog);
+    this.watchdog.stop();
     this.stay();
     this.socket = undefined;
     if (this.online) this.online = false;
     else this.writer.unanswered();
     if (this.stopped) return;
     const code = this.bye?.code ?? socketCode;
-    if (verdictOf(code) === 'stop') {
-      this.stopped = true;
-      const text = CLOSE_CODES[code]?.text ?? 'The relay refused this device.';
-      return this.listener.link({ state: 'stopped', code, text });
-    }
+    if (verdictOf(code) === 'stop') return this.halt(code);
     this.pause = Math.min(15_000, 250 + Math.random() * (this.pause * 3 - 250));
     const delay = verdictOf(code) === 'reconnect' && this.bye ? this.bye.retryInMs : this.pause;
     const reason = CLOSE_CODES[code]?.text ?? 'The relay cannot be reached.';
     this.listener.link({ state: 'waiting', until: Date.now() + delay, reason });
     this.retry = setTimeout(() => this.connect(), delay);
+  }
+
+  private halt(code: number): void {
+    this.stop();
+    const text = CLOSE_CODES[code]?.text ?? 'The relay refused this device.';
+    this.listener.link({ state: 'stopped', code, text });
   }
 
   private async receive(socket: WebSocket, text: string): Promise<void> {
@@ -227,7 +236,7 @@ export class Client {
     } catch {
       return this.dead();
     }
-    if (this.online) this.watch(SILENCE_MS);
+    if (this.online) this.watchdog.heard(frame);
     switch (frame.k) {
       case 'hello':
         return this.authenticate(socket, frame);
@@ -266,8 +275,8 @@ export class Client {
     const { channel } = this.writer;
     // The relay cannot read this log now; it says when it can.
     this.pending = welcome.pending.includes(channel);
-    if (!this.pending) this.writer.welcomed(welcome.accepted[channel]);
-    this.watch(SILENCE_MS);
+    this.watchdog.expect(SILENCE_MS);
+    if (!this.pending) this.placed(welcome.accepted[channel]);
     this.listener.link({ state: 'online' });
     this.listener.welcome(welcome);
     if (welcome.nextToken) void this.takeToken(welcome.nextToken);
@@ -309,8 +318,10 @@ export class Client {
     else if (frame.k === 'stable' && own) {
       this.listener.applied(this.writer.stable(own));
       this.listener.room();
+      this.flush();
     } else if (frame.k === 'lost' && frame.ch === this.writer.channel) {
       this.listener.lost(this.writer.lost(frame.epoch, frame.from, frame.to));
+      this.flush();
     }
     else if (frame.k === 'nack' && frame.ch === this.writer.channel) this.nacked(frame);
     else if (frame.k === 'accepted') this.opened(frame.pos[this.writer.channel]);
@@ -320,12 +331,20 @@ export class Client {
   private opened(accepted: Position | undefined): void {
     if (!accepted) return;
     this.pending = false;
-    this.writer.welcomed(accepted);
+    this.placed(accepted);
     this.flush();
   }
 
+  /** The relay said where the log of our channel stands. */
+  private placed(accepted: Position | undefined): void {
+    const { stored, givenUp } = this.writer.welcomed(accepted);
+    this.listener.stored(stored);
+    this.listener.givenUp(givenUp);
+  }
+
   private nacked(frame: Frame & { k: 'nack' }): void {
-    const pause = this.writer.nacked(frame);
+    const { pause, givenUp } = this.writer.nacked(frame);
+    this.listener.givenUp(givenUp);
     if (pause !== undefined) {
       this.pausedUntil = performance.now() + pause;
       setTimeout(() => this.flush(), pause);
@@ -348,8 +367,13 @@ export class Client {
   }
 
   private flush(): void {
-    if (!this.online || this.pending || performance.now() < this.pausedUntil) return;
-    for (const frame of this.writer.frames()) this.write(frame);
+    void this.outbox.flush();
+  }
+
+  /** The socket, if messages may be written now. */
+  private ready(): WebSocket | undefined {
+    const waits = !this.online || this.stopped || this.pending || performance.now() < this.pausedUntil;
+    return waits || this.socket?.readyState !== WebSocket.OPEN ? undefined : this.socket;
   }
 
   private write(frame: Frame): void {

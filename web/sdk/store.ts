@@ -21,6 +21,8 @@ export interface Kept {
   n?: number;
   /** It was not done, and why; kept until the person has seen to it. */
   failed?: string;
+  /** How far it is known to have come; `unknown` is kept until the person has seen to it. */
+  mark?: 'sent' | 'desktop' | 'unknown';
   /** The person was asked and said yes to sending it late. */
   confirmed?: boolean;
 }
@@ -40,12 +42,23 @@ function open(): Promise<IDBDatabase> {
   return opening;
 }
 
+/** A browser may close the database of a page that sleeps: it is opened once more. */
+async function begin(store: 'device' | 'commands', mode: IDBTransactionMode): Promise<IDBTransaction> {
+  const options: IDBTransactionOptions = { durability: 'strict' };
+  try {
+    return (await open()).transaction(store, mode, options);
+  } catch {
+    opening = undefined;
+    return (await open()).transaction(store, mode, options);
+  }
+}
+
 async function run<T>(
   store: 'device' | 'commands',
   mode: IDBTransactionMode,
   act: (store: IDBObjectStore) => IDBRequest<T>,
 ): Promise<T> {
-  const transaction = (await open()).transaction(store, mode, { durability: 'strict' });
+  const transaction = await begin(store, mode);
   return new Promise((resolve, reject) => {
     const request = act(transaction.objectStore(store));
     transaction.oncomplete = () => resolve(request.result);
@@ -64,8 +77,35 @@ export async function saveProfile(profile: Profile): Promise<void> {
   if (kept?.token !== profile.token) throw new Error('the key of this device was not kept');
 }
 
-export const forgetProfile = () => run('device', 'readwrite', (s) => s.delete('profile'));
+/** With its outbox. */
+export const forgetProfile = () => run('device', 'readwrite', (s) => s.clear());
+
+/** Takes the outbox from whichever tab has it, and gives what is written there. */
+export const claimOutbox = (owner: string) =>
+  run<string | undefined>('device', 'readwrite', (s) => {
+    s.put(owner, 'owner');
+    return s.get('outbox');
+  });
+
+/** False, and nothing is written, when another tab has taken it. */
+export async function saveOutbox(owner: string, text: string): Promise<boolean> {
+  const holder = await run<string | undefined>('device', 'readwrite', (s) => {
+    const got = s.get('owner') as IDBRequest<string | undefined>;
+    got.onsuccess = () => got.result === owner && s.put(text, 'outbox');
+    return got;
+  });
+  return holder === owner;
+}
+
 export const keepCommand = (kept: Kept) => run('commands', 'readwrite', (s) => s.put(kept, kept.request.id));
+/** One that was dropped meanwhile stays dropped. */
+export const markCommand = (id: string, mark: NonNullable<Kept['mark']>) =>
+  run<Kept | undefined>('commands', 'readwrite', (s) => {
+    const got = s.get(id) as IDBRequest<Kept | undefined>;
+    got.onsuccess = () => got.result && s.put({ ...got.result, mark }, id);
+    return got;
+  });
+
 export const dropCommand = (id: string) => run('commands', 'readwrite', (s) => s.delete(id));
 
 /** In the order in which they were given. */

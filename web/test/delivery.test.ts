@@ -73,6 +73,42 @@ describe('the writer', () => {
     expect(writer.stable({ epoch: NEXT, seq: 3 })).toEqual([]);
   });
 
+  it('tells at a welcome what was stored meanwhile', () => {
+    const writer = writerWith(3);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.frames();
+
+    expect(writer.welcomed({ epoch: EPOCH, seq: 2 })).toEqual({ stored: [0, 1], givenUp: [] });
+  });
+
+  it('gives up as unknown, with no name forgotten, what had more names than a message may have', () => {
+    const writer = writerWith(1);
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    const renewals = Array.from({ length: 9 }, () => {
+      writer.frames();
+      return writer.nacked({ k: 'nack', ch: 'up/x', reason: 'epoch_closed' }).givenUp;
+    });
+
+    expect(renewals.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => []));
+    expect(renewals[8]).toEqual([{ payload: 0, isUnknown: true }]);
+    expect(writer.held()).toEqual([]);
+  });
+
+  it('tells of what the relay refuses whether an earlier connection may have stored it', () => {
+    const writer = writerWith(1);
+    const refuse = (seq: number) => writer.nacked({ k: 'nack', ch: 'up/x', epoch: EPOCH, expect: seq, reason: 'not_allowed' }).givenUp;
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.frames();
+    writer.welcomed({ epoch: EPOCH, seq: 0 });
+    writer.push('new');
+    writer.frames();
+
+    expect(refuse(1)).toEqual([{ payload: 0, isUnknown: true }]);
+    expect(refuse(2)).toEqual([{ payload: 'new', isUnknown: false }]);
+    expect(refuse(2)).toEqual([]);
+    expect(writer.stable({ epoch: EPOCH, seq: 2 })).toEqual([]);
+  });
+
   it('is bounded, and forgets what the desktop has', () => {
     const writer = writerWith(OUTBOX_MAX);
     expect(writer.push('one more')).toBeUndefined();
