@@ -23,6 +23,7 @@ use crate::{
     Backoff, CredentialStore, Credentials, Identity,
     identity::random,
     ledger::{Heard, Ledger},
+    outbox::OutboxFile,
     socket::{Attempt, Failed, Socket, describe, receive},
     writer::{Full, GivenUp},
 };
@@ -44,6 +45,15 @@ pub struct Options {
     /// Name and version of the program.
     pub name: String,
     pub version: String,
+}
+
+/// What a client remembers of its former processes.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Where its outbox is kept; without it the outbox ends with the process.
+    pub outbox: Option<OutboxFile>,
+    /// What it has applied, oldest first; at least the last of each epoch.
+    pub applied: Vec<(Channel, Position)>,
 }
 
 /// A durable message.
@@ -85,6 +95,9 @@ pub enum ClientError {
     /// The relay would not take it; nothing was sent.
     #[error("the message has {bytes} bytes, and the relay takes {limit}")]
     TooLarge { bytes: usize, limit: usize },
+    /// The outbox cannot be written; nothing was taken.
+    #[error("the outbox cannot be written: {0}")]
+    NotKept(std::io::ErrorKind),
     /// There is no connection, and this cannot wait.
     #[error("there is no connection")]
     Offline,
@@ -99,6 +112,7 @@ struct Shared {
 #[derive(Debug)]
 struct Outbox {
     ledger: Ledger,
+    file: Option<OutboxFile>,
     volatile: Vec<(Channel, String, RawJson)>,
     control: Vec<Frame>,
     online: bool,
@@ -107,16 +121,25 @@ struct Outbox {
     message_bytes: usize,
 }
 
-impl Default for Outbox {
-    fn default() -> Self {
+impl Outbox {
+    fn new(memory: Memory) -> Self {
+        let Memory { outbox: mut file, applied } = memory;
+        let writers = file.as_mut().map(OutboxFile::take_writers).unwrap_or_default();
         Self {
-            ledger: Ledger::default(),
+            ledger: Ledger::restored(writers, &applied),
+            file,
             volatile: Vec::new(),
             control: Vec::new(),
             online: false,
             probe: false,
             message_bytes: belay_wire::HOST_MESSAGE_BYTES_MAX,
         }
+    }
+
+    /// Writes down what changed.
+    fn record(&mut self) -> std::io::Result<()> {
+        let Self { file: Some(file), ledger, .. } = self else { return Ok(()) };
+        file.record(ledger)
     }
 }
 
@@ -136,10 +159,15 @@ fn new_epoch() -> Epoch {
 }
 
 impl Client {
-    /// Starts a client and gives its events.
+    /// Starts a client without memory and gives its events.
     pub fn start(options: Options) -> (Self, mpsc::Receiver<Event>) {
-        let shared =
-            Arc::new(Shared { outbox: parking_lot::Mutex::default(), wake: Notify::new() });
+        Self::resume(options, Memory::default())
+    }
+
+    /// Starts a client that goes on where a former process ended.
+    pub fn resume(options: Options, memory: Memory) -> (Self, mpsc::Receiver<Event>) {
+        let outbox = parking_lot::Mutex::new(Outbox::new(memory));
+        let shared = Arc::new(Shared { outbox, wake: Notify::new() });
         let (events, receiver) = mpsc::channel(EVENTS_LEN);
         let stop = CancellationToken::new();
         let task = Task {
@@ -160,10 +188,11 @@ impl Client {
         (Self { shared, _guard: Arc::new(stop.drop_guard()) }, receiver)
     }
 
-    /// Takes a durable message; it is sent now or after the next welcome.
+    /// Takes a durable message; it is sent now or after the next welcome. With an outbox on disk it outlives
+    /// this process.
     ///
     /// # Errors
-    /// [`ClientError::Full`].
+    /// [`ClientError::Full`], [`ClientError::TooLarge`], [`ClientError::NotKept`].
     pub fn send(
         &self,
         channel: Channel,
@@ -176,6 +205,10 @@ impl Client {
             return Err(ClientError::TooLarge { bytes, limit });
         }
         let position = outbox.ledger.push(channel, payload, key, new_epoch())?;
+        if let Err(error) = outbox.record() {
+            outbox.ledger.take_back(channel);
+            return Err(ClientError::NotKept(error.kind()));
+        }
         self.shared.wake.notify_one();
         Ok(position)
     }
@@ -285,7 +318,7 @@ impl Task {
     }
 
     async fn connect(&mut self) -> Result<(Socket, Welcome, Credentials), Failed> {
-        let attempt = self.attempt(None)?;
+        let attempt = self.attempt(None).await?;
         let credentials = attempt.credentials.clone();
         let result = attempt.run().await;
         let given_up = self.attempted(result.as_ref().ok().map(|(_, welcome)| welcome));
@@ -294,7 +327,8 @@ impl Task {
     }
 
     /// What the next attempt says, at another address if the relay named one.
-    fn attempt(&mut self, endpoint: Option<String>) -> Result<Attempt, Failed> {
+    async fn attempt(&mut self, endpoint: Option<String>) -> Result<Attempt, Failed> {
+        self.keep().await?;
         let unusable = |e: String| Failed::Network(format!("credentials cannot be read: {e}"));
         let loaded = self.options.credentials.load().map_err(|e| unusable(e.to_string()))?;
         let mut credentials = loaded.ok_or_else(|| unusable("there are none".to_owned()))?;
@@ -313,6 +347,25 @@ impl Task {
             attempt: self.attempt,
         };
         Ok(Attempt { credentials, options: self.options.clone(), client, resume, base })
+    }
+
+    /// Nothing goes on the wire before what the outbox says of it is on disk.
+    async fn keep(&self) -> Result<(), Failed> {
+        let unkept = |e| Failed::Network(format!("the outbox cannot be written: {e}"));
+        let file = {
+            let mut outbox = self.shared.outbox.lock();
+            outbox.record().map_err(unkept)?;
+            outbox.file.as_mut().map(OutboxFile::unsynced).transpose().map_err(unkept)?.flatten()
+        };
+        let Some(file) = file else { return Ok(()) };
+        let synced = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        let synced = synced.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        if synced.is_err()
+            && let Some(file) = &mut self.shared.outbox.lock().file
+        {
+            file.doubt();
+        }
+        synced.map_err(unkept)
     }
 
     async fn tell_given_up(&self, given_up: Vec<(Channel, Vec<GivenUp>)>) -> Result<(), Failed> {
@@ -357,7 +410,11 @@ impl Task {
         let mut moving = Move::default();
         loop {
             let frames = self.outgoing();
-            if let Err(failed) = write(&mut socket, frames).await {
+            let written = async {
+                self.keep().await?;
+                write(&mut socket, frames).await
+            };
+            if let Err(failed) = written.await {
                 return last_frame.unwrap_or(failed);
             }
             let due = self.shared.outbox.lock().ledger.deadline().map(Instant::from_std);
@@ -392,7 +449,7 @@ impl Task {
                 () = until(due) => {}
                 () = until(moving.at) => {
                     moving.at = None;
-                    match self.attempt(moving.endpoint.clone()) {
+                    match self.attempt(moving.endpoint.clone()).await {
                         Ok(attempt) => moving.attempt = Some(Box::pin(attempt.run())),
                         Err(_) => moving.again(),
                     }

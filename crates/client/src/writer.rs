@@ -147,6 +147,11 @@ impl Writer {
         self.touched
     }
 
+    /// Tells whether it was restored and not welcomed yet.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// See the field.
     pub(crate) fn rewrites(&self) -> u64 {
         self.rewrites
