@@ -261,6 +261,16 @@ impl Client {
         self.shared.outbox.lock().ledger.head(channel)
     }
 
+    /// What the outbox of a channel holds, oldest first: all that is not known to be stored, and some that is.
+    pub fn held(&self, channel: Channel) -> Vec<RawJson> {
+        self.shared.outbox.lock().ledger.held(channel)
+    }
+
+    /// The place of a `void`, `skip`, `gap` or `epoch`; other frames have none.
+    pub fn place_of(frame: &Frame) -> Option<(Channel, Position)> {
+        note(frame)
+    }
+
     /// Forgets a channel whose member is gone.
     pub fn forget(&self, channel: Channel) {
         self.shared.outbox.lock().ledger.forget(channel);

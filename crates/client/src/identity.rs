@@ -63,13 +63,22 @@ impl Identity {
                 }
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let bytes: Zeroizing<[u8; 64]> = Zeroizing::new(random());
-                let text = Zeroizing::new(BASE64URL.encode(*bytes));
-                write_private(path, &text).map_err(io)?;
-                Ok(Self::from_bytes(&bytes))
+                let identity = Self::generate();
+                identity.save(path).map_err(io)?;
+                Ok(identity)
             }
             Err(e) => Err(io(e)),
         }
+    }
+
+    /// Writes it to a file that only its owner can read.
+    ///
+    /// # Errors
+    /// When it is not written.
+    pub fn save(&self, path: &Path) -> std::io::Result<()> {
+        let halves = [self.sign.to_bytes(), self.agree.to_bytes()];
+        let bytes = Zeroizing::new(halves.concat());
+        write_private(path, Zeroizing::new(BASE64URL.encode(&*bytes)).as_bytes())
     }
 
     /// The public halves.
@@ -94,14 +103,14 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 /// Writes a file that only its owner can read, whole or not at all, and synced.
-pub(crate) fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: impl AsRef<[u8]>) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     let temporary = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text.as_ref())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());

@@ -100,6 +100,11 @@ impl Ledger {
         self.outgoing.get(&channel).map(|o| o.writer.stored())
     }
 
+    /// What the outbox of a channel holds, oldest first.
+    pub fn held(&self, channel: Channel) -> Vec<RawJson> {
+        self.outgoing.get(&channel).map(|o| o.writer.held()).unwrap_or_default()
+    }
+
     /// Position of the last message that was taken for a channel.
     pub fn head(&self, channel: Channel) -> Option<Position> {
         self.outgoing.get(&channel).map(|o| o.writer.head())

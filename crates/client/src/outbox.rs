@@ -13,6 +13,7 @@ use belay_wire::{Channel, Epoch, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    identity::write_private,
     ledger::Ledger,
     writer::{Entry, Kept, Writer},
 };
@@ -208,16 +209,8 @@ fn rewrite<'a>(
     for writer in writers {
         put(&Line::Whole(writer.kept()), &mut text)?;
     }
-    let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&text)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok((file, text.len() as u64))
+    write_private(path, &text)?;
+    Ok((OpenOptions::new().append(true).open(path)?, text.len() as u64))
 }
 
 /// What the lines tell.

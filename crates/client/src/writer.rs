@@ -185,6 +185,15 @@ impl Writer {
         Ok(Position::new(self.epoch, seq))
     }
 
+    /// The messages of the outbox, oldest first.
+    pub fn held(&self) -> Vec<RawJson> {
+        let payload = |e: &Entry| match &e.content {
+            Content::Message { payload, .. } => Some(payload.clone()),
+            Content::Void { .. } => None,
+        };
+        self.outbox.iter().filter_map(payload).collect()
+    }
+
     /// Names a volatile message: its epoch, `after` and `vseq`.
     pub fn name_volatile(&mut self) -> (Epoch, Seq, u64) {
         self.vseq += 1;

@@ -9,6 +9,7 @@ mod logs;
 use belay_core::{
     Input, Now,
     delivery::{Accepted, Cursor, Log, LogLimits, Next, Outcome, Record, RecordKind},
+    ports::{Entry, Loaded, Tail},
     session::LogTold,
 };
 use belay_wire::{Channel, Epoch, Msg, NackReason, Position, RawJson, Seq};
@@ -269,4 +270,25 @@ fn names_that_are_taken_are_judged_by_their_bytes() {
     log.announce(second, now);
     let closed = log.judge(Position::new(Epoch(1), seq(2)), Some(b"2")).expect_err("closed");
     assert_eq!(closed.reason, NackReason::EpochClosed);
+}
+
+#[test]
+fn who_came_before_a_log_began_is_told_that_its_beginning_is_gone() {
+    let now = some_time();
+    let (mut log, _) = open(Channel::Down, LIMITS, now);
+    let mut cursor = Cursor::new(None);
+    assert!(matches!(cursor.next(Channel::Down, &log), Next::Wait));
+    // Another node stored much while this one could not read the log.
+    log.doubt();
+    log.ask(now);
+    let entry =
+        |n: u64| Entry { offset: n, records: vec![Record::message(&message(Epoch(1), n), 0)] };
+    let tail = Tail { incarnation: 0, offset: 5 };
+    log.on_loaded(Ok(Loaded { tail, entries: (4..=5).map(entry).collect() }), now);
+
+    let Next::Gap(gap) = cursor.next(Channel::Down, &log) else { panic!("nothing is told") };
+
+    assert_eq!((gap.from, gap.to), (seq(1), seq(3)));
+    let Next::Record(next) = cursor.next(Channel::Down, &log) else { panic!("nothing follows") };
+    assert_eq!(next.position.seq, seq(4));
 }

@@ -24,6 +24,8 @@ pub(crate) struct Client {
     backup: Option<Box<Backup>>,
     /// It goes on from a copy, and was not told yet what is stored.
     pub(crate) is_copy: bool,
+    /// It was told what is stored of its channels since it started.
+    is_told: bool,
 }
 
 /// A copy of a client.
@@ -44,13 +46,14 @@ impl Client {
             unstored: BTreeMap::new(),
             backup: None,
             is_copy: false,
+            is_told: false,
         }
     }
 
     /// A copy is made while it is connected: one of a client that has not yet found out what was stored of its
     /// own is promised nothing.
     pub(crate) fn back_up(&mut self, audit: &Audit) {
-        if self.connection.is_none_or(|(_, welcomed)| !welcomed) {
+        if !self.is_told {
             return;
         }
         let (ledger, unstored) = (self.ledger.clone(), self.unstored.clone());
@@ -116,6 +119,7 @@ impl Client {
     /// The process ends and starts again, with what it wrote down.
     pub(crate) fn restart(&mut self) {
         self.connection = None;
+        self.is_told = false;
         self.instance += 1;
         self.attempt = 0;
         self.ledger.restart();
@@ -145,7 +149,8 @@ impl Client {
             if let Some((_, welcomed)) = &mut self.connection {
                 *welcomed = true;
             }
-            self.is_copy &= !welcome.pending.is_empty();
+            self.is_told |= welcome.pending.is_empty();
+            self.is_copy &= !self.is_told;
             return true;
         }
         match self.ledger.hear(frame, now, &mut draw) {

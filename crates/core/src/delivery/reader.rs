@@ -134,7 +134,9 @@ impl Cursor {
     }
 
     fn find_eviction(&mut self, channel: Channel, log: &Ring) -> Option<Gap> {
-        if self.next >= log.start() {
+        // Who came before anything was written may meet a log of which the beginning is gone already.
+        let has_begun = self.at.is_some() || !channel.is_written_by_host() || log.is_whole();
+        if self.next >= log.start() && has_begun {
             return None;
         }
         if Mutation::BaseFromOldest.is_on() {
