@@ -162,7 +162,7 @@ impl World {
     /// The size of the segment that the message log writes now.
     fn log_bytes(&self) -> anyhow::Result<u64> {
         let mut newest = None;
-        for entry in std::fs::read_dir(self.plan.folder.join("messages"))? {
+        for entry in std::fs::read_dir(self.plan.folder.join("log"))? {
             let entry = entry?;
             if entry.path().extension().is_some_and(|e| e == "seg") {
                 newest = newest.max(Some((entry.file_name(), entry.metadata()?.len())));
