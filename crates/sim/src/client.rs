@@ -24,6 +24,8 @@ pub(crate) struct Client {
     backup: Option<Box<Backup>>,
     /// It goes on from a copy, and was not told yet what is stored.
     pub(crate) is_copy: bool,
+    /// When it was put back, in milliseconds.
+    pub(crate) began: u64,
     /// It was told what is stored of its channels since it started.
     is_told: bool,
 }
@@ -46,6 +48,7 @@ impl Client {
             unstored: BTreeMap::new(),
             backup: None,
             is_copy: false,
+            began: 0,
             is_told: false,
         }
     }
@@ -67,7 +70,7 @@ impl Client {
 
     /// The last writes to its disk are lost: it starts again from the last backup. `false`: there is none, or
     /// it has opened another epoch since, which is written down before it is used.
-    pub(crate) fn go_back(&mut self, audit: &mut Audit) -> bool {
+    pub(crate) fn go_back(&mut self, audit: &mut Audit, at: u64) -> bool {
         let Some(backup) = self.backup.take() else { return false };
         let epoch = |ledger: &Ledger, ch| ledger.head(ch).map(|head| head.epoch);
         let changed = |ch: &Channel| {
@@ -78,7 +81,7 @@ impl Client {
             return false;
         }
         self.ledger = backup.ledger;
-        self.is_copy = true;
+        (self.is_copy, self.began) = (true, at);
         self.restart();
         self.unstored = backup.unstored;
         audit.go_back(self.id, &self.writes(), &backup.known);

@@ -29,6 +29,9 @@ const EPOCH_MS: u64 = 1_700_000_000_000;
 /// How long everything goes well in the end, in milliseconds: longer than any pause of a client.
 const CALM_MS: u64 = 120_000;
 
+/// A copy of a client is put back long after what its original sent was stored or lost.
+const RESTORE_MS: u64 = 10_000;
+
 /// What a schedule showed.
 #[derive(Debug)]
 pub struct Outcome {
@@ -348,8 +351,12 @@ impl World {
     }
 
     fn connect(&mut self, client: usize) {
-        if self.clients[client].connection.is_some() {
+        let here = &self.clients[client];
+        if here.connection.is_some() {
             return;
+        }
+        if here.is_copy && self.at < here.began + RESTORE_MS {
+            return self.plan(RESTORE_MS, Event::Connect { client });
         }
         let node = usize::try_from(self.rng.below(NODES as u64)).unwrap_or(0);
         let Some(boot) = self.boot(node) else {
@@ -504,7 +511,7 @@ impl World {
             }
             42 if self.rng.chance(50) => {
                 self.cut(client);
-                if self.clients[client].go_back(&mut self.audit) {
+                if self.clients[client].go_back(&mut self.audit, self.at) {
                     self.note(|| format!("client {client} goes back to a copy of itself"));
                 }
             }
