@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat sim check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos sim check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +42,7 @@ bootstrap: ## Install what is missing for the tests
 	@scripts/bootstrap test
 
 test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser journeys
-	@started=$$(date +%s); $(MAKE) --no-print-directory check test-rust test-web e2e; \
+	@started=$$(date +%s); $(MAKE) --no-print-directory check test-rust conformance test-web e2e; \
 	seconds=$$(( $$(date +%s) - started )); mkdir -p target/reports; \
 	printf '{"commit":"%s","started":"%s","seconds":%s}\n' "$(BELAY_COMMIT)" "$$(date -u -d @$$started +%FT%TZ)" $$seconds > target/reports/test.json; \
 	echo "all of it passed in $$seconds s, without what bootstrap installed"
@@ -77,6 +77,13 @@ compat: build-tests ## The suite of the protocol of existing clients, alone, and
 	@rm -f target/reports/compat*.json
 	@cargo nextest run --locked -p belay --all-features --test compat --no-fail-fast --status-level fail --final-status-level fail
 	@scripts/compat-report
+
+conformance: build-tests bootstrap ## The websocket conformance suite, against our frame codec as server and as client
+	@$(TOOLS)/bin/python scripts/conformance.py target/debug/examples/echo target/reports/conformance.json
+
+chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CHAOS_MESSAGES, CHAOS_SEED, HOURS
+	@CHAOS_FAULTS=$${CHAOS_FAULTS:-200} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture
 
 SIM_SCHEDULES ?= 100000
 sim: ## Play SIM_SCHEDULES schedules of delivery under faults, from SIM_SEED on

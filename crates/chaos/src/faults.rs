@@ -91,7 +91,8 @@ impl World {
         let party = usize::try_from(draw % self.parties.len() as u64)?;
         let lasts = Duration::from_millis(200 + draw / 7 % 1_300);
         let target = if kind.strikes_relay() { "relay" } else { self.parties[party].name };
-        let (at_ms, in_flight) = (unix_ms(), self.in_flight()?);
+        let in_flight = self.until_in_flight().await?;
+        let at_ms = unix_ms();
         match kind {
             Kind::Cut => self.parties[party].proxy.end(End::Close),
             Kind::Reset => self.parties[party].proxy.end(End::Reset),
@@ -141,6 +142,18 @@ impl World {
         }
         let (kind, target, healed_ms) = (kind.label(), target.to_owned(), unix_ms());
         Ok(Fault { kind, target, at_ms, healed_ms, in_flight, resume_ms: 0 })
+    }
+
+    /// Waits until a message is under way, so that the fault meets one.
+    async fn until_in_flight(&self) -> anyhow::Result<u64> {
+        for _ in 0..200 {
+            let in_flight = self.in_flight()?;
+            if in_flight > 0 {
+                return Ok(in_flight);
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(0)
     }
 
     async fn network(&self, party: usize, mode: Mode, lasts: Duration) {

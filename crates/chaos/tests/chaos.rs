@@ -69,7 +69,8 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
     assert!(found.breaches.is_empty(), "seed {seed}: {:#?}", found.breaches);
     assert!(found.messages >= number("CHAOS_MESSAGES", 30_000), "{found:?}");
     assert!(found.applied > found.messages, "`down` has three readers: {found:?}");
-    assert!(faults.iter().any(|fault| fault.in_flight > 0), "no fault met a message under way");
+    let met = faults.iter().filter(|fault| fault.in_flight > 0).count();
+    assert!(met * 10 >= faults.len() * 9, "{met} of {} faults met a message", faults.len());
     assert!(found.resume_p99_ms <= 3_000, "{found:?}");
 }
 

@@ -304,7 +304,7 @@ impl Connection {
         self.missed = 0;
         let connection = self.id;
         let input = match incoming {
-            Incoming::Text(text) => match belay_wire::decode(&text) {
+            Incoming::Text(text) => match belay_wire::decode(text.as_str()) {
                 Ok(Frame::Pong(pong)) => {
                     let millis = unix_ms().saturating_sub(pong.t);
                     self.node.metrics.rtt.observe(Duration::from_millis(millis).as_secs_f64());

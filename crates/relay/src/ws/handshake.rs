@@ -75,7 +75,7 @@ async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<
     };
     match incoming {
         Incoming::Text(text) if text.len() <= UNAUTHENTICATED_BYTES_MAX => {
-            match belay_wire::decode(&text) {
+            match belay_wire::decode(text.as_str()) {
                 Ok(Frame::Auth(auth)) => Ok(auth),
                 Ok(_) | Err(_) => Err(protocol_error()),
             }

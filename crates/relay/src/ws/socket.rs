@@ -1,14 +1,9 @@
 //! What the task of a socket needs from a websocket library, over any stream of bytes: an upgraded
 //! HTTP connection, or in tests a pipe with invented time.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "most of an open set is none of this place's business"
-)]
-
 use std::{
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,23 +11,13 @@ use std::{
 
 use belay_core::session::OutFrame;
 use belay_wire::CloseCode;
+use belay_ws::{CloseFrame, Error, Limits, Message, Role, Text, Violation, WebSocket};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Error as WsError, Message, Utf8Bytes,
-        error::{CapacityError, ProtocolError},
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode as WsCloseCode},
-    },
-};
 
-/// Read buffer of one socket, bytes: larger ones cost memory and CPU for small messages.
-const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes that wait for the flush of their batch.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Bytes that a peer may send before it authenticates: one frame of `auth` and control frames.
@@ -43,7 +28,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What came in.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    Text(Utf8Bytes),
+    Text(Text),
     Binary(Bytes),
     /// The peer closed, or the socket broke.
     Gone,
@@ -63,29 +48,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Transport for T {}
 /// A websocket of the relay.
 #[derive(Debug)]
 pub(super) struct Socket<T> {
-    stream: WebSocketStream<Metered<T>>,
+    stream: WebSocket<Metered<T>>,
     /// When anything last came from the peer.
     heard: Instant,
 }
 
 impl<T: Transport> Socket<T> {
     /// Takes over a connection after its upgrade.
-    pub(super) async fn new(inner: T) -> Self {
+    pub(super) fn new(inner: T) -> Self {
         let largest = belay_wire::HOST_MESSAGE_BYTES_MAX + belay_wire::ENVELOPE_BYTES_MAX;
-        Self::with_limit(inner, largest).await
+        Self::with_limit(inner, largest)
     }
 
     /// The same for messages of at most `largest` bytes.
-    pub(super) async fn with_limit(inner: T, largest: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            // A batch leaves with its flush, in one call.
-            .write_buffer_size(BATCH_BYTES)
-            .max_write_buffer_size(BATCH_BYTES + 4 * largest)
-            .max_message_size(Some(largest))
-            .max_frame_size(Some(largest));
+    pub(super) fn with_limit(inner: T, largest: usize) -> Self {
+        let limits = Limits { message_bytes_max: largest, queue_bytes_max: BATCH_BYTES };
         let metered = Metered { inner, left: Some(UNAUTHENTICATED_READ_BYTES) };
-        let stream = WebSocketStream::from_raw_socket(metered, Role::Server, Some(config)).await;
+        let stream = WebSocket::new(metered, Role::Server, limits, &[]);
         Self { stream, heard: Instant::now() }
     }
 
@@ -117,15 +96,9 @@ impl<T: Transport> Socket<T> {
             match next {
                 Some(Ok(Message::Text(text))) => return Incoming::Text(text),
                 Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Err(error)) if is_too_large(&error) => return Incoming::TooLarge,
-                // A phone that lost its network says no goodbye.
-                Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => {
-                    return Incoming::Gone;
-                }
-                Some(Err(WsError::Protocol(e))) => return Incoming::Malformed(e.to_string()),
-                Some(Err(WsError::Utf8(e))) => return Incoming::NotUtf8(e),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Incoming::Gone,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Err(error)) => return failed(&error),
+                Some(Ok(Message::Close(_))) | None => return Incoming::Gone,
             }
         }
     }
@@ -148,7 +121,7 @@ impl<T: Transport> Socket<T> {
         let writing = async {
             for frame in frames {
                 let message = match frame {
-                    OutFrame::Text(bytes) => Message::Text(utf8(bytes)),
+                    OutFrame::Text(bytes) => Message::Text(Text::trusted(bytes)),
                     OutFrame::Binary(bytes) => Message::Binary(bytes),
                 };
                 self.stream.feed(message).await?;
@@ -169,23 +142,21 @@ impl<T: Transport> Socket<T> {
 
     /// The same with any code.
     pub(super) async fn close_with(mut self, code: u16, reason: &'static str) {
-        let frame =
-            CloseFrame { code: WsCloseCode::from(code), reason: Utf8Bytes::from_static(reason) };
-        let farewell = async {
-            if self.stream.close(Some(frame)).await.is_ok() {
-                while let Some(Ok(_)) = self.stream.next().await {}
-            }
-        };
+        let farewell = self.stream.close(Some(CloseFrame::new(code, reason)));
         let _ = tokio::time::timeout(Duration::from_secs(2), farewell).await;
     }
 }
 
-/// The peer sent more than it may: in one message, or before it authenticated.
-fn is_too_large(error: &WsError) -> bool {
+/// What an error of the peer, or of the connection, means to the session.
+fn failed(error: &Error) -> Incoming {
     match error {
-        WsError::Capacity(CapacityError::MessageTooLong { .. }) => true,
-        WsError::Io(e) => e.kind() == io::ErrorKind::FileTooLarge,
-        _ => false,
+        Error::Violation(Violation::TooLarge { .. }) => Incoming::TooLarge,
+        Error::Violation(Violation::NotUtf8) => Incoming::NotUtf8(error.to_string()),
+        Error::Violation(_) => Incoming::Malformed(error.to_string()),
+        // More than it may send before it authenticates.
+        Error::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => Incoming::TooLarge,
+        // A phone that lost its network says no goodbye.
+        Error::Io(_) | Error::Eof | Error::Closing => Incoming::Gone,
     }
 }
 
@@ -194,10 +165,6 @@ fn is_too_large(error: &WsError) -> bool {
 pub(super) enum WriteError {
     Gone,
     Stuck,
-}
-
-fn utf8(bytes: Bytes) -> Utf8Bytes {
-    Utf8Bytes::try_from(bytes).unwrap_or_default()
 }
 
 /// A stream that gives out only so many bytes until its peer is authenticated.
@@ -233,6 +200,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -51,12 +51,12 @@ pub(crate) async fn upgrade(
         let stream = TokioIo::new(upgraded);
         match speaks {
             Speaks::V1 { origin } => {
-                let socket = Socket::new(stream).await;
+                let socket = Socket::new(stream);
                 connection::run(shared, socket, origin, place).await;
             }
             Speaks::Compat(arrival) => {
                 let limit = shared.config.ws_message_bytes_max;
-                let socket = Socket::with_limit(stream, limit).await;
+                let socket = Socket::with_limit(stream, limit);
                 compat::run(shared, socket, arrival, place).await;
             }
         }

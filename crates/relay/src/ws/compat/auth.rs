@@ -112,10 +112,10 @@ async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Resul
             return Err(refuse("auth_required", 4500, cause));
         }
     };
-    if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_err() {
+    if serde_json::from_str::<serde::de::IgnoredAny>(text.as_str()).is_err() {
         return Err(refuse("invalid_json", 1003, CAUSE));
     }
-    let object = Object::parse(&text);
+    let object = Object::parse(text.as_str());
     let member = |name| object.as_ref().and_then(|o| o.text(name).ok().flatten());
     match (member("type").as_deref(), member("token")) {
         (Some("relay.auth"), Some(token)) => Ok(Secret::new(token)),

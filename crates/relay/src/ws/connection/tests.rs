@@ -57,7 +57,7 @@ impl World {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let place = Unauthenticated::take(&self.node, [127, 0, 0, 1].into()).expect("room");
         let node = self.node.clone();
-        let socket = Socket::new(ours).await;
+        let socket = Socket::new(ours);
         tokio::spawn(run(node, socket, ORIGIN.to_owned(), place));
         WebSocketStream::from_raw_socket(theirs, Role::Client, None).await
     }
