@@ -5,6 +5,7 @@ mod drain;
 mod host;
 mod settings;
 mod up;
+mod why;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,7 @@ fn command() -> Command {
         .subcommand(host_command())
         .subcommand(devices::command())
         .subcommand(drain::command())
+        .subcommand(why::command())
         .subcommand(settings::add(
             Command::new("config")
                 .about("Print the effective configuration of the relay, secrets hidden")
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Some(("host", args)) => run_host(args),
         Some(("devices", args)) => block_on(devices::run(args)),
         Some(("drain", args)) => block_on(drain::run(args)),
+        Some(("why", args)) => block_on(why::run(args)),
         Some(("config", args)) => settings::read(args).and_then(|config| settings::print(&config)),
         _ => unreachable!("clap accepts the subcommands above only"),
     };

@@ -4,6 +4,7 @@ pub mod config;
 mod drain;
 mod entropy;
 mod forwarded;
+mod history;
 mod http;
 pub mod log;
 mod metrics;

@@ -2,10 +2,12 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
+use belay_core::session::GapTold;
 use belay_wire::compat::format_time;
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -128,6 +130,10 @@ pub(crate) struct Metrics {
     pub(crate) gaps: Reasons,
     pub(crate) volatile_replaced: Counter,
     pub(crate) resumes: Counter,
+    pub(crate) reconnects: Counter,
+    resume_failures: Reasons,
+    dropped_messages: Counter,
+    lost_on_resume: Counter,
     pub(crate) revokes: Counter,
     pub(crate) tokens_ahead: Counter,
     pub(crate) client_went_back: Counter,
@@ -140,7 +146,7 @@ pub(crate) struct Metrics {
     pub(crate) http_refused: Counter,
     pub(crate) upgrades_blocked: Counter,
     pub(crate) store_failures: Reasons,
-    pub(crate) rtt: Histogram,
+    rtt: Histogram,
     pub(crate) store_seconds: Histogram,
     pub(crate) append_seconds: Histogram,
     pub(crate) append_failures: Reasons,
@@ -150,13 +156,40 @@ pub(crate) struct Metrics {
     pub(crate) request_seconds: Histogram,
     /// Authenticated websockets, as hosts and members make it up.
     ws_active: Gauge,
+    /// The last round trips.
+    recent: Recent,
+}
+
+/// Round trips that percentiles are made of.
+const RECENT_MAX: usize = 1_024;
+
+/// The last round trips, in milliseconds.
+#[derive(Debug, Clone, Default)]
+struct Recent(Arc<Mutex<VecDeque<u32>>>);
+
+impl Recent {
+    fn note(&self, time: Duration) {
+        let mut all = self.0.lock();
+        if all.len() >= RECENT_MAX {
+            all.pop_front();
+        }
+        all.push_back(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+    }
+
+    /// The value that so many percent do not exceed; `None` before the first.
+    fn percentile(&self, percent: usize) -> Option<u32> {
+        let mut sorted: Vec<_> = self.0.lock().iter().copied().collect();
+        sorted.sort_unstable();
+        let at = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        sorted.get(at).copied()
+    }
 }
 
 /// Registers each number under its name and help.
 macro_rules! metrics {
     ($registry:ident; $($field:ident: $make:expr, $name:literal, $help:literal;)*) => {{
         $(let $field = $make; $registry.register($name, $help, $field.clone());)*
-        Metrics { $($field,)* registry: $registry }
+        Metrics { $($field,)* registry: $registry, recent: Recent::default() }
     }};
 }
 
@@ -197,6 +230,10 @@ impl Metrics {
             gaps: Reasons::default(), "gaps_told", "Gaps told to readers, by reason";
             volatile_replaced: Counter::default(), "volatile_replaced", "Volatile messages replaced by a newer one of their key";
             resumes: Counter::default(), "ws_resumes", "Websockets that resumed from a position";
+            reconnects: Counter::default(), "ws_reconnects", "Websockets of clients that had been connected before";
+            resume_failures: Reasons::default(), "resume_failures", "Channels that a resuming reader could not be given whole, by reason";
+            dropped_messages: Counter::default(), "dropped_messages", "Messages that are missing to a reader which had all before them";
+            lost_on_resume: Counter::default(), "lost_on_resume", "Of these, acknowledged ones that the log itself lost; must stay 0";
             revokes: Counter::default(), "device_revokes", "Devices revoked";
             tokens_ahead: Counter::default(), "tokens_ahead_of_store", "Tokens that prove that the store went back";
             client_went_back: Counter::default(), "client_went_back", "Devices that came with an older token and a valid proof";
@@ -219,6 +256,56 @@ impl Metrics {
             ws_active: Gauge::default(), "ws_active", "Authenticated websockets";
             requests: Family::default(), "http_requests", "HTTP requests by route, method and status";
         }
+    }
+
+    /// A reader was told a gap.
+    pub(crate) fn gap_told(&self, gap: &GapTold) {
+        const KNOWN: &[&str] =
+            &["evicted", "expired", "log_lost", "unknown_cursor", "host_state_lost", "revoked"];
+        let reason = KNOWN.iter().find(|known| **known == gap.reason).copied().unwrap_or("other");
+        self.gaps.inc(reason);
+        self.dropped_messages.inc_by(gap.missing);
+        // Who names no place resumes nothing.
+        if gap.resumed && gap.missing > 0 {
+            self.resume_failures.inc(reason);
+        }
+        if reason == "log_lost" {
+            self.lost_on_resume.inc_by(gap.missing);
+        }
+    }
+
+    /// A ping was answered after so long.
+    pub(crate) fn round_trip(&self, time: Duration) {
+        self.rtt.observe(time.as_secs_f64());
+        self.recent.note(time);
+    }
+
+    /// JSON for small displays.
+    pub(crate) fn small(&self, damaged: u64) -> Value {
+        let failures = self.resume_failures.counts(RESUME_FAILURES);
+        json!({
+            "ws_metrics": {
+                "ws_active": self.active_websockets(),
+                "ws_connections": self.connections.get(),
+                "ws_reconnects": self.reconnects.get(),
+                "ws_resumes": self.resumes.get(),
+                "resume_failures": failures.values().sum::<u64>(),
+                "resume_failures_by_reason": failures,
+                "dropped_messages": self.dropped_messages.get(),
+                "lost_on_resume": self.lost_on_resume.get(),
+                "slow_consumers": self.slow_consumers.get(),
+                "ws_upgrades_blocked_during_drain": self.upgrades_blocked.get(),
+                "rtt_p95_ms": self.recent.percentile(95),
+            },
+            "resume_store_metrics": {
+                "messages_stored": self.messages.get(),
+                "append_failures": self.append_failures.counts(&[]).values().sum::<u64>(),
+                "log_went_back": self.log_went_back.get(),
+                "log_broken": self.log_broken.get(),
+                "damaged_entries": damaged,
+                "store_failures": self.store_failures.counts(&[]).values().sum::<u64>(),
+            },
+        })
     }
 
     /// Prometheus text.
@@ -280,6 +367,9 @@ impl Metrics {
             "slowConsumerDisconnects": self.slow_consumers.get(),
             "messagesStored": self.messages.get(),
             "resumes": self.resumes.get(),
+            "reconnects": self.reconnects.get(),
+            "droppedMessages": self.dropped_messages.get(),
+            "lostOnResume": self.lost_on_resume.get(),
             "deviceRevokes": self.revokes.get(),
             "now": format_time(now_ms),
         });
@@ -288,6 +378,7 @@ impl Metrics {
             "messageRefusalReasons": self.nacks.counts(&[]),
             "frameRefusalReasons": self.frames_refused.counts(&[]),
             "gapReasons": self.gaps.counts(&[]),
+            "resumeFailureReasons": self.resume_failures.counts(RESUME_FAILURES),
             "storeFailureReasons": self.store_failures.counts(&[]),
         });
         if let (Some(all), Value::Object(reasons)) = (numbers.as_object_mut(), reasons) {
@@ -296,6 +387,9 @@ impl Metrics {
         numbers
     }
 }
+
+/// Why a channel cannot be resumed.
+const RESUME_FAILURES: &[&str] = &["expired", "evicted", "log_lost"];
 
 /// Why a pairing call failed.
 pub(crate) const PAIR_FAILURES: &[&str] = &[

@@ -3,6 +3,7 @@
 mod drain;
 mod relay;
 mod stored;
+mod why;
 
 use std::{
     io::{BufRead, BufReader},

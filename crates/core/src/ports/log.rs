@@ -118,4 +118,10 @@ pub trait MessageLog: Send + Sync + Debug {
 
     /// Tells whether appends are possible now.
     fn check(&self) -> LogAnswer<()>;
+
+    /// Entries that were whole once and are not any more, as far as this process has met them. Who misses
+    /// one is told so by what follows it.
+    fn damaged(&self) -> u64 {
+        0
+    }
 }

@@ -263,6 +263,7 @@ impl Session {
             connection: attach.connection,
             is_host: principal == Principal::Host,
             resumed: !attach.resume.is_empty(),
+            again: attach.client.attempt > 1,
         });
         self.connections.insert(attach.connection, connection);
         effects.wake.push(attach.connection);

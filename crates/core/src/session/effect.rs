@@ -193,7 +193,10 @@ pub enum Event {
         connection: ConnectionId,
         is_host: bool,
         resumed: bool,
+        /// It was connected before, in the same life.
+        again: bool,
     },
+
     Detached {
         connection: ConnectionId,
         is_host: bool,
@@ -230,9 +233,6 @@ pub enum Event {
     },
     MessageRefused {
         reason: belay_wire::NackReason,
-    },
-    GapTold {
-        reason: String,
     },
     VolatileReplaced,
     /// A desktop's message of the compat protocol that no phone was there to read.

@@ -33,7 +33,7 @@ pub use compat::{CompatJoin, CompatRefresh, CompatStart, Joined, desktop_hash, s
 pub use connection::{Connection, ControlFull};
 pub use effect::{Effect, Effects, Event, Input, LogTold, PairAnswer, PairError, WaiterId};
 pub use pairing::LeaseKey;
-pub use pull::{OutFrame, Pulled};
+pub use pull::{GapTold, OutFrame, Pulled};
 
 /// A channel in use.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use belay_wire::{
-    Ack, BINARY_CHANNELS_MAX, Channel, ConnectionId, Epoch, Frame, Live, Open, Positions, Seq,
+    Ack, BINARY_CHANNELS_MAX, Channel, ConnectionId, Epoch, Frame, Gap, Live, Open, Positions, Seq,
     binary::{BinaryFrame, BinaryKind},
 };
 use bytes::Bytes;
@@ -47,6 +47,24 @@ impl OutFrame {
     }
 }
 
+/// A gap that a reader was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapTold {
+    pub reason: String,
+    /// Messages that are missing, as far as this reader can prove it: those after the place that it had.
+    pub missing: u64,
+    /// It was told because the reader resumed from a place.
+    pub resumed: bool,
+}
+
+impl GapTold {
+    fn of(gap: &Gap, resumed: bool) -> Self {
+        let had_a_place = matches!(&*gap.reason, "evicted" | "expired" | "log_lost");
+        let missing = (gap.to.value() + 1).saturating_sub(gap.from.value());
+        Self { reason: gap.reason.clone(), missing: if had_a_place { missing } else { 0 }, resumed }
+    }
+}
+
 /// A batch to write with one flush.
 #[derive(Debug, Default)]
 pub struct Pulled {
@@ -55,7 +73,7 @@ pub struct Pulled {
     /// More is ready: pull again after the write.
     pub more: bool,
     /// Gaps that were told in this batch.
-    pub gaps: Vec<String>,
+    pub gaps: Vec<GapTold>,
     /// The connection is to be closed after this batch.
     pub close: Option<belay_wire::CloseCode>,
 }
@@ -82,7 +100,7 @@ impl Session {
         let Some(connection) = self.connections.get_mut(&id) else { return out };
         while let Some(frame) = connection.control.pop_front() {
             if let Frame::Gap(gap) = &frame {
-                out.gaps.push(gap.reason.clone());
+                out.gaps.push(GapTold::of(gap, true));
             }
             out.text(frame);
         }
@@ -178,7 +196,7 @@ pub(super) fn pull_reader(
                 return false;
             }
             Next::Gap(gap) => {
-                out.gaps.push(gap.reason.clone());
+                out.gaps.push(GapTold::of(&gap, false));
                 out.text(gap);
             }
             Next::Record(record) => {

@@ -11,7 +11,7 @@ use axum::{
     routing::{delete, get},
 };
 use belay_core::Input;
-use belay_wire::{DeviceListed, MemberId, SessionId};
+use belay_wire::{ConnectionId, DeviceListed, MemberId, SessionId};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
@@ -21,11 +21,17 @@ use crate::{node::Node, registry::Handle};
 /// Sessions that one call lists.
 const LIST_MAX: usize = 1_000;
 
+/// Ended connections that one call lists.
+const CLOSED_LISTED_MAX: usize = 100;
+
 /// Routes behind the bearer.
 pub(super) fn routes(node: &Arc<Node>) -> Router<Arc<Node>> {
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/api/v1/esp32/metrics", get(small_metrics))
         .merge(super::drain::routes())
+        .route("/admin/connections/closed", get(closed))
+        .route("/admin/connections/{connection}/why", get(why))
         .route("/admin/sessions", get(sessions))
         .route("/admin/sessions/{session}/devices", get(devices))
         .route("/admin/sessions/{session}/devices/{device}", delete(revoke))
@@ -54,6 +60,45 @@ async fn metrics(State(node): State<Arc<Node>>) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     node.take_stock().await;
     ([(header::CONTENT_TYPE, TYPE)], node.metrics.prometheus()).into_response()
+}
+
+async fn small_metrics(State(node): State<Arc<Node>>) -> Json<Value> {
+    Json(node.metrics.small(node.stores.log.damaged()))
+}
+
+/// The connections that ended last, newest first.
+async fn closed(State(node): State<Arc<Node>>) -> Json<Value> {
+    let closed = node.history.newest(CLOSED_LISTED_MAX).into_iter().map(|closed| {
+        let time = belay_wire::compat::format_time(closed.ended_at);
+        json!({ "endedTime": time, "closed": closed })
+    });
+    Json(json!({ "closed": closed.collect::<Vec<_>>() }))
+}
+
+/// Why a connection ended, in words, or that it is open.
+async fn why(
+    State(node): State<Arc<Node>>,
+    Path(connection): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let wanted =
+        "expected the id of a connection, as the log and `/admin/connections/closed` name it";
+    let id: ConnectionId = connection.parse().map_err(|_| ApiError::invalid(wanted.to_owned()))?;
+    if let Some(closed) = node.history.find(id) {
+        return Ok(Json(json!({ "text": closed.explain(), "closed": closed })));
+    }
+    for handle in node.registry.all() {
+        let session = handle.session.lock();
+        let Some((_, client)) = session.who(id) else { continue };
+        let (behind, name) = (session.lag(id), &client.name);
+        let text = format!(
+            "Connection {id} ({name} {}) of session {} is open; {behind} stored records wait to be sent to it.",
+            client.version, handle.id,
+        );
+        return Ok(Json(json!({ "text": text })));
+    }
+    Err(ApiError::not_found(
+        "no such connection: it never authenticated here, or 10,000 others ended since",
+    ))
 }
 
 async fn sessions(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError> {

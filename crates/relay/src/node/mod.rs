@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     drain::Drain,
     entropy::OsEntropy,
+    history::History,
     http::compat::Allowed,
     metrics::{Metrics, count},
     origin::Origins,
@@ -64,6 +65,7 @@ pub(crate) struct Node {
     /// Cancelled when the node goes away: clients are told, sockets close.
     pub(crate) stopping: CancellationToken,
     pub(crate) drain: Drain,
+    pub(crate) history: History,
     /// Cancelled when the process is to end after a drain.
     pub(crate) exit: CancellationToken,
     pub(crate) store_ok: AtomicBool,
@@ -135,6 +137,7 @@ impl Node {
             tasks: TaskTracker::new(),
             stopping: parts.stopping,
             drain: Drain::default(),
+            history: History::default(),
             exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
             unauthenticated: Mutex::default(),
@@ -441,8 +444,9 @@ impl Node {
     fn report_event(&self, event: &Event) {
         let m = &self.metrics;
         match event {
-            Event::Attached { connection, is_host, resumed } => {
+            Event::Attached { connection, is_host, resumed, again } => {
                 m.auth_successes.inc();
+                m.reconnects.inc_by(u64::from(*again));
                 if *resumed {
                     m.resumes.inc();
                 }
@@ -495,7 +499,6 @@ impl Node {
                 m.message_bytes.inc_by(*bytes as u64);
             }
             Event::MessageRefused { reason } => count(&m.nacks, nack_label(*reason)),
-            Event::GapTold { reason } => tracing::debug!(%reason, "gap told"),
             Event::FrameRefused { error } => {
                 count(&m.frames_refused, error);
                 tracing::info!(error, "frame refused");

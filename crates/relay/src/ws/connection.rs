@@ -14,6 +14,7 @@ use super::{
 use crate::{
     drain::Order,
     entropy,
+    history::{By, How},
     metrics::count,
     node::{Node, unix_ms},
     registry::{Handle, Signal},
@@ -88,8 +89,8 @@ fn text(frame: impl Into<Frame>) -> OutFrame {
 
 /// Why the loop ended.
 enum End {
-    /// The peer is gone; there is nobody to tell.
-    Gone,
+    /// The peer is gone, with a close frame of this code or without one; there is nobody to tell.
+    Gone(Option<u16>),
     /// The relay closes.
     Close(CloseCode),
 }
@@ -106,6 +107,8 @@ struct Connection {
     leave_at: Option<Instant>,
     pings: u64,
     missed: u32,
+    /// Unix milliseconds.
+    began_at: u64,
     _detach: DetachOnDrop,
 }
 
@@ -128,12 +131,20 @@ impl Connection {
             leave_at: None,
             pings: 0,
             missed: 0,
+            began_at: unix_ms(),
             _detach: detach,
         }
     }
 
     async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {
         let end = self.turn(&mut socket).await;
+        let how = match end {
+            End::Gone(code) => How::gone(code),
+            End::Close(code) => {
+                How { by: By::Relay, code: Some(code.code()), reason: code.label() }
+            }
+        };
+        self.node.remember(&self.handle, self.id, self.began_at, socket.silent_for(), how);
         let End::Close(code) = end else { return };
         count(&self.node.metrics.closes, code.label());
         let mut last = self.pull();
@@ -225,8 +236,8 @@ impl Connection {
         let mut session = self.handle.session.lock();
         let pulled = self.node.with_env(|env| session.pull(self.id, env));
         drop(session);
-        for reason in &pulled.gaps {
-            count(&self.node.metrics.gaps, gap_label(reason));
+        for gap in &pulled.gaps {
+            self.node.metrics.gap_told(gap);
         }
         if pulled.more {
             self.signal.wake();
@@ -264,14 +275,14 @@ impl Connection {
         };
         match written {
             Some(written) => self.written(written),
-            None => Err(End::Gone),
+            None => Err(End::Gone(None)),
         }
     }
 
     fn written(&self, result: Result<(), WriteError>) -> Result<(), End> {
         match result {
             Ok(()) => Ok(()),
-            Err(WriteError::Gone) => Err(End::Gone),
+            Err(WriteError::Gone) => Err(End::Gone(None)),
             Err(WriteError::Stuck) => {
                 self.node.metrics.outbound_failures.inc();
                 self.node.metrics.slow_consumers.inc();
@@ -307,7 +318,7 @@ impl Connection {
             Incoming::Text(text) => match belay_wire::decode(text.as_str()) {
                 Ok(Frame::Pong(pong)) => {
                     let millis = unix_ms().saturating_sub(pong.t);
-                    self.node.metrics.rtt.observe(Duration::from_millis(millis).as_secs_f64());
+                    self.node.metrics.round_trip(Duration::from_millis(millis));
                     return Ok(());
                 }
                 Ok(frame) => Input::Frame { connection, frame: Box::new(frame) },
@@ -317,7 +328,7 @@ impl Connection {
                 Ok(frame) => Input::Binary { connection, frame },
                 Err(error) => return self.protocol_error(&error.to_string()),
             },
-            Incoming::Gone => return Err(End::Gone),
+            Incoming::Gone(code) => return Err(End::Gone(code)),
             Incoming::Malformed(cause) | Incoming::NotUtf8(cause) => {
                 return self.protocol_error(&cause);
             }
@@ -359,12 +370,6 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn gap_label(reason: &str) -> &'static str {
-    const KNOWN: &[&str] =
-        &["evicted", "expired", "log_lost", "unknown_cursor", "host_state_lost", "revoked"];
-    KNOWN.iter().find(|known| **known == reason).copied().unwrap_or("other")
 }
 
 #[cfg(test)]

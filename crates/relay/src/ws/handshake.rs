@@ -80,7 +80,7 @@ async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<
                 Ok(_) | Err(_) => Err(protocol_error()),
             }
         }
-        Incoming::Gone => Err(refuse(CloseCode::NotAuthenticated, "closed_before_auth")),
+        Incoming::Gone(_) => Err(refuse(CloseCode::NotAuthenticated, "closed_before_auth")),
         Incoming::Text(_)
         | Incoming::Binary(_)
         | Incoming::Malformed(_)

@@ -30,8 +30,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) enum Incoming {
     Text(Text),
     Binary(Bytes),
-    /// The peer closed, or the socket broke.
-    Gone,
+    /// The peer closed with this code, or the socket broke.
+    Gone(Option<u16>),
     /// Not a frame that may be sent here.
     Malformed(String),
     /// Text that is not UTF-8.
@@ -98,7 +98,11 @@ impl<T: Transport> Socket<T> {
                 Some(Ok(Message::Binary(bytes))) => return Incoming::Binary(bytes),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Err(error)) => return failed(&error),
-                Some(Ok(Message::Close(_))) | None => return Incoming::Gone,
+                Some(Ok(Message::Close(frame))) => {
+                    // 1005: a close frame without a code (RFC 6455, section 7.1.5).
+                    return Incoming::Gone(Some(frame.map_or(1005, |f| f.code)));
+                }
+                None => return Incoming::Gone(None),
             }
         }
     }
@@ -156,7 +160,7 @@ fn failed(error: &Error) -> Incoming {
         // More than it may send before it authenticates.
         Error::Io(e) if e.kind() == io::ErrorKind::FileTooLarge => Incoming::TooLarge,
         // A phone that lost its network says no goodbye.
-        Error::Io(_) | Error::Eof | Error::Closing => Incoming::Gone,
+        Error::Io(_) | Error::Eof | Error::Closing => Incoming::Gone(None),
     }
 }
 

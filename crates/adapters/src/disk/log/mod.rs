@@ -8,12 +8,13 @@ mod recover;
 mod writer;
 
 use std::{
+    fs::File,
     os::unix::fs::FileExt,
     path::Path,
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
@@ -114,7 +115,7 @@ pub struct DiskLog {
     queue: SyncSender<Command>,
     waiting: Arc<AtomicUsize>,
     notes: Arc<[String]>,
-    damaged: u64,
+    damaged: Arc<AtomicU64>,
 }
 
 /// Bytes that wait; they are given back when their command is answered.
@@ -167,18 +168,13 @@ impl DiskLog {
         };
         let thread = std::thread::Builder::new().name("message-log".to_owned());
         thread.spawn(move || writer.run(&commands)).map_err(io)?;
-        let (notes, damaged) = (found.notes.into(), found.damaged);
+        let (notes, damaged) = (found.notes.into(), Arc::new(found.damaged.into()));
         Ok(Self { index, incarnation, queue, waiting: Arc::default(), notes, damaged })
     }
 
     /// What was damaged or cut off when the log was opened, for the operator.
     pub fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    /// Places that were whole once and were not when the log was opened.
-    pub fn damaged(&self) -> u64 {
-        self.damaged
     }
 
     /// Bytes of all segments, and of what is retained in them.
@@ -231,17 +227,14 @@ impl MessageLog for DiskLog {
         if places.is_empty() {
             return Box::pin(std::future::ready(Ok(Loaded { tail, entries: Vec::new() })));
         }
+        let damaged = self.damaged.clone();
         let read = move || {
             let entries = places.into_iter().filter_map(|(place, file)| {
-                let mut bytes = vec![0; place.len as usize];
-                file.read_exact_at(&mut bytes, u64::from(place.at)).ok()?;
-                let Found::Frame(Frame::Entry { offset, records, .. }, _) =
-                    format::read(&Bytes::from(bytes))
-                else {
-                    // It was whole when it was written: who misses it is told by what follows.
-                    return None;
-                };
-                record::decode(records).map(|records| Entry { offset, records })
+                let entry = read_entry(place, &file);
+                if entry.is_none() {
+                    damaged.fetch_add(1, Ordering::Relaxed);
+                }
+                entry
             });
             Loaded { tail, entries: entries.collect() }
         };
@@ -266,4 +259,17 @@ impl MessageLog for DiskLog {
     fn check(&self) -> LogAnswer<()> {
         self.send(|reply| Command::Check { reply }, LogUnavailable, LogUnavailable)
     }
+
+    fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
+    }
+}
+
+/// `None`: it was whole when it was written, and is not any more.
+fn read_entry(place: index::Place, file: &File) -> Option<Entry> {
+    let mut bytes = vec![0; place.len as usize];
+    file.read_exact_at(&mut bytes, u64::from(place.at)).ok()?;
+    let found = format::read(&Bytes::from(bytes));
+    let Found::Frame(Frame::Entry { offset, records, .. }, _) = found else { return None };
+    record::decode(records).map(|records| Entry { offset, records })
 }

@@ -111,6 +111,7 @@ impl Session {
             connection: attach.connection,
             is_host: principal == Principal::Host,
             resumed: false,
+            again: false,
         });
         self.connections.insert(attach.connection, connection);
         let known = self.known(attach.connection);

@@ -250,6 +250,14 @@ impl Session {
         self.record.active_devices().filter(|d| in_grace(d.token)).count()
     }
 
+    /// Who a connection belongs to, and what its client calls itself.
+    pub fn who(
+        &self,
+        id: ConnectionId,
+    ) -> Option<(crate::token::Principal, &belay_wire::ClientInfo)> {
+        self.connections.get(&id).map(|c| (c.principal, &c.client))
+    }
+
     /// Messages that a connection lags behind.
     pub fn lag(&self, id: ConnectionId) -> u64 {
         let Some(connection) = self.connections.get(&id) else { return 0 };

@@ -107,7 +107,7 @@ async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Resul
         Incoming::Malformed(_) => return Err(refuse("protocol_error", 1002, CAUSE)),
         Incoming::NotUtf8(_) => return Err(refuse("invalid_utf8", 1007, CAUSE)),
         Incoming::TooLarge => return Err(refuse("message_too_large", 1009, CAUSE)),
-        Incoming::Gone => {
+        Incoming::Gone(_) => {
             let cause = "auth_timeout_or_missing_payload";
             return Err(refuse("auth_required", 4500, cause));
         }

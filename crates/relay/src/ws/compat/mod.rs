@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     drain::Order,
+    history::{By, How},
     metrics::count,
-    node::Node,
+    node::{Node, unix_ms},
     registry::{Handle, Signal},
 };
 use auth::{Refusal, authenticate};
@@ -85,6 +86,8 @@ pub(super) async fn run<T: Transport>(
         signal,
         is_host,
         leave_at: None,
+        began_at: unix_ms(),
+        peer_code: None,
         _detach: detach,
     };
     link.serve(socket).await;
@@ -118,6 +121,10 @@ struct Link {
     orders: watch::Receiver<Option<Order>>,
     /// When this socket is closed because the node drains.
     leave_at: Option<Instant>,
+    /// Unix milliseconds.
+    began_at: u64,
+    /// The code of the peer's close frame.
+    peer_code: Option<u16>,
     rate: Gcra,
     ping_at: Instant,
     _detach: DetachOnDrop,
@@ -125,7 +132,9 @@ struct Link {
 
 impl Link {
     async fn serve<T: Transport>(mut self, mut socket: Socket<T>) {
-        let Some(end) = self.turn(&mut socket).await else { return };
+        let end = self.turn(&mut socket).await;
+        self.remember(end, socket.silent_for());
+        let Some(end) = end else { return };
         tracing::info!(connection = %self.id, reason = end.reason, "closing");
         let last = if end == SLOW { Vec::new() } else { self.pull().0 };
         let node = self.node.clone();
@@ -135,6 +144,14 @@ impl Link {
         // A close is a departure at once, however long its handshake takes.
         drop(self);
         farewell(&node, socket, last, end).await;
+    }
+
+    fn remember(&self, end: Option<End>, silent: Duration) {
+        let how = match (end, self.peer_code) {
+            (Some(end), _) => How { by: By::Relay, code: Some(end.code), reason: end.reason },
+            (None, code) => How::gone(code),
+        };
+        self.node.remember(&self.handle, self.id, self.began_at, silent, how);
     }
 
     /// Reads, writes and keeps time until the socket ends; `None`: the peer is gone.
@@ -257,7 +274,10 @@ impl Link {
             Incoming::Malformed(_) => return Err(Some(end("protocol_error", 1002))),
             Incoming::NotUtf8(_) => return Err(Some(end("invalid_utf8", 1007))),
             Incoming::TooLarge => return Err(Some(end("message_too_large", 1009))),
-            Incoming::Gone => return Err(None),
+            Incoming::Gone(code) => {
+                self.peer_code = code;
+                return Err(None);
+            }
         };
         if self.rate.take(Instant::now().into_std()).is_err() {
             return Err(Some(end("socket_rate_limited", 1013)));
