@@ -102,7 +102,13 @@ fn show(status: &Value) -> anyhow::Result<()> {
 fn line(status: &Value) -> String {
     let n = |name: &str| status[name].as_i64().unwrap_or(0);
     if status["state"] == "active" {
-        return format!("active: {} clients", n("sockets_now"));
+        let last = &status["last"];
+        let last = last["reason"].as_str().map_or(String::new(), |reason| {
+            let at = last["started_at"].as_u64().unwrap_or(0);
+            let time = belay_wire::compat::format_time(at);
+            format!("; last drained for \"{reason}\" at {time}")
+        });
+        return format!("active: {} clients{last}", n("sockets_now"));
     }
     format!(
         "{}: {} of {} clients are left ({} moved, {} closed), {} upgrades and pairings refused, {} s remain",

@@ -2,11 +2,14 @@
 //! stayed once the time is over.
 
 use std::{
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{entropy, node::unix_ms};
@@ -69,27 +72,44 @@ pub(crate) struct Status {
     pub(crate) migrated: i64,
     pub(crate) forced: u64,
     pub(crate) blocked_upgrades: u64,
+    /// How the last drain stood, also of a process before this one; absent while one runs.
+    pub(crate) last: Option<Value>,
 }
 
 /// Whether a node drains, and for how long.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Drain {
     orders: watch::Sender<Option<Order>>,
+    /// The last one, and where it is kept over restarts.
+    last: Mutex<Option<Value>>,
+    path: Option<PathBuf>,
     forced: AtomicU64,
     blocked: AtomicU64,
 }
 
-impl Default for Drain {
-    fn default() -> Self {
-        Self {
-            orders: watch::Sender::new(None),
-            forced: AtomicU64::new(0),
-            blocked: AtomicU64::new(0),
-        }
-    }
-}
-
 impl Drain {
+    /// A node that does not drain, and remembers in a folder how the last drain stood.
+    pub(crate) fn remembering(folder: &Path) -> Self {
+        let path = folder.join("last-drain.json");
+        let last = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        Self { last: Mutex::new(last), path: Some(path), ..Self::default() }
+    }
+
+    /// Keeps how a drain stands: it began, was cancelled, or the process ends.
+    pub(crate) fn keep(&self, sockets: i64) {
+        let status = self.status(sockets);
+        if status.state == State::Active {
+            return;
+        }
+        let Ok(status) = serde_json::to_value(status) else { return };
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::write(path, status.to_string())
+        {
+            tracing::warn!(path = %path.display(), %error, "the drain is not remembered");
+        }
+        *self.last.lock() = Some(status);
+    }
+
     /// Begins, unless it has begun: then the first order stands. Tells whether this call began it.
     pub(crate) fn start(
         &self,
@@ -173,6 +193,7 @@ impl Drain {
             migrated: if order.is_some() { (initial - sockets - left).max(0) } else { 0 },
             forced,
             blocked_upgrades: blocked,
+            last: if order.is_some() { None } else { self.last.lock().clone() },
         }
     }
 }

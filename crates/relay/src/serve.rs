@@ -122,6 +122,7 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
 impl Server {
     /// Tells every client, flushes, and waits until all is written or the grace is over.
     pub async fn stop(self) {
+        self.node.drain.keep(self.node.metrics.active_websockets());
         self.node.stopping.cancel();
         self.node.tasks.close();
         let grace = self.node.config.shutdown_grace;

@@ -50,7 +50,9 @@ async fn a_rolling_restart_costs_one_reconnect_and_no_message() {
 
     let url = relay.url.clone();
     drop(relay);
-    let _relay = start_with(folder.path(), &url, &["--admin-on-public"]);
+    let relay = start_with(folder.path(), &url, &["--admin-on-public"]);
+    let status = drain(&relay, folder.path(), &["status"]).1;
+    assert!(status.contains("last drained for \"deploy 42\" at 20"), "{status}");
     let is_last = |e: &Event| {
         assert!(!matches!(e, Event::Frame(f) if matches!(**f, Frame::Gap(_))), "{e:?}");
         matches!(e, Event::Message(m) if m.payload.text() == last.to_string())

@@ -57,9 +57,10 @@ async fn start(
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
     let sockets = node.metrics.active_websockets();
+    tracing::warn!(target: "audit", reason, seconds = secs, sockets, "drain start");
     let began = node.drain.start("admin", reason, Duration::from_secs(secs), endpoint, sockets);
     if began {
-        tracing::warn!(sockets, seconds = secs, "draining");
+        node.drain.keep(sockets);
     }
     Ok((StatusCode::ACCEPTED, Json(node.drain_status())))
 }
@@ -105,6 +106,7 @@ async fn complete(
     }
     match then {
         Then::Resume => {
+            node.drain.keep(status.sockets_now);
             node.drain.end();
         }
         Then::Exit => node.exit.cancel(),
@@ -114,6 +116,7 @@ async fn complete(
 }
 
 async fn cancel(State(node): State<Arc<Node>>) -> Result<Json<Status>, ApiError> {
+    node.drain.keep(node.metrics.active_websockets());
     if !node.drain.end() {
         return Err(ApiError::conflict("not_draining", "this node does not drain"));
     }

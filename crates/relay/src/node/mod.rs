@@ -123,6 +123,11 @@ impl Node {
             },
             ..Policy::default()
         };
+        let drain = if config.store.starts_with("memory") {
+            Drain::default()
+        } else {
+            Drain::remembering(&config.data_dir)
+        };
         Self {
             metrics: Metrics::new(&config.instance, &config.region),
             allowed: Allowed::of(&config),
@@ -136,7 +141,7 @@ impl Node {
             id: parts.id,
             tasks: TaskTracker::new(),
             stopping: parts.stopping,
-            drain: Drain::default(),
+            drain,
             history: History::default(),
             exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
