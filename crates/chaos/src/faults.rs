@@ -1,6 +1,6 @@
 //! What goes wrong, one after the other.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use rustix::process::Signal;
@@ -78,6 +78,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct World {
     pub plan: Plan,
+    /// Says by how much the relay's wall clock is wrong.
+    pub clock: PathBuf,
     pub relay: Relay,
     pub parties: Vec<Party>,
 }
@@ -165,11 +167,10 @@ impl World {
 
     /// The relay's wall clock goes forwards or backwards, up to two hours.
     fn jump(&self, draw: u64) -> anyhow::Result<()> {
-        let Some(clock) = &self.plan.clock else { return Ok(()) };
         let seconds = i64::try_from(draw % 14_400)? - 7_200;
-        let new = clock.with_extension("new");
+        let new = self.clock.with_extension("new");
         std::fs::write(&new, format!("{seconds:+}\n"))?;
-        Ok(std::fs::rename(new, clock)?)
+        Ok(std::fs::rename(new, &self.clock)?)
     }
 
     /// The size of the segment that the message log writes now.

@@ -1,6 +1,7 @@
 //! The relay and the parties, as processes.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -35,8 +36,24 @@ pub struct Plan {
     pub port: u16,
     /// The addresses at which the parties see it.
     pub public: Vec<String>,
-    /// A file that says by how much its clock is wrong, read by libfaketime.
-    pub clock: Option<PathBuf>,
+    /// More settings.
+    pub args: Vec<String>,
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// The environment in which a file says by how much the wall clock is wrong, for example `+3600`.
+///
+/// # Errors
+/// When libfaketime is missing.
+pub fn clock(file: &Path) -> anyhow::Result<Vec<(OsString, OsString)>> {
+    ensure!(Path::new(FAKETIME).exists(), "libfaketime is missing; run scripts/bootstrap test");
+    let set = [
+        ("LD_PRELOAD", FAKETIME.into()),
+        ("FAKETIME_TIMESTAMP_FILE", file.as_os_str().to_owned()),
+        ("FAKETIME_NO_CACHE", "1".into()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+    ];
+    Ok(set.map(|(name, value)| (name.into(), value)).to_vec())
 }
 
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
@@ -58,19 +75,10 @@ impl Plan {
             .arg(format!("--data-dir={}", self.folder.display()))
             .arg(format!("--port={}", self.port))
             .arg(format!("--public-url={}", self.public.join(",")))
+            .args(&self.args)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        if let Some(clock) = &self.clock {
-            ensure!(
-                Path::new(FAKETIME).exists(),
-                "libfaketime is missing; run scripts/bootstrap test"
-            );
-            command
-                .env("LD_PRELOAD", FAKETIME)
-                .env("FAKETIME_TIMESTAMP_FILE", clock)
-                .env("FAKETIME_NO_CACHE", "1")
-                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-        }
+            .stdout(Stdio::piped())
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().context("bash")?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;

@@ -48,10 +48,11 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
         folder: folder.path().join("relay"),
         port: 0,
         public: vec!["http://127.0.0.1:1".to_owned()],
-        clock: Some(clock),
+        args: Vec::new(),
+        env: fleet::clock(&clock).expect("libfaketime"),
     };
     let (relay, parties) = fleet::pair(&mut plan, PER_SECOND).await.expect("paired");
-    let mut world = World { plan, relay, parties };
+    let mut world = World { plan, clock, relay, parties };
     for party in &mut world.parties {
         party.start().expect("started");
     }
