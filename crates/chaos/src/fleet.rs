@@ -103,6 +103,14 @@ impl Relay {
         Ok(self.child.wait()?.success())
     }
 
+    /// `None` while it runs; the exit status says whether it ended in good order.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn ended(&mut self) -> std::io::Result<Option<bool>> {
+        Ok(self.child.try_wait()?.map(|status| status.success()))
+    }
+
     /// From now on its files cannot grow beyond `bytes`; `None` lifts that.
     ///
     /// # Errors

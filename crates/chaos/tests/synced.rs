@@ -77,6 +77,7 @@ impl World {
             env: vec![
                 ("LD_PRELOAD".into(), preload.into()),
                 ("SYNCED_FOLDER".into(), synced.into()),
+                ("SYNC_FAILS".into(), folder.path().join("sync-fails").into()),
             ],
         };
         let relay = plan.start().expect("started");
@@ -140,4 +141,27 @@ async fn without_syncs_a_power_cut_takes_bytes_and_the_writer_heals_them() {
 
     let is_it = |e: &Event| matches!(e, Event::Message(m) if m.payload.text() == "1");
     world.desk.until(is_it).await;
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_ends_the_relay_and_the_next_one_has_or_gets_the_message() {
+    let mut world = World::new("always").await;
+    let up = Channel::Up(world.phone.id);
+    std::fs::write(world.folder.path().join("sync-fails"), "").expect("written");
+    world.phone.client.send(up, payload(1), None).expect("room");
+
+    let deadline = Instant::now() + SOON;
+    let well = loop {
+        if let Some(well) = world.relay.ended().expect("asked") {
+            break well;
+        }
+        assert!(Instant::now() < deadline, "it does not end by itself");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(!well, "its exit code says that it failed");
+    world.restart();
+
+    let is_it = |e: &Event| matches!(e, Event::Message(m) if m.payload.text() == "1");
+    world.desk.until(is_it).await;
+    until_stored(&world.phone.client, up).await;
 }

@@ -195,8 +195,12 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
             () = stdin_end(), if with_stdin => {}
         }
         tracing::info!("stopping");
+        let failure = server.failure();
         server.stop().await;
-        Ok(())
+        match failure {
+            Some(why) => Err(anyhow::anyhow!("{why}; start the relay again once the disk is well")),
+            None => Ok(()),
+        }
     })
 }
 

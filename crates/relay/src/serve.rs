@@ -134,9 +134,14 @@ impl Server {
         }
     }
 
-    /// Waits until an operator has the node exit after a drain.
+    /// Waits until an operator has the node exit after a drain, or it cannot go on ([`Server::failure`]).
     pub async fn exited(&self) {
         self.node.exit.cancelled().await;
+    }
+
+    /// Why this relay had to end by itself.
+    pub fn failure(&self) -> Option<String> {
+        self.node.stores.log.broken()
     }
 
     /// The bearer of the admin API.
@@ -263,7 +268,14 @@ async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>, now: std::time::Insta
 async fn recheck(node: Arc<Node>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(RECHECK) => node.recheck_log().await,
+            () = tokio::time::sleep(RECHECK) => {
+                if let Some(why) = node.stores.log.broken() {
+                    // Only a process that starts anew reads what the disk really holds.
+                    tracing::error!(%why, "the message log cannot go on; the relay ends to be started again");
+                    return node.exit.cancel();
+                }
+                node.recheck_log().await;
+            }
             () = node.stopping.cancelled() => return,
         }
     }

@@ -119,6 +119,11 @@ pub trait MessageLog: Send + Sync + Debug {
     /// Tells whether appends are possible now.
     fn check(&self) -> LogAnswer<()>;
 
+    /// Why this log stores nothing more until the process starts again; what the disk holds is not known.
+    fn broken(&self) -> Option<String> {
+        None
+    }
+
     /// Entries that were whole once and are not any more, as far as this process has met them. Who misses
     /// one is told so by what follows it.
     fn damaged(&self) -> u64 {

@@ -13,7 +13,7 @@ use std::{
     path::Path,
     str::FromStr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{SyncSender, sync_channel},
     },
@@ -116,6 +116,7 @@ pub struct DiskLog {
     waiting: Arc<AtomicUsize>,
     notes: Arc<[String]>,
     damaged: Arc<AtomicU64>,
+    failed: Arc<OnceLock<String>>,
 }
 
 /// Bytes that wait; they are given back when their command is answered.
@@ -154,6 +155,7 @@ impl DiskLog {
         };
         let (number, file, len) = (*number, last.file.clone(), last.len);
         let index = Arc::new(Mutex::new(index));
+        let failed = Arc::<OnceLock<String>>::default();
         let (queue, commands) = sync_channel(QUEUE_LEN);
         let writer = Writer {
             folder: folder.clone(),
@@ -164,12 +166,12 @@ impl DiskLog {
             file,
             len,
             unsynced: None,
-            failed: None,
+            failed: failed.clone(),
         };
         let thread = std::thread::Builder::new().name("message-log".to_owned());
         thread.spawn(move || writer.run(&commands)).map_err(io)?;
         let (notes, damaged) = (found.notes.into(), Arc::new(found.damaged.into()));
-        Ok(Self { index, incarnation, queue, waiting: Arc::default(), notes, damaged })
+        Ok(Self { index, incarnation, queue, waiting: Arc::default(), notes, damaged, failed })
     }
 
     /// What was damaged or cut off when the log was opened, for the operator.
@@ -258,6 +260,10 @@ impl MessageLog for DiskLog {
 
     fn check(&self) -> LogAnswer<()> {
         self.send(|reply| Command::Check { reply }, LogUnavailable, LogUnavailable)
+    }
+
+    fn broken(&self) -> Option<String> {
+        self.failed.get().cloned()
     }
 
     fn damaged(&self) -> u64 {

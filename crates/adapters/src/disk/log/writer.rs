@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -70,7 +70,7 @@ pub(super) struct Writer {
     /// Since when something is written and not synced.
     pub(super) unsynced: Option<Instant>,
     /// What may be on disk is not known: nothing more is written.
-    pub(super) failed: Option<String>,
+    pub(super) failed: Arc<OnceLock<String>>,
 }
 
 /// What a written frame means, once it is stored.
@@ -127,7 +127,7 @@ impl Writer {
             && self.options.sync != SyncPolicy::Never
             && let Err(error) = self.file.sync_data()
         {
-            self.failed = Some(format!("sync of the message log: {error}"));
+            self.fail(format!("sync of the message log: {error}"));
         }
     }
 
@@ -195,7 +195,7 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &Group) -> Result<(), Failure> {
-        if let Some(why) = &self.failed {
+        if let Some(why) = self.failed.get() {
             return Err(Failure::Undone(why.clone()));
         }
         if group.bytes.is_empty() {
@@ -227,7 +227,7 @@ impl Writer {
                 let why = format!("sync of the message log: {error}");
                 if !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
                     // What the kernel still holds is not what is on disk: trying again would lie.
-                    self.failed = Some(format!("{why}; restart the relay once the disk is well"));
+                    self.fail(why.clone());
                     return Err(Failure::Unknown(why));
                 }
                 return Err(self.undo(why, Failure::Unknown));
@@ -253,11 +253,16 @@ impl Writer {
         written
     }
 
+    /// The first cause counts.
+    fn fail(&self, why: String) {
+        let _ = self.failed.set(why);
+    }
+
     fn undo(&mut self, why: String, failure: fn(String) -> Failure) -> Failure {
         match self.file.set_len(self.len) {
             Ok(()) => failure(why),
             Err(error) => {
-                self.failed = Some(format!("{why}; not cut off again: {error}; restart the relay"));
+                self.fail(format!("{why}; not cut off again: {error}"));
                 Failure::Unknown(why)
             }
         }
@@ -272,7 +277,7 @@ impl Writer {
 
     /// Begins a new segment when this one is full, and gives back what nobody needs.
     fn maintain(&mut self) {
-        if self.failed.is_some() {
+        if self.failed.get().is_some() {
             return;
         }
         if self.len >= self.options.segment_bytes {
