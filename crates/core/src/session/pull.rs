@@ -136,9 +136,9 @@ impl Session {
     }
 
     /// When this connection has something to write although nothing happens: acknowledgements that
-    /// wait for company.
+    /// wait for company. One that gave way to a newer one has nothing to write, however long it waits.
     pub fn pull_deadline(&self, id: ConnectionId) -> Option<Instant> {
-        let connection = self.connections.get(&id)?;
+        let connection = self.connections.get(&id).filter(|c| c.is_serving())?;
         connection.ack_due.values().min().map(|since| *since + ACK_DELAY)
     }
 

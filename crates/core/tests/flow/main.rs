@@ -272,6 +272,29 @@ fn a_connection_that_goes_before_its_first_frame_gives_way_to_the_one_before_it(
 }
 
 #[test]
+fn a_connection_that_gave_way_to_a_newer_one_waits_for_nothing_though_it_is_owed_an_acknowledgement()
+ {
+    let newer = belay_wire::ConnectionId::from_bytes([7; 16]);
+    let up = Channel::Up(world::member());
+    let mut world = World::new(Positions::new(), announced(up));
+    world.frame(PHONE, message(up, 1, 1));
+    assert!(world.pull_deadline(PHONE).is_some());
+
+    world.attach_phone_again(newer);
+    world.wait(Duration::from_secs(1));
+
+    assert!(world.pull(PHONE).is_empty());
+    assert_eq!(
+        world.pull_deadline(PHONE),
+        None,
+        "a deadline that has passed is a loop without rest"
+    );
+    world.give(Input::Detach { connection: newer });
+    let kinds: Vec<_> = world.pull(PHONE).iter().map(Frame::kind).collect();
+    assert!(kinds.contains(&"ack"), "{kinds:?}");
+}
+
+#[test]
 fn a_writer_whose_epoch_a_late_life_of_it_closed_is_told_though_it_sends_nothing() {
     let mut world = World::new(announced(Channel::Down), Positions::new());
     world.frame(HOST, message(Channel::Down, 1, 10));

@@ -110,6 +110,11 @@ impl World {
         pulled.frames.into_iter().map(decode).collect()
     }
 
+    /// When there is something to write although nothing happens.
+    pub(crate) fn pull_deadline(&self, connection: ConnectionId) -> Option<std::time::Instant> {
+        self.session.pull_deadline(connection)
+    }
+
     pub(crate) fn wait(&mut self, time: Duration) {
         self.around.wait(time);
     }
