@@ -86,8 +86,10 @@ chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CH
 		cargo nextest run --locked -p belay-chaos --all-features --no-capture
 
 SIM_SCHEDULES ?= 100000
-sim: ## Play SIM_SCHEDULES schedules of delivery under faults, from SIM_SEED on
+NETSIM_SEEDS ?= 2000
+sim: ## Play SIM_SCHEDULES schedules of delivery under faults, and NETSIM_SEEDS on a simulated network
 	@SIM_SCHEDULES=$(SIM_SCHEDULES) cargo test --locked -q -p belay-sim --test sim
+	@NETSIM_SEEDS=$(NETSIM_SEEDS) cargo test --locked -q -p belay-netsim --test netsim
 
 remote-control-compat: compat ## The same, under its older name
 

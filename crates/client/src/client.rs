@@ -24,7 +24,7 @@ use crate::{
     identity::random,
     ledger::{Heard, Ledger},
     outbox::OutboxFile,
-    socket::{Attempt, Failed, Socket, describe, receive},
+    socket::{Attempt, Connector, Failed, Socket, Tcp, describe, receive},
     writer::{Full, GivenUp},
 };
 
@@ -166,12 +166,22 @@ impl Client {
 
     /// Starts a client that goes on where a former process ended.
     pub fn resume(options: Options, memory: Memory) -> (Self, mpsc::Receiver<Event>) {
+        Self::resume_over(options, memory, Arc::new(Tcp))
+    }
+
+    /// The same over a network of the caller's.
+    pub fn resume_over(
+        options: Options,
+        memory: Memory,
+        connector: Arc<dyn Connector>,
+    ) -> (Self, mpsc::Receiver<Event>) {
         let outbox = parking_lot::Mutex::new(Outbox::new(memory));
         let shared = Arc::new(Shared { outbox, wake: Notify::new() });
         let (events, receiver) = mpsc::channel(EVENTS_LEN);
         let stop = CancellationToken::new();
         let task = Task {
             options: Arc::new(options),
+            connector,
             shared: shared.clone(),
             events,
             instance: new_epoch().to_string(),
@@ -290,6 +300,7 @@ impl Client {
 
 struct Task {
     options: Arc<Options>,
+    connector: Arc<dyn Connector>,
     shared: Arc<Shared>,
     events: mpsc::Sender<Event>,
     instance: String,
@@ -356,7 +367,8 @@ impl Task {
             instance: self.instance.clone(),
             attempt: self.attempt,
         };
-        Ok(Attempt { credentials, options: self.options.clone(), client, resume, base })
+        let (options, connector) = (self.options.clone(), self.connector.clone());
+        Ok(Attempt { credentials, options, connector, client, resume, base })
     }
 
     /// Nothing goes on the wire before what the outbox says of it is on disk.

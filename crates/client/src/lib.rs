@@ -24,5 +24,5 @@ pub use ledger::{Heard, Ledger};
 pub use outbox::OutboxFile;
 pub use pairing::{PairingLink, Phone};
 pub use reader::{Applied, Reader};
-pub use socket::origin_of;
+pub use socket::{Connecting, Connector, Tcp, Transport, origin_of};
 pub use writer::{Full, GivenUp, Nacked, Writer};

@@ -6,14 +6,17 @@
     reason = "most of an open set is none of this place's business"
 )]
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use belay_wire::{
     Auth, ClientInfo, CloseCode, Frame, Positions, SUBPROTOCOL, VERSIONS, Welcome,
     proof::auth_transcript,
 };
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async_tls_with_config,
     tungstenite::{
@@ -31,7 +34,36 @@ use crate::{Credentials, Options};
 /// How long one attempt may take until `welcome`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Transport>>>;
+
+/// A stream of bytes to a relay.
+pub trait Transport: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Transport for T {}
+
+/// What [`Connector::connect`] answers.
+pub type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
+
+/// How a host and port are reached.
+pub trait Connector: Debug + Send + Sync {
+    /// Connects.
+    fn connect(&self, host: &str, port: u16) -> Connecting;
+}
+
+/// Over TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+impl Connector for Tcp {
+    fn connect(&self, host: &str, port: u16) -> Connecting {
+        let address = format!("{host}:{port}");
+        Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Transport>)
+        })
+    }
+}
 
 /// How an attempt failed.
 #[derive(Debug)]
@@ -47,6 +79,7 @@ pub(crate) enum Failed {
 pub(crate) struct Attempt {
     pub(crate) credentials: Credentials,
     pub(crate) options: Arc<Options>,
+    pub(crate) connector: Arc<dyn Connector>,
     pub(crate) client: ClientInfo,
     pub(crate) resume: Positions,
     pub(crate) base: Positions,
@@ -75,9 +108,8 @@ impl Attempt {
         let origin = origin_of(relay).ok_or_else(|| network("not an http address".to_owned()))?;
         let host = url.host_str().ok_or_else(|| network("no host".to_owned()))?;
         let port = url.port_or_known_default().ok_or_else(|| network("no port".to_owned()))?;
-        let address = format!("{host}:{port}");
-        let stream = TcpStream::connect(&address).await.map_err(|e| network(e.to_string()))?;
-        stream.set_nodelay(true).map_err(|e| network(e.to_string()))?;
+        let stream = self.connector.connect(host, port).await;
+        let stream = stream.map_err(|e| network(e.to_string()))?;
         let target = format!("{}/ws", origin.replacen("http", "ws", 1));
         let mut request = target.into_client_request().map_err(|e| network(e.to_string()))?;
         let protocol = HeaderValue::from_static(SUBPROTOCOL);

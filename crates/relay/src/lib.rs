@@ -2,6 +2,8 @@
 
 pub mod config;
 mod drain;
+#[cfg(feature = "sim")]
+pub mod embedded;
 mod entropy;
 mod forwarded;
 mod history;

@@ -13,7 +13,8 @@ use futures_util::future::join_all;
 use hyper::{Request, body, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
@@ -113,25 +114,14 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     if let Some(admin) = admin {
         node.tasks.spawn(accept(node.clone(), admin, http::admin(&node)));
     }
-    node.tasks.spawn(tick(node.clone()));
-    node.tasks.spawn(sweep::run(node.clone()));
-    node.tasks.spawn(recheck(node.clone()));
+    keep_time(&node);
     Ok(Server { node, public: public_at, admin: admin_at })
 }
 
 impl Server {
-    /// Tells every client, flushes, and waits until all is written or the grace is over.
+    /// Stops as a process does that is told to.
     pub async fn stop(self) {
-        self.node.drain.keep(self.node.metrics.active_websockets());
-        self.node.stopping.cancel();
-        self.node.tasks.close();
-        let grace = self.node.config.shutdown_grace;
-        if tokio::time::timeout(grace, self.node.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.node.tasks.len(), "grace is over");
-        }
-        for handle in self.node.registry.all() {
-            self.node.drive(&handle, Input::Flush).await;
-        }
+        stop(&self.node).await;
     }
 
     /// Waits until an operator has the node exit after a drain, or it cannot go on ([`Server::failure`]).
@@ -147,6 +137,19 @@ impl Server {
     /// The bearer of the admin API.
     pub fn admin_token(&self) -> &str {
         &self.node.admin_token
+    }
+}
+
+/// Tells every client, flushes, and waits until all is written or the grace is over.
+pub(crate) async fn stop(node: &Arc<Node>) {
+    node.drain.keep(node.metrics.active_websockets());
+    node.stopping.cancel();
+    node.tasks.close();
+    if tokio::time::timeout(node.config.shutdown_grace, node.tasks.wait()).await.is_err() {
+        tracing::warn!(left = node.tasks.len(), "grace is over");
+    }
+    for handle in node.registry.all() {
+        node.drive(&handle, Input::Flush).await;
     }
 }
 
@@ -230,7 +233,11 @@ async fn accept(node: Arc<Node>, listener: TcpListener, router: Router) {
     }
 }
 
-async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Router) {
+/// Serves one connection, over any stream of bytes.
+pub(crate) async fn connection<T>(node: Arc<Node>, stream: T, peer: IpAddr, router: Router)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let proxies = node.config.proxies.clone();
     let service = service_fn(move |mut request: Request<body::Incoming>| {
         let client = proxies.client(peer, request.headers());
@@ -252,6 +259,13 @@ async fn connection(node: Arc<Node>, stream: TcpStream, peer: IpAddr, router: Ro
             let _ = serving.await;
         }
     }
+}
+
+/// Starts what a node does without being asked.
+pub(crate) fn keep_time(node: &Arc<Node>) {
+    node.tasks.spawn(tick(node.clone()));
+    node.tasks.spawn(sweep::run(node.clone()));
+    node.tasks.spawn(recheck(node.clone()));
 }
 
 async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>, now: std::time::Instant) {

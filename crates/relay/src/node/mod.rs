@@ -559,6 +559,10 @@ fn nack_label(reason: NackReason) -> &'static str {
 
 /// Milliseconds since 1970 UTC.
 pub(crate) fn unix_ms() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(unix_ms) = crate::embedded::unix_ms() {
+        return unix_ms;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
