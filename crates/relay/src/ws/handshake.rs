@@ -67,7 +67,8 @@ async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<
     let incoming = tokio::select! {
         incoming = socket.next() => incoming,
         () = tokio::time::sleep(node.config.auth_timeout) => {
-            return Err(refuse(CloseCode::NotAuthenticated, "auth_timeout"));
+            // Its network may have stalled: that is no reason to stop for good.
+            return Err(refuse(CloseCode::Unavailable, "auth_timeout"));
         }
         () = node.stopping.cancelled() => {
             return Err(refuse(CloseCode::Unavailable, "closed_before_auth"));

@@ -121,7 +121,7 @@ async fn a_silent_peer_is_refused_when_its_time_is_over() {
     let mut peer = world.connect().await;
     let started = Instant::now();
 
-    assert_eq!(closed(&mut peer).await, Some(CloseCode::NotAuthenticated.code()));
+    assert_eq!(closed(&mut peer).await, Some(CloseCode::Unavailable.code()));
 
     assert_eq!(started.elapsed().as_secs(), world.node.config.auth_timeout.as_secs());
 }
