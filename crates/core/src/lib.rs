@@ -21,6 +21,6 @@ pub use env::{CompatPolicy, Entropy, Env, Now, Policy};
 pub use gcra::Gcra;
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]
-pub use mutation::mutate;
+pub use mutation::{mutate, mutate_everywhere};
 pub use record::{CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
 pub use session::{Effect, Effects, Event, Input, PairAnswer, PairError, Session};

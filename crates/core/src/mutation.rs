@@ -1,6 +1,9 @@
 //! Mistakes that can be switched on in tests: a simulation or model that does not find them proves
 //! nothing. Without the feature `mutations` all of them are off for ever.
 
+#[cfg(feature = "mutations")]
+use std::sync::atomic::{AtomicU8, Ordering};
+
 /// A mistake of a protocol like this one that somebody once made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mutation {
@@ -46,10 +49,21 @@ impl Mutation {
         Self::ALL.into_iter().take(7)
     }
 
-    /// Tells whether it is switched on in this thread.
+    /// Those of tokens.
+    pub fn of_tokens() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().skip(7)
+    }
+
+    /// Tells whether it is switched on here.
     #[cfg(feature = "mutations")]
     pub(crate) fn is_on(self) -> bool {
-        ON.get() == Some(self)
+        ON.get().map_or_else(|| EVERYWHERE.load(Ordering::Relaxed) == self.code(), |on| on == self)
+    }
+
+    /// 0 stands for none.
+    #[cfg(feature = "mutations")]
+    const fn code(self) -> u8 {
+        self as u8 + 1
     }
 
     #[cfg(not(feature = "mutations"))]
@@ -64,8 +78,18 @@ thread_local! {
     static ON: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
 }
 
+/// One that is on in all threads that have none of their own.
+#[cfg(feature = "mutations")]
+static EVERYWHERE: AtomicU8 = AtomicU8::new(0);
+
 /// Switches one mistake on in this thread, or all off.
 #[cfg(feature = "mutations")]
 pub fn mutate(mutation: Option<Mutation>) {
     ON.set(mutation);
+}
+
+/// Switches one mistake on for the whole process, or all off: a checker has threads of its own.
+#[cfg(feature = "mutations")]
+pub fn mutate_everywhere(mutation: Option<Mutation>) {
+    EVERYWHERE.store(mutation.map_or(0, Mutation::code), Ordering::Relaxed);
 }

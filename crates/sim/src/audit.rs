@@ -4,9 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use belay_wire::Channel;
 
+/// What delivery promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// An acknowledged message reaches its readers, or they are told that it is gone.
+    Arrives,
+    /// Nothing is applied twice or out of order.
+    InOrder,
+    /// What is gone is told, with its bounds.
+    Told,
+    /// Once nothing fails any more, everything is settled, and nobody connects for ever.
+    Rests,
+}
+
 /// Something that must not happen, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation(pub String);
+pub struct Violation {
+    pub promise: Promise,
+    pub text: String,
+}
 
 /// What became of a message at its writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +33,7 @@ enum Fate {
     Excused,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Sent {
     fate: Fate,
     /// Its writer saw it stored.
@@ -51,7 +67,7 @@ pub(crate) struct Snapshot {
 }
 
 /// All messages of a schedule.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Audit {
     sent: BTreeMap<Channel, Vec<Sent>>,
     read: BTreeMap<(usize, Channel), Read>,
@@ -184,7 +200,8 @@ impl Audit {
         let starts_anew = before.told && self.damaged.contains(&channel);
         if before.last.is_some_and(|last| number <= last) && !starts_anew {
             let last = before.last.unwrap_or(0);
-            return self.fail(format!("{channel}: reader {reader} applied {number} after {last}"));
+            let text = format!("{channel}: reader {reader} applied {number} after {last}");
+            return self.fail(Promise::InOrder, text);
         }
         if !before.told && !before.new {
             self.check_between(reader, channel, before.last, number);
@@ -199,7 +216,10 @@ impl Audit {
                 .is_some_and(|s| s.fate == Fate::Owed && s.applied & (1 << reader) == 0)
         };
         if let Some(missing) = (start..end).find(owed) {
-            self.fail(format!("{channel}: reader {reader} was not told that {missing} is missing"));
+            let acknowledged = sent.get(missing).is_some_and(|s| s.acknowledged);
+            let promise = if acknowledged { Promise::Arrives } else { Promise::Told };
+            let text = format!("{channel}: reader {reader} was not told that {missing} is missing");
+            self.fail(promise, text);
         }
     }
 
@@ -212,7 +232,7 @@ impl Audit {
         }
     }
 
-    pub(crate) fn fail(&mut self, text: String) {
-        self.violation.get_or_insert(Violation(text));
+    pub(crate) fn fail(&mut self, promise: Promise, text: String) {
+        self.violation.get_or_insert(Violation { promise, text });
     }
 }

@@ -8,10 +8,10 @@ use belay_wire::{Channel, ConnectionId, Epoch, Frame, Position, RawJson};
 use crate::{
     audit::{Audit, Snapshot},
     node::MEMBERS,
-    rng::Rng,
 };
 
 /// One client.
+#[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub(crate) id: usize,
     pub(crate) ledger: Ledger,
@@ -31,6 +31,7 @@ pub(crate) struct Client {
 }
 
 /// A copy of a client.
+#[derive(Debug, Clone)]
 struct Backup {
     ledger: Ledger,
     unstored: BTreeMap<Channel, Vec<(usize, Position)>>,
@@ -107,13 +108,19 @@ impl Client {
         }
     }
 
-    pub(crate) fn push(&mut self, channel: Channel, size: usize, audit: &mut Audit, rng: &mut Rng) {
+    pub(crate) fn push(
+        &mut self,
+        channel: Channel,
+        size: usize,
+        audit: &mut Audit,
+        epoch: Epoch,
+    ) {
         let number = audit.push(channel);
         let payload = format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(size));
         let Ok(payload) = serde_json::from_str::<RawJson>(&payload) else {
             unreachable!("it is JSON")
         };
-        match self.ledger.push(channel, payload, None, Epoch(rng.number())) {
+        match self.ledger.push(channel, payload, None, epoch) {
             Ok(name) => self.unstored.entry(channel).or_default().push((number, name)),
             Err(_) => audit.take_back(channel),
         }
@@ -144,11 +151,10 @@ impl Client {
         frame: Frame,
         now: Instant,
         audit: &mut Audit,
-        rng: &mut Rng,
+        draw: &mut dyn FnMut() -> Epoch,
     ) -> bool {
-        let mut draw = || Epoch(rng.number());
         if let Frame::Welcome(welcome) = &frame {
-            excuse(self.ledger.welcomed(welcome, now, &mut draw), audit);
+            excuse(self.ledger.welcomed(welcome, now, draw), audit);
             if let Some((_, welcomed)) = &mut self.connection {
                 *welcomed = true;
             }
@@ -156,7 +162,7 @@ impl Client {
             self.is_copy &= !self.is_told;
             return true;
         }
-        match self.ledger.hear(frame, now, &mut draw) {
+        match self.ledger.hear(frame, now, draw) {
             Heard::Nothing => {}
             Heard::Hole => return false,
             Heard::GivenUp(given_up) => excuse(given_up, audit),

@@ -4,10 +4,11 @@
 mod audit;
 mod client;
 mod log;
+pub mod model;
 mod node;
 mod rng;
 mod world;
 
-pub use audit::Violation;
+pub use audit::{Promise, Violation};
 pub use rng::Rng;
 pub use world::{Outcome, simulate};

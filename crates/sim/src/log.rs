@@ -9,8 +9,10 @@ use belay_core::{
 };
 use belay_wire::Channel;
 
+use crate::client::number;
+
 /// All channels of one session.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Logs {
     channels: BTreeMap<Channel, Loaded>,
 }
@@ -79,9 +81,21 @@ impl Logs {
         all[..end].iter().map(|record| (*record).clone()).collect()
     }
 
+    /// How many entries a channel has.
+    pub(crate) fn entries(&self, channel: Channel) -> usize {
+        self.channels.get(&channel).map_or(0, |log| log.entries.len())
+    }
+
     pub(crate) fn names(&self) -> Vec<Channel> {
         self.channels.keys().copied().collect()
     }
+}
+
+/// The number of a stored message.
+pub(crate) fn number_of(record: &Record) -> Option<usize> {
+    let payload = String::from_utf8_lossy(record.payload());
+    let payload = serde_json::from_str(&payload).ok().filter(|_| record.is_message())?;
+    Some(number(&payload))
 }
 
 fn append(log: &mut Loaded, records: Vec<Record>) -> (u64, Tail, Entry) {

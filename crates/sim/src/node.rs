@@ -25,7 +25,7 @@ pub(crate) struct Shared {
     pub(crate) record: SessionRecord,
 }
 
-const NONCE: [u8; 16] = [3; 16];
+pub(crate) const NONCE: [u8; 16] = [3; 16];
 pub(crate) const MEMBERS: [MemberId; 2] =
     [MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16])];
 
@@ -103,6 +103,7 @@ pub(crate) struct Out {
 }
 
 /// One process.
+#[derive(Debug, Clone)]
 pub(crate) struct Node {
     session: Session,
     /// Which start of which node this is.
@@ -205,6 +206,14 @@ impl Node {
     ) -> Out {
         self.connected.remove(&connection);
         self.give(Input::Detach { connection }, shared, now, rng)
+    }
+
+    /// Tells whether time changes something within two seconds.
+    pub(crate) fn is_due(&self, shared: &Shared, now: std::time::Instant) -> bool {
+        let soon = now + Duration::from_secs(2);
+        let acks = |id: &ConnectionId| self.session.pull_deadline(*id).is_some();
+        self.session.next_deadline(&shared.policy).is_some_and(|due| due <= soon)
+            || self.connected.keys().any(acks)
     }
 
     /// What the session would show of itself, for a failed schedule.

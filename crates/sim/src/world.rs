@@ -8,16 +8,16 @@ use std::{
 
 use belay_core::{
     Input, Now,
-    delivery::{Ask, Record},
+    delivery::Ask,
     ports::{AppendError, Entry, LogUnavailable, Tail},
     session::LogTold,
 };
-use belay_wire::{Channel, ConnectionId, Frame};
+use belay_wire::{Channel, ConnectionId, Epoch, Frame};
 
 use crate::{
-    audit::{Audit, Violation},
-    client::{Client, number},
-    log::Logs,
+    audit::{Audit, Promise, Violation},
+    client::Client,
+    log::{Logs, number_of},
     node::{Hello, Node, Out, Shared},
     rng::Rng,
 };
@@ -110,13 +110,6 @@ pub fn simulate(seed: u64, trace: bool) -> Outcome {
     }
     world.calm();
     world.outcome()
-}
-
-/// The number of a stored message.
-fn number_of(record: &Record) -> Option<usize> {
-    let payload = String::from_utf8_lossy(record.payload());
-    let payload = serde_json::from_str(&payload).ok().filter(|_| record.is_message())?;
-    Some(number(&payload))
 }
 
 // All other times are relative to it.
@@ -393,7 +386,8 @@ impl World {
         }
         let now = self.now().mono;
         let here = &mut self.clients[client];
-        if here.hear(frame, now, &mut self.audit, &mut self.rng) {
+        let mut draw = || Epoch(self.rng.number());
+        if here.hear(frame, now, &mut self.audit, &mut draw) {
             self.write(client);
         } else {
             self.cut(client);
@@ -425,7 +419,7 @@ impl World {
         let Some((connection, welcomed)) = here.connection.take() else { return };
         if !welcomed {
             let rng = &mut self.rng;
-            here.ledger.unanswered(&mut || belay_wire::Epoch(rng.number()));
+            here.ledger.unanswered(&mut || Epoch(rng.number()));
         }
         let arrives = if self.rng.chance(15) { 5_000 } else { self.rng.below(40) };
         let seen =
@@ -531,7 +525,8 @@ impl World {
         let many = if self.rng.chance(10) { 15 } else { 1 + self.rng.below(3) };
         for _ in 0..many {
             let size = usize::try_from(self.rng.below(300)).unwrap_or(0);
-            here.push(writes[at], size, &mut self.audit, &mut self.rng);
+            let epoch = Epoch(self.rng.number());
+            here.push(writes[at], size, &mut self.audit, epoch);
         }
         let (ch, number) = (writes[at], many);
         self.note(|| format!("client {client} sends {number} on {ch}"));
@@ -601,10 +596,12 @@ impl World {
         }
         for client in &self.clients {
             if client.connection.is_none_or(|(_, welcomed)| !welcomed) {
-                self.audit.fail(format!("client {} is not connected in the end", client.id));
+                let text = format!("client {} is not connected in the end", client.id);
+                self.audit.fail(Promise::Rests, text);
             }
             if let Some(undone) = client.undone() {
-                self.audit.fail(format!("client {} could not store {undone}", client.id));
+                let text = format!("client {} could not store {undone}", client.id);
+                self.audit.fail(Promise::Rests, text);
             }
             for channel in client.reads() {
                 self.audit.finish(client.id, channel);

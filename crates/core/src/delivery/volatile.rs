@@ -40,14 +40,14 @@ impl From<Vol> for Volatile {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     message: Volatile,
     stamp: u64,
 }
 
 /// The newest volatile message of each key, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Volatiles {
     entries: Vec<Entry>,
     stamp: u64,

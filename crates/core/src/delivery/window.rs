@@ -8,7 +8,7 @@ use std::{
 use belay_wire::{Channel, Position, Positions, WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX};
 
 /// Sent and unacknowledged records.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Window {
     sent: VecDeque<(Channel, Position, usize)>,
     bytes: usize,

@@ -12,7 +12,7 @@ use super::{
     connection::{Connection, Reader},
 };
 use crate::{
-    Env, Gcra, TokenState,
+    Env, Gcra, Mutation, TokenState,
     delivery::{Cursor, Window},
     env::{Policy, draw, millis},
     token::{Claims, Judgement, Presented, Principal, judge, token_hash},
@@ -106,7 +106,8 @@ impl Session {
             Principal::Member(member) => {
                 let device = self.record.device(member);
                 let revoked = device.is_some_and(|d| d.revoked_at.is_some());
-                if revoked || attach.revoked_elsewhere {
+                let elsewhere = attach.revoked_elsewhere && !Mutation::OneTombstone.is_on();
+                if revoked || elsewhere {
                     return Err((CloseCode::Revoked, "revoked"));
                 }
                 device.ok_or((CloseCode::UnknownDevice, "unknown_device"))?.token
@@ -158,13 +159,18 @@ impl Session {
 
     fn offer(&mut self, principal: Principal, env: &mut Env<'_>) -> Option<Secret> {
         let generation = self.token_state(principal)?.generation + 1;
-        Some(env.keys.mint(&Claims {
+        let same = Mutation::SameSuccessor.is_on();
+        let claims = Claims {
             session: self.record.id,
             principal,
             issued_at: env.now.unix_ms,
             generation,
-            nonce: draw(env.entropy),
-        }))
+            nonce: if same { [0; 16] } else { draw(env.entropy) },
+        };
+        if Mutation::CommitAtOffer.is_on() {
+            self.commit(&claims, env);
+        }
+        Some(env.keys.mint(&claims))
     }
 
     /// Offers a successor on a long connection when rotation is due.

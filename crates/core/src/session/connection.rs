@@ -23,7 +23,7 @@ const CONTROL_FRAMES_MAX: usize = 256;
 pub struct ControlFull;
 
 /// A reader's place in one channel.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) channel: Channel,
     pub(super) cursor: Cursor,
@@ -36,7 +36,7 @@ pub(super) struct Reader {
 }
 
 /// An authenticated connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) principal: Principal,

@@ -36,7 +36,7 @@ pub use pairing::LeaseKey;
 pub use pull::{GapTold, OutFrame, Pulled};
 
 /// A channel in use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ChannelState {
     pub(crate) log: Log,
     pub(crate) volatiles: Volatiles,
@@ -46,7 +46,7 @@ pub(crate) struct ChannelState {
 const LOST_MAX: usize = 8;
 
 /// A session in memory: its record and what is live.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Session {
     record: SessionRecord,
     connections: BTreeMap<ConnectionId, Connection>,

@@ -66,7 +66,7 @@ impl LeaseKey {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Stage {
     /// The host has not answered the commitment yet.
     Committed,
@@ -77,7 +77,7 @@ enum Stage {
 }
 
 /// The pending pair request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PairRequest {
     id: RequestId,
     device: DeviceInfo,
@@ -99,7 +99,7 @@ impl PairRequest {
 }
 
 /// A decided request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Remembered {
     id: RequestId,
     commit: Bytes32,

@@ -60,7 +60,7 @@ pub struct Joined {
 }
 
 /// A phone that waits for its desktop.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pending {
     id: RequestId,
     waiter: WaiterId,
@@ -82,7 +82,7 @@ impl Pending {
 }
 
 /// What lives with a session in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Live {
     pub(super) pending: Option<Pending>,
     /// Removals so far: each is told as a count of devices.
@@ -109,14 +109,14 @@ impl Live {
 }
 
 /// What one device may send.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Budget {
     commands: Gcra,
     snapshots: Gcra,
 }
 
 /// What belongs to one connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     told: VecDeque<Told>,
     /// Highest sequence number of a command that was passed on.

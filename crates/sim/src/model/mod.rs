@@ -1,0 +1,20 @@
+//! The model checker: small worlds of which all schedules are played, not some. What happens in them is
+//! decided by the sessions of the relay and the ledgers of its clients, as they are.
+
+mod delivery;
+mod fault;
+mod moves;
+mod part;
+mod play;
+mod scene;
+mod search;
+mod setup;
+mod tokens;
+
+pub use delivery::Delivery;
+pub use moves::Move;
+pub use scene::Scene;
+pub use search::{Checked, Limit, check};
+pub use setup::{Fault, Setup, setups};
+pub use tokens::{Case, Holder, Step, Tokens, World, cases};
+

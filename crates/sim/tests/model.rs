@@ -1,0 +1,132 @@
+//! Small worlds of which every schedule is played, and the mistakes that must be found in them.
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use belay_core::{Mutation, mutate_everywhere};
+use belay_sim::model::{Checked, Delivery, Limit, Tokens, cases, check, setups};
+use serde_json::json;
+
+/// A quick run ends well before it.
+const QUICK: Duration = Duration::from_secs(60);
+/// A mistake is found well before it.
+const PATIENCE: Limit = Limit(Duration::from_secs(60));
+
+/// `MODEL_SECONDS` that a larger run may take; a quick one plays everything.
+fn seconds() -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a test run is configured by its environment")]
+    std::env::var("MODEL_SECONDS").ok().map(|text| text.parse().expect("a number"))
+}
+
+/// `MODEL_ONLY` is part of a name.
+fn is_wanted(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a test run is configured by its environment")]
+    std::env::var("MODEL_ONLY").ok().is_none_or(|only| name.contains(&only))
+}
+
+/// All worlds, with so many faults more than a quick run has.
+fn search(more: u8, limit: Limit) -> Vec<Checked> {
+    let worlds = setups(more).into_iter().filter(|setup| is_wanted(setup.name));
+    let delivery = worlds.map(|s| check(s.name, limit, |clock| Delivery::new(s.clone(), clock)));
+    let cases = cases(more).into_iter().filter(|case| is_wanted(case.name));
+    let tokens = cases.map(|case| check(case.name, limit, |clock| Tokens::new(case, clock)));
+    delivery.chain(tokens).inspect(|checked| eprintln!("{}", line(checked))).collect()
+}
+
+fn line(checked: &Checked) -> String {
+    let Checked { name, states, depth, exhausted, seconds, .. } = checked;
+    let how = if *exhausted { "all" } else { "not all" };
+    format!("{name}: {states} states ({how}), depth {depth}, {seconds:.1} s")
+}
+
+/// The world in which a mistake shows.
+fn shows(mutation: Mutation) -> &'static str {
+    match mutation {
+        Mutation::DeliverBeforeStored | Mutation::AcknowledgeUnknown => "a log that fails",
+        Mutation::BaseFromOldest => "two readers and a small log",
+        Mutation::ReopenClosedEpoch => "a former life's commands",
+        Mutation::PositionWithoutEpoch | Mutation::ResumeWithoutChain => "former lives of a writer",
+        Mutation::EvictUnapplied => "commands",
+        Mutation::CommitAtOffer => "tokens of a device without a key",
+        Mutation::SameSuccessor => "a thief of a device without a key",
+        Mutation::OneTombstone => "a revoked device with a key",
+    }
+}
+
+fn search_with(mutation: Mutation) -> Checked {
+    mutate_everywhere(Some(mutation));
+    let setup = setups(0).into_iter().find(|setup| setup.name == shows(mutation));
+    let case = cases(0).into_iter().find(|case| case.name == shows(mutation));
+    let checked = match (setup, case) {
+        (Some(setup), _) => check(setup.name, PATIENCE, |clock| Delivery::new(setup, clock)),
+        (_, Some(case)) => check(case.name, PATIENCE, |clock| Tokens::new(case, clock)),
+        _ => panic!("no world {}", shows(mutation)),
+    };
+    mutate_everywhere(None);
+    eprintln!("{mutation:?}: {}", checked.violation.as_ref().map_or("not found", |(v, _)| v));
+    eprintln!("  {}", line(&checked));
+    checked
+}
+
+#[test]
+fn every_schedule_keeps_the_promises_and_mistakes_are_found() {
+    let started = unix_secs();
+    let quick = search(0, Limit(QUICK));
+    complain(&quick);
+    let searched = match seconds() {
+        None => quick,
+        Some(seconds) => {
+            let each = seconds / (setups(0).len() + cases(0).len()) as u64;
+            let larger = search(1, Limit(Duration::from_secs(each)));
+            complain(&larger);
+            larger
+        }
+    };
+    let mutations: Vec<_> = Mutation::ALL.into_iter().filter(|m| is_wanted(shows(*m))).collect();
+    let found = |m: &Mutation| search_with(*m).violation.is_some();
+    let missed: Vec<_> = mutations.iter().filter(|m| !found(m)).collect();
+    report(started, &searched, missed.len());
+    assert!(missed.is_empty(), "mistakes that were not found: {missed:?}");
+    if seconds().is_none() {
+        let left: Vec<_> = searched.iter().filter(|c| !c.exhausted).map(|c| &c.name).collect();
+        assert!(left.is_empty(), "not all states were seen of {left:?}");
+    }
+}
+
+/// A violation comes with what leads to it.
+fn complain(searched: &[Checked]) {
+    for checked in searched {
+        if let Some((promise, steps)) = &checked.violation {
+            panic!("{}: not so: {promise}\n{}", checked.name, steps.join("\n"));
+        }
+        assert!(checked.missing.is_empty(), "{}: {:?} never", checked.name, checked.missing);
+    }
+}
+
+fn unix_secs() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+fn report(started: u64, searched: &[Checked], missed: usize) {
+    let commit = Command::new("git").args(["rev-parse", "HEAD"]).output().ok();
+    let commit = commit.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let each = searched.iter().map(|c| {
+        json!({
+            "name": c.name, "states": c.states, "depth": c.depth,
+            "exhausted": c.exhausted, "seconds": c.seconds,
+        })
+    });
+    let report = json!({
+        "commit": commit, "started": started,
+        "states": searched.iter().map(|c| c.states).sum::<usize>(), "violations": 0,
+        "mutations": Mutation::ALL.len(), "mutations_found": Mutation::ALL.len() - missed,
+        "configurations": each.collect::<Vec<_>>(),
+    });
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = serde_json::to_string_pretty(&report).expect("JSON");
+    std::fs::write(folder.join("model.json"), text).expect("written");
+}
