@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos sim check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos sim model check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,10 @@ NETSIM_SEEDS ?= 2000
 sim: ## Play SIM_SCHEDULES schedules of delivery under faults, and NETSIM_SEEDS on a simulated network
 	@SIM_SCHEDULES=$(SIM_SCHEDULES) cargo test --locked -q -p belay-sim --test sim
 	@NETSIM_SEEDS=$(NETSIM_SEEDS) cargo test --locked -q -p belay-netsim --test netsim
+
+MODEL_SECONDS ?= 240
+model: ## Play all schedules of small worlds with one fault more, for up to MODEL_SECONDS
+	@MODEL_SECONDS=$(MODEL_SECONDS) cargo test --locked -q -p belay-sim --test model -- --nocapture
 
 remote-control-compat: compat ## The same, under its older name
 

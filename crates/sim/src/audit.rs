@@ -180,6 +180,14 @@ impl Audit {
         self.read.insert((reader, channel), Read { new: true, ..Read::default() });
     }
 
+    /// Tells whether a reader that has its memory waits for a message of a log that lost nothing.
+    pub(crate) fn awaits(&self, reader: usize, channel: Channel, number: usize) -> bool {
+        let sent = self.sent.get(&channel).and_then(|sent| sent.get(number));
+        let is_owed = sent.is_some_and(|s| s.fate == Fate::Owed && s.applied & (1 << reader) == 0);
+        let is_new = self.read.get(&(reader, channel)).is_some_and(|read| read.new);
+        is_owed && !is_new && !self.damaged.contains(&channel)
+    }
+
     /// A reader was told that something is gone.
     pub(crate) fn told(&mut self, reader: usize, channel: Channel) {
         self.gaps += 1;

@@ -108,13 +108,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn push(
-        &mut self,
-        channel: Channel,
-        size: usize,
-        audit: &mut Audit,
-        epoch: Epoch,
-    ) {
+    pub(crate) fn push(&mut self, channel: Channel, size: usize, audit: &mut Audit, epoch: Epoch) {
         let number = audit.push(channel);
         let payload = format!("{{\"n\":{number},\"x\":\"{}\"}}", "x".repeat(size));
         let Ok(payload) = serde_json::from_str::<RawJson>(&payload) else {

@@ -81,6 +81,12 @@ impl Logs {
         all[..end].iter().map(|record| (*record).clone()).collect()
     }
 
+    /// What a channel holds, oldest first.
+    pub(crate) fn records(&self, channel: Channel) -> impl Iterator<Item = &Record> {
+        let entries = self.channels.get(&channel).into_iter().flat_map(|log| &log.entries);
+        entries.flat_map(|entry| &entry.records)
+    }
+
     /// How many entries a channel has.
     pub(crate) fn entries(&self, channel: Channel) -> usize {
         self.channels.get(&channel).map_or(0, |log| log.entries.len())

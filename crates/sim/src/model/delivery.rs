@@ -1,6 +1,9 @@
 //! Delivery as a model: the states of one small world and what leads from one to the next.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use belay_core::Input;
 use stateright::{Model, Property};
@@ -10,7 +13,7 @@ use super::{
     part::Part,
     scene::{Person, Scene, Stage, Table},
     search::Clock,
-    setup::Setup,
+    setup::{Begin, Fault, Setup},
 };
 use crate::{
     audit::{Audit, Promise},
@@ -31,17 +34,17 @@ impl Delivery {
         Self { stage: Arc::new(Stage::new(setup)), clock }
     }
 
-    /// All are connected, and nothing was sent.
-    fn begin(&self) -> Scene {
+    /// Nothing has happened yet.
+    fn new_scene(&self) -> Scene {
         let (stage, setup) = (self.stage.clone(), &self.stage.setup);
         let person = |id: &usize| Person { client: Client::new(*id), epochs: 0, tries: 0 };
         let table = Table {
             asks: vec![None; setup.nodes],
             late: Vec::new(),
-            bus: vec![std::collections::VecDeque::new(); setup.nodes],
+            bus: vec![VecDeque::new(); setup.nodes],
             doubts: vec![false; setup.nodes],
         };
-        let mut scene = Scene {
+        Scene {
             nodes: (0..setup.nodes).map(|_| Part::new(Node::start(&stage.shared, 0))).collect(),
             people: setup.clients.iter().map(person).map(Part::new).collect(),
             links: Part::new(BTreeMap::new()),
@@ -53,23 +56,42 @@ impl Delivery {
             faults: 0,
             waits: 0,
             stage,
-        };
+        }
+    }
+
+    fn begin(&self) -> Scene {
+        let (mut scene, setup) = (self.new_scene(), &self.stage.setup);
         (0..setup.nodes).for_each(|node| scene.give(node, Input::OpenLogs));
         (0..setup.clients.len()).for_each(|at| scene.connect(at, at % setup.nodes));
         scene.seal();
-        let mut scene = until_rest(scene);
+        scene = until_none(scene, |_| true);
+        if setup.begin == Begin::Interrupted {
+            scene = interrupted(scene);
+        }
         (scene.pushes, scene.faults, scene.waits) = (setup.pushes, setup.faults, 0);
         scene
     }
 }
 
-/// One thing after the other until nothing moves.
-fn until_rest(mut scene: Scene) -> Scene {
+/// A message is applied, and the nodes die: everybody is about to come back.
+fn interrupted(mut scene: Scene) -> Scene {
+    scene.pushes = 1;
+    scene = until_none(scene, |_| true);
+    scene.faults = u8::try_from(scene.nodes.len()).unwrap_or(u8::MAX);
+    for node in 0..scene.nodes.len() {
+        scene = scene.after(Move::Fault(Fault::Crash, node));
+    }
+    let arrives = |step: &Move| matches!(step, Move::ToNode(_) | Move::Wait);
+    until_none(scene, |step| !arrives(step))
+}
+
+/// One thing after the other until nothing of the kind is left.
+fn until_none(mut scene: Scene, kind: impl Fn(&Move) -> bool) -> Scene {
     loop {
         let mut moves = Vec::new();
         scene.moves(&mut moves);
-        let Some(first) = moves.first() else { return scene };
-        scene = scene.after(*first);
+        let Some(first) = moves.into_iter().find(&kind) else { return scene };
+        scene = scene.after(first);
     }
 }
 
@@ -99,7 +121,9 @@ impl Model for Delivery {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what is acknowledged arrives", |_, scene| holds(scene, Promise::Arrives)),
+            Property::always("what is acknowledged arrives", |_, scene| {
+                holds(scene, Promise::Arrives)
+            }),
             Property::always("nothing is applied twice or out of order", |_, scene| {
                 holds(scene, Promise::InOrder)
             }),

@@ -28,7 +28,7 @@ impl Scene {
                 self.people[of].edit().client.restart();
                 self.come_again(of);
             }
-            Fault::Forget => {
+            Fault::ForgetWriter | Fault::ForgetReader => {
                 self.leave(of);
                 self.people[of].edit().client.forget(self.audit.edit());
                 self.come_again(of);
@@ -108,7 +108,11 @@ impl Scene {
         audit.damage(channel);
         gone.iter().filter_map(number_of).for_each(|number| audit.log_lost(channel, number));
         self.drop_stale();
-        (0..self.nodes.len()).for_each(|node| self.tell_log(node, LogTold::Doubt));
+        // They compare tails at once, and once more a minute later.
+        for node in 0..self.nodes.len() {
+            self.table.edit().doubts[node] = true;
+            self.tell_log(node, LogTold::Doubt);
+        }
     }
 
     /// Everybody sleeps longer than anything is kept.

@@ -3,6 +3,7 @@
 
 mod delivery;
 mod fault;
+mod gap;
 mod moves;
 mod part;
 mod play;
@@ -15,6 +16,5 @@ pub use delivery::Delivery;
 pub use moves::Move;
 pub use scene::Scene;
 pub use search::{Checked, Limit, check};
-pub use setup::{Fault, Setup, setups};
+pub use setup::{Begin, Fault, Setup, setups};
 pub use tokens::{Case, Holder, Step, Tokens, World, cases};
-

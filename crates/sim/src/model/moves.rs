@@ -3,7 +3,10 @@
 use belay_core::delivery::Ask;
 use belay_wire::ConnectionId;
 
-use super::{scene::Scene, setup::Fault};
+use super::{
+    scene::{Person, Scene},
+    setup::Fault,
+};
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +95,9 @@ impl Scene {
             moves.extend(asked.then_some(Move::Answer { node }));
             let told = !self.table.bus[node].is_empty();
             moves.extend(told.then_some(Move::Bus { node }));
-            moves.extend(self.table.doubts[node].then_some(Move::Doubt { node }));
+            // A minute later, when what was under way has come.
+            let compares = self.table.doubts[node] && !told;
+            moves.extend(compares.then_some(Move::Doubt { node }));
         }
         let late = 0..self.table.late.len();
         moves.extend(late.flat_map(|at| [Move::Late(at), Move::Drop(at)]));
@@ -112,9 +117,9 @@ impl Scene {
         for kind in self.stage.setup.kinds.iter().copied() {
             let of = |n: usize| Move::Fault(kind, n);
             match kind {
-                Fault::Cut | Fault::Restart | Fault::Forget => {
+                Fault::Cut | Fault::Restart | Fault::ForgetWriter | Fault::ForgetReader => {
                     let people = self.people.iter().enumerate();
-                    let here = people.filter(|(_, p)| p.client.connection.is_some());
+                    let here = people.filter(|(_, person)| self.may_fail(kind, person));
                     moves.extend(here.map(|(client, _)| of(client)));
                 }
                 Fault::Crash => (0..self.nodes.len()).for_each(|node| self.crashes(node, moves)),
@@ -136,6 +141,13 @@ impl Scene {
                 }
             }
         }
+    }
+
+    fn may_fail(&self, kind: Fault, person: &Person) -> bool {
+        let writes = person.client.id == self.stage.setup.writer();
+        let concerned =
+            (kind != Fault::ForgetWriter || writes) && (kind != Fault::ForgetReader || !writes);
+        concerned && person.client.connection.is_some()
     }
 
     fn crashes(&self, node: usize, moves: &mut Vec<Move>) {

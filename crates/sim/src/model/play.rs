@@ -23,8 +23,9 @@ use crate::{
 
 /// Seconds that may pass until all is settled: longer than any pause of a client.
 const WAITS_MAX: u8 = 12;
-/// Connections of one client that each fault may cost.
-const TRIES_PER_FAULT: u8 = 3;
+/// Connections of one client without a fault, and that each fault may cost.
+const TRIES: u8 = 3;
+const TRIES_PER_FAULT: u8 = 2;
 
 /// Sessions draw nothing that matters to delivery.
 pub(super) fn nothing_random() -> Rng {
@@ -36,8 +37,16 @@ fn matters(frame: &Frame) -> bool {
     use Frame::{Accepted, Ack, EpochFrame, Gap, Msg, Nack, Skip, Stable, Void, Welcome};
     matches!(
         frame,
-        Welcome(_) | Accepted(_) | Msg(_) | Void(_) | Skip(_) | EpochFrame(_) | Ack(_) | Stable(_)
-            | Nack(_) | Gap(_)
+        Welcome(_)
+            | Accepted(_)
+            | Msg(_)
+            | Void(_)
+            | Skip(_)
+            | EpochFrame(_)
+            | Ack(_)
+            | Stable(_)
+            | Nack(_)
+            | Gap(_)
     )
 }
 
@@ -93,12 +102,13 @@ impl Scene {
     /// Nothing moves any more: what is owed must have come, or been told.
     fn settle_accounts(&mut self) {
         let setup = &self.stage.setup;
-        let spent = 1 + setup.faults - self.faults;
+        let spent = setup.faults.saturating_sub(self.faults);
+        let tries = TRIES + spent * TRIES_PER_FAULT;
         let audit = &mut self.audit;
         if self.waits > WAITS_MAX {
             return audit.edit().fail(Promise::Rests, "it does not come to rest".to_owned());
         }
-        if self.people.iter().any(|person| person.tries > spent * TRIES_PER_FAULT) {
+        if self.people.iter().any(|person| person.tries > tries) {
             return audit.edit().fail(Promise::Rests, "a client connects for ever".to_owned());
         }
         if !self.is_at_rest() {
@@ -107,7 +117,8 @@ impl Scene {
         let (channel, audit) = (self.stage.setup.channel, self.audit.edit());
         for person in &self.people {
             if let Some(undone) = person.client.undone() {
-                audit.fail(Promise::Rests, format!("{} could not store {undone}", person.client.id));
+                audit
+                    .fail(Promise::Rests, format!("{} could not store {undone}", person.client.id));
             }
             if person.client.reads().contains(&channel) {
                 audit.finish(person.client.id, channel);
@@ -180,6 +191,9 @@ impl Scene {
             match item {
                 ToClient::Closed => self.cut(at),
                 ToClient::Frame(frame) => {
+                    if let Frame::Gap(gap) = &*frame {
+                        self.check_gap(at, gap);
+                    }
                     let now = self.now().mono;
                     let person = self.people[at].edit();
                     let mut draw = person.draw();
@@ -320,7 +334,7 @@ impl Scene {
         for number in expired.iter().filter_map(number_of) {
             audit.excuse(channel, number);
         }
-        if self.nodes.len() > 1 || self.stage.setup.echo {
+        if self.nodes.len() > 1 {
             self.table.edit().bus.iter_mut().for_each(|bus| bus.push_back(stored.clone()));
         }
     }

@@ -13,8 +13,10 @@ pub enum Fault {
     Crash,
     /// A client dies and goes on with what it wrote down.
     Restart,
-    /// A client dies, and what it wrote down is gone.
-    Forget,
+    /// A writer dies, and what it wrote down is gone.
+    ForgetWriter,
+    /// The same of a reader.
+    ForgetReader,
     /// The log does not do what it is asked.
     Refuse,
     /// It does not say whether it stored something, and stores it now, later or never.
@@ -33,10 +35,20 @@ pub enum Fault {
     Reorder,
 }
 
+/// Where a world begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// All are connected, and nothing was sent.
+    Connected,
+    /// A message was applied, all nodes died and started again, and everybody is about to come back.
+    Interrupted,
+}
+
 /// One small world.
 #[derive(Debug, Clone)]
 pub struct Setup {
     pub name: &'static str,
+    pub begin: Begin,
     pub nodes: usize,
     /// The host is 0, the members follow.
     pub clients: &'static [usize],
@@ -47,56 +59,63 @@ pub struct Setup {
     pub kept: usize,
     pub faults: u8,
     pub kinds: &'static [Fault],
-    /// A node hears of its own appends, too.
-    pub echo: bool,
 }
 
 impl Setup {
     /// The client that writes.
     pub(super) fn writer(&self) -> usize {
-        let Some(member) = self.channel.member().filter(|_| !self.channel.is_written_by_host())
-        else {
-            return 0;
-        };
-        MEMBERS.iter().position(|m| *m == member).map_or(0, |at| at + 1)
+        let member = self.channel.member().filter(|_| !self.channel.is_written_by_host());
+        let place = MEMBERS.iter().position(|m| Some(*m) == member);
+        place.map_or(0, |at| at + 1)
+    }
+
+    /// The same with so many faults more.
+    #[must_use]
+    pub fn with_more_faults(self, more: u8) -> Self {
+        Self { faults: self.faults + more, ..self }
     }
 }
 
 const UP: Channel = Channel::Up(MEMBERS[0]);
+const DOWN: Channel = Channel::Down;
 const TO_MEMBER: Channel = Channel::DownTo(MEMBERS[0]);
 
-/// All of them, with so many faults more than a quick run has.
-pub fn setups(more: u8) -> Vec<Setup> {
+/// All of them, as small as a quick run needs them.
+pub fn setups() -> Vec<Setup> {
+    use Begin::{Connected, Interrupted};
     use Fault::{
-        Crash, Cut, DoubleBus, Forget, GoBack, LoseBus, Lose, Refuse, Reorder, Restart, Sleep,
-        Unknown,
+        Crash, Cut, DoubleBus, ForgetReader, ForgetWriter, GoBack, Lose, LoseBus, Refuse, Reorder,
+        Restart, Sleep, Unknown,
     };
-    let one = |name, channel, clients, pushes, kept, faults, kinds| Setup {
+    let new = |name, begin, channel, pushes, kept, kinds| Setup {
         name,
+        begin,
         nodes: 1,
-        clients,
+        clients: &[0, 1],
         channel,
         pushes,
         kept,
-        faults: faults + more,
+        faults: 1,
         kinds,
-        echo: false,
-    };
-    let two = |name, channel, clients, pushes, faults, kinds| Setup {
-        nodes: 2,
-        ..one(name, channel, clients, pushes, 8, faults, kinds)
     };
     vec![
-        one("a log that fails", Channel::Down, &[0, 1], 2, 8, 1, &[Crash, Cut, Refuse, Unknown]),
-        one("a log that is damaged", Channel::Down, &[0, 1], 2, 8, 1, &[Cut, GoBack, Lose, Crash]),
-        one("two readers and a small log", Channel::Down, &[0, 1, 2], 3, 1, 1, &[Cut, Sleep]),
-        one("former lives of a writer", Channel::Down, &[0, 1], 2, 8, 2, &[Cut, Forget, Restart]),
-        one("commands", UP, &[0, 1], 2, 1, 1, &[Cut, Crash, Sleep, Forget, Unknown]),
-        one("a former life's commands", UP, &[0, 1], 2, 8, 4, &[Cut, Forget]),
+        new("a log that fails", Connected, DOWN, 2, 8, &[Crash, Cut, Refuse, Unknown, Restart]),
+        new("a log that is damaged", Interrupted, DOWN, 1, 8, &[GoBack, Lose, Cut]),
+        new("a small log", Interrupted, DOWN, 2, 1, &[Cut, Sleep]),
+        new("former lives", Interrupted, DOWN, 2, 8, &[ForgetWriter, ForgetReader, Restart]),
+        new("commands", Interrupted, UP, 2, 1, &[Cut, Crash, Sleep, Unknown]),
         Setup {
-            echo: true,
-            ..two("two nodes", TO_MEMBER, &[0, 1], 2, 1, &[Cut, LoseBus, DoubleBus, Reorder, Unknown])
+            faults: 2,
+            ..new("former lives of a member", Interrupted, UP, 1, 8, &[ForgetWriter])
         },
-        two("commands at two nodes", UP, &[0, 1], 2, 1, &[Cut, Crash, LoseBus, Unknown, GoBack]),
+        Setup { clients: &[0, 1, 2], ..new("two readers", Connected, DOWN, 1, 8, &[Cut, Crash]) },
+        Setup {
+            nodes: 2,
+            ..new("two nodes", Connected, TO_MEMBER, 1, 8, &[Cut, LoseBus, DoubleBus, Reorder])
+        },
+        Setup {
+            nodes: 2,
+            ..new("commands at two nodes", Connected, UP, 1, 8, &[Crash, Unknown, GoBack])
+        },
     ]
 }

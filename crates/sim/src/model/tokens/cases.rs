@@ -37,6 +37,6 @@ pub fn cases(more: u8) -> Vec<Case> {
         case("a thief of a device with a key", true, true, true, false),
         case("a thief of a device without a key", false, true, false, false),
         case("a revoked device with a key", true, false, true, true),
-        case("a revoked device without a key", false, true, true, true),
+        case("a revoked device without a key", false, false, true, true),
     ]
 }

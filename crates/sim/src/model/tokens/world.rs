@@ -125,7 +125,15 @@ impl World {
         let mut world = Self {
             session: Part::new(Session::load(record.clone())),
             stored: Part::new(vec![record]),
-            device: Held { token, open: None, offer: None, confirms: false, since: 0, is_own: false, served: 0 },
+            device: Held {
+                token,
+                open: None,
+                offer: None,
+                confirms: false,
+                since: 0,
+                is_own: false,
+                served: 0,
+            },
             thief: None,
             postponed: None,
             second: false,
@@ -175,7 +183,15 @@ impl World {
         let claims = |claims: &Claims| (claims.generation, claims.nonce);
         let held = |held: &Held| {
             let offer = held.offer.as_ref().map(claims);
-            (claims(&held.token), held.open, offer, held.confirms, held.since, held.is_own, held.served)
+            (
+                claims(&held.token),
+                held.open,
+                offer,
+                held.confirms,
+                held.since,
+                held.is_own,
+                held.served,
+            )
         };
         let flags = (self.second, self.owed, self.revoked, self.went_back);
         let left = (self.at, self.connections, self.faults, self.waits, self.breach);
