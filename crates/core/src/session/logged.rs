@@ -109,9 +109,18 @@ impl Session {
         if outcome.reset {
             let readers = self.connections.values_mut().flat_map(|c| &mut c.readers);
             readers.filter(|r| r.channel == ch).for_each(|r| r.cursor.reset());
-            let applied = self.host().map(|host| host.applied()).unwrap_or_default();
-            let here: Vec<_> = applied.into_iter().filter(|(channel, _)| *channel == ch).collect();
-            self.take_as_applied(&here, effects);
+        }
+        if moved && !ch.is_written_by_host() {
+            // A log that was lost may get again what its host applied long ago: it is not sent that once
+            // more, so no acknowledgement follows.
+            let reader = |host: &mut super::Connection| {
+                host.readers.iter().find(|r| r.channel == ch).and_then(|r| r.applied)
+            };
+            let applied = self.host().and_then(reader);
+            self.take_as_applied(
+                &applied.map(|at| (ch, at)).into_iter().collect::<Vec<_>>(),
+                effects,
+            );
         }
         if moved {
             effects.wake.extend(self.readers_of(ch));
