@@ -91,7 +91,7 @@ sim: ## Play SIM_SCHEDULES schedules of delivery under faults, and NETSIM_SEEDS 
 	@SIM_SCHEDULES=$(SIM_SCHEDULES) cargo test --locked -q -p belay-sim --test sim
 	@NETSIM_SEEDS=$(NETSIM_SEEDS) cargo test --locked -q -p belay-netsim --test netsim
 
-MODEL_SECONDS ?= 240
+MODEL_SECONDS ?= 200
 model: ## Play all schedules of small worlds with one fault more, for up to MODEL_SECONDS
 	@MODEL_SECONDS=$(MODEL_SECONDS) cargo test --locked -q -p belay-sim --test model -- --nocapture
 

@@ -222,7 +222,8 @@ impl Node {
     }
 }
 
-fn env<'a>(shared: &'a Shared, now: Now, rng: &'a mut Rng) -> Env<'a> {
+/// What a session is given.
+pub(crate) fn env<'a>(shared: &'a Shared, now: Now, rng: &'a mut Rng) -> Env<'a> {
     Env {
         now,
         entropy: rng,

@@ -3,15 +3,15 @@
 use std::{
     path::PathBuf,
     process::Command,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use belay_core::{Mutation, mutate_everywhere};
 use belay_sim::model::{Checked, Delivery, Limit, Tokens, cases, check, setups};
 use serde_json::json;
 
-/// A quick run ends well before it.
-const QUICK: Duration = Duration::from_mins(1);
+/// A quick run ends well before it, also on a busy machine.
+const QUICK: Duration = Duration::from_mins(5);
 /// A mistake is found well before it.
 const PATIENCE: Limit = Limit(Duration::from_mins(1));
 
@@ -27,14 +27,29 @@ fn is_wanted(name: &str) -> bool {
     std::env::var("MODEL_ONLY").ok().is_none_or(|only| name.contains(&only))
 }
 
-/// All worlds, with so many faults more than a quick run has.
-fn search(more: u8, limit: Limit) -> Vec<Checked> {
-    let worlds =
-        setups().into_iter().map(|s| s.with_more_faults(more)).filter(|s| is_wanted(s.name));
-    let delivery = worlds.map(|s| check(s.name, limit, |clock| Delivery::new(s.clone(), clock)));
-    let cases = cases(more).into_iter().filter(|case| is_wanted(case.name));
-    let tokens = cases.map(|case| check(case.name, limit, |clock| Tokens::new(case, clock)));
-    delivery.chain(tokens).inspect(|checked| eprintln!("{}", line(checked))).collect()
+/// All worlds, with so many faults more than a quick run has; time that one leaves is the others'.
+fn search(more: u8, time: Duration) -> Vec<Checked> {
+    let end = Instant::now() + time;
+    let worlds: Vec<_> = setups().into_iter().filter(|setup| is_wanted(setup.name)).collect();
+    let cases: Vec<_> = cases(more).into_iter().filter(|case| is_wanted(case.name)).collect();
+    let count = worlds.len() + cases.len();
+    let limit = |done: usize| {
+        let left = u32::try_from(count - done).expect("few");
+        Limit(end.saturating_duration_since(Instant::now()) / left)
+    };
+    let mut searched = Vec::new();
+    for setup in worlds {
+        let setup = setup.with_more_faults(more);
+        let limit = limit(searched.len());
+        searched.push(check(setup.name, limit, |clock| Delivery::new(setup.clone(), clock)));
+        eprintln!("{}", line(&searched[searched.len() - 1]));
+    }
+    for case in cases {
+        let limit = limit(searched.len());
+        searched.push(check(case.name, limit, |clock| Tokens::new(case, clock)));
+        eprintln!("{}", line(&searched[searched.len() - 1]));
+    }
+    searched
 }
 
 fn line(checked: &Checked) -> String {
@@ -76,13 +91,12 @@ fn search_with(mutation: Mutation) -> Checked {
 #[test]
 fn every_schedule_keeps_the_promises_and_mistakes_are_found() {
     let started = unix_secs();
-    let quick = search(0, Limit(QUICK));
+    let quick = search(0, QUICK);
     complain(&quick);
     let searched = match seconds() {
         None => quick,
         Some(seconds) => {
-            let each = seconds / (setups().len() + cases(0).len()) as u64;
-            let larger = search(1, Limit(Duration::from_secs(each)));
+            let larger = search(1, Duration::from_secs(seconds));
             complain(&larger);
             larger
         }
@@ -104,7 +118,8 @@ fn complain(searched: &[Checked]) {
         if let Some((promise, steps)) = &checked.violation {
             panic!("{}: not so: {promise}\n{}", checked.name, steps.join("\n"));
         }
-        assert!(checked.missing.is_empty(), "{}: {:?} never", checked.name, checked.missing);
+        let is_known = checked.missing.is_empty() || !checked.exhausted;
+        assert!(is_known, "{}: {:?} never", checked.name, checked.missing);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The model checker: small worlds of which all schedules are played, not some. What happens in them is
 //! decided by the sessions of the relay and the ledgers of its clients, as they are.
 
+mod carry;
 mod delivery;
 mod fault;
 mod gap;
@@ -11,6 +12,7 @@ mod scene;
 mod search;
 mod setup;
 mod tokens;
+mod wire;
 
 pub use delivery::Delivery;
 pub use moves::Move;

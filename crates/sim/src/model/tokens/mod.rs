@@ -1,7 +1,9 @@
 //! Tokens as a model: one device, perhaps a thief, a relay that dies, a store that goes back, and a revoke.
 
 mod cases;
+mod hold;
 mod play;
+mod relay;
 mod world;
 
 use stateright::{Model, Property};
