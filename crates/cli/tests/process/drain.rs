@@ -1,23 +1,15 @@
 //! A rolling restart on one machine, with the commands of `docs/drain.md`.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use belay_client::Event;
 use belay_testkit::{Desk, Relay as Url};
 use belay_wire::{Channel, Frame, RawJson};
 
-use crate::relay::{BELAY, Relay, command, ready, start_with};
+use crate::relay::{Relay, command, operate, ready, start_with};
 
 fn drain(relay: &Relay, folder: &Path, args: &[&str]) -> (bool, String) {
-    let output = Command::new(BELAY)
-        .arg("drain")
-        .args(args)
-        .arg(format!("--admin={}", relay.url))
-        .arg(format!("--data-dir={}", folder.display()))
-        .output()
-        .expect("it runs");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    operate(relay, folder, &[&["drain"], args].concat())
 }
 
 #[tokio::test]

@@ -76,3 +76,16 @@ pub(crate) fn ready(mut command: Command) -> Relay {
     let input = child.stdin.take().expect("a pipe");
     Relay { child, url: format!("http://127.0.0.1:{port}"), _input: input }
 }
+
+/// Runs a command of an operator against a relay with `--admin-on-public`. Gives whether it did, and all
+/// that it said.
+pub(crate) fn operate(relay: &Relay, folder: &Path, words: &[&str]) -> (bool, String) {
+    let output = Command::new(BELAY)
+        .args(words)
+        .arg(format!("--admin={}", relay.url))
+        .arg(format!("--data-dir={}", folder.display()))
+        .output()
+        .expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}

@@ -1,21 +1,13 @@
 //! Why connections ended, with the command of an operator.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use belay_testkit::{Desk, Relay as Url};
 
-use crate::relay::{BELAY, Relay, start_with};
+use crate::relay::{Relay, operate, start_with};
 
 fn why(relay: &Relay, folder: &Path, id: &[&str]) -> (bool, String) {
-    let output = Command::new(BELAY)
-        .arg("why")
-        .args(id)
-        .arg(format!("--admin={}", relay.url))
-        .arg(format!("--data-dir={}", folder.display()))
-        .output()
-        .expect("it runs");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    operate(relay, folder, &[&["why"], id].concat())
 }
 
 async fn small_metrics(relay: &Relay, folder: &Path) -> serde_json::Value {

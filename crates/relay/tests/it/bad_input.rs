@@ -92,7 +92,7 @@ async fn a_silent_socket_is_closed_in_time() {
     let relay = Relay::start(Config { auth_timeout: Duration::from_millis(200), ..config() }).await;
     let mut socket = connect(&relay, None).await.expect("upgraded");
 
-    assert_eq!(close_code(&mut socket).await, Some(4401));
+    assert_eq!(close_code(&mut socket).await, Some(4503));
 
     assert_eq!(relay.numbers().await["wsAuthFailureReasons"]["auth_timeout"], 1);
 }
