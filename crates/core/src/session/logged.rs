@@ -116,11 +116,9 @@ impl Session {
             let reader = |host: &mut super::Connection| {
                 host.readers.iter().find(|r| r.channel == ch).and_then(|r| r.applied)
             };
-            let applied = self.host().and_then(reader);
-            self.take_as_applied(
-                &applied.map(|at| (ch, at)).into_iter().collect::<Vec<_>>(),
-                effects,
-            );
+            if let Some(at) = self.host().and_then(reader) {
+                self.take_as_applied(&[(ch, at)], effects);
+            }
         }
         if moved {
             effects.wake.extend(self.readers_of(ch));

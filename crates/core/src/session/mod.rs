@@ -253,6 +253,20 @@ impl Session {
         self.connections.values_mut().find(|c| c.principal == principal && c.is_serving())
     }
 
+    /// Who a connection belongs to, and what its client calls itself.
+    pub fn who(&self, id: ConnectionId) -> Option<(Principal, &belay_wire::ClientInfo)> {
+        self.connections.get(&id).map(|c| (c.principal, &c.client))
+    }
+
+    /// Messages that a connection lags behind.
+    pub fn lag(&self, id: ConnectionId) -> u64 {
+        let Some(connection) = self.connections.get(&id) else { return 0 };
+        let lag = |r: &connection::Reader| {
+            self.channels.get(&r.channel).map_or(0, |state| r.cursor.lag(&state.log))
+        };
+        connection.readers.iter().map(lag).max().unwrap_or(0)
+    }
+
     fn host(&mut self) -> Option<&mut Connection> {
         self.connection_of_mut(Principal::Host)
     }

@@ -250,23 +250,6 @@ impl Session {
         self.record.active_devices().filter(|d| in_grace(d.token)).count()
     }
 
-    /// Who a connection belongs to, and what its client calls itself.
-    pub fn who(
-        &self,
-        id: ConnectionId,
-    ) -> Option<(crate::token::Principal, &belay_wire::ClientInfo)> {
-        self.connections.get(&id).map(|c| (c.principal, &c.client))
-    }
-
-    /// Messages that a connection lags behind.
-    pub fn lag(&self, id: ConnectionId) -> u64 {
-        let Some(connection) = self.connections.get(&id) else { return 0 };
-        let lag = |r: &super::connection::Reader| {
-            self.channels.get(&r.channel).map_or(0, |state| r.cursor.lag(&state.log))
-        };
-        connection.readers.iter().map(lag).max().unwrap_or(0)
-    }
-
     /// Everybody is told and closed.
     pub(super) fn end(&mut self, reason: &'static str, effects: &mut Effects) {
         self.compat.ended = Some(reason);
