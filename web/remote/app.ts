@@ -2,6 +2,7 @@
 
 import { hex, random } from '../sdk/bytes';
 import { Client, type Link } from '../sdk/client';
+import { type Part, Resync } from '../sdk/resync';
 import * as store from '../sdk/store';
 import type { GivenUp } from '../sdk/writer';
 import type {
@@ -14,6 +15,7 @@ import type {
   Frame,
   FromHost,
   Item,
+  Position,
   RequestView,
   SnapshotBody,
   ThreadView,
@@ -24,7 +26,6 @@ const STALE_COMMAND_MS = 60 * 60 * 1000;
 const PAGE = 40;
 /** Pages read to close a hole in a conversation. */
 const FILL_PAGES_MAX = 25;
-const SNAPSHOT_RETRY_MS = 10_000;
 const UNKNOWN = 'it may have reached the desktop, or not';
 
 /** Where a command stands: on this phone, at the relay, at the desktop, done, refused, or unknown. */
@@ -74,7 +75,7 @@ export class App {
   private readonly results = new Map<string, Resolve>();
   /** Commands for which the outbox has no room yet, oldest first. */
   private held: CommandRequest[] = [];
-  private snapshotId: string | undefined;
+  private readonly snapshots = new Resync<SnapshotBody>();
   private snapshotTimer: ReturnType<typeof setTimeout> | undefined;
   private scheduled = false;
   private count = 0;
@@ -103,9 +104,10 @@ export class App {
       welcome: (welcome) => {
         this.change({ hostConnected: welcome.hostConnected });
         this.askAboutOld();
-        if (this.state.syncedAt === undefined || this.snapshotId !== undefined) this.resync('connect');
+        if (this.snapshots.isWaiting) this.askSnapshot(true);
+        else if (this.state.syncedAt === undefined) this.resync('connect');
       },
-      message: (_, payload) => this.hear(payload),
+      message: (channel, at, payload) => this.message(channel, at, payload),
       volatile: (_, payload) => this.hear(payload),
       stored: (payloads) => payloads.forEach((payload) => this.reached(payload, 'sent')),
       applied: (payloads) => payloads.forEach((payload) => this.reached(payload, 'desktop')),
@@ -141,16 +143,18 @@ export class App {
 
   /** Asks the desktop for its full state. */
   resync(reason: string): void {
-    this.snapshotId = hex(random(8));
+    this.snapshots.begin(hex(random(8)), reason, this.client.position('down'));
     this.change({ syncing: true });
-    this.askSnapshot(reason);
+    this.askSnapshot(true);
   }
 
-  private askSnapshot(reason: string): void {
+  private askSnapshot(isBack: boolean): void {
     clearTimeout(this.snapshotTimer);
-    if (this.snapshotId === undefined) return;
-    this.client.control({ k: 'snapshot', id: this.snapshotId, reason });
-    this.snapshotTimer = setTimeout(() => this.askSnapshot(reason), SNAPSHOT_RETRY_MS);
+    const request = this.snapshots.ask(isBack);
+    if (!request) return;
+    const { id, reason, again } = request;
+    this.client.control({ k: 'snapshot', id, reason });
+    this.snapshotTimer = setTimeout(() => this.askSnapshot(false), again);
   }
 
   /** Opens a conversation: its last page, and the thread loaded in its agent. */
@@ -347,7 +351,7 @@ export class App {
   private frame(frame: Frame): void {
     switch (frame.k) {
       case 'presence':
-        if (frame.hostConnected && !this.state.hostConnected && this.snapshotId) this.askSnapshot('host_is_back');
+        if (frame.hostConnected && !this.state.hostConnected) this.askSnapshot(true);
         this.change({ hostConnected: frame.hostConnected, hostSeenAt: frame.hostSeenAt });
         return;
       case 'gap':
@@ -355,7 +359,8 @@ export class App {
         this.askAgain(frame.ch);
         return;
       case 'epoch':
-        this.resync('desktop_restarted');
+        // The snapshot that is awaited comes after this place of our own channel.
+        if (frame.ch === 'down' || !this.snapshots.isWaiting) this.resync('desktop_restarted');
         this.askAgain(frame.ch);
         return;
       case 'notice':
@@ -388,6 +393,12 @@ export class App {
     }
   }
 
+  private message(channel: string, at: Position, payload: unknown): void {
+    const isKept = channel !== 'down' || this.snapshots.keep(at, payload);
+    this.hear(payload);
+    if (!isKept) this.resync('too much came meanwhile');
+  }
+
   private hear(payload: unknown): void {
     const envelope = payload as Envelope;
     if (envelope.v !== 1 || envelope.ke !== 0) {
@@ -411,15 +422,19 @@ export class App {
       case 'result':
         return this.result(body.outcome);
       case 'snapshot':
-        return this.snapshot(body.id, body.body);
+        return this.snapshot(body);
     }
   }
 
-  private snapshot(id: string, body: SnapshotBody): void {
-    if (id === this.snapshotId) {
-      this.snapshotId = undefined;
-      clearTimeout(this.snapshotTimer);
-    }
+  private snapshot(part: Part<SnapshotBody>): void {
+    const whole = this.snapshots.take(part);
+    if (!whole) return;
+    clearTimeout(this.snapshotTimer);
+    this.replace(joined(whole.bodies));
+    whole.after.forEach((payload) => this.hear(payload));
+  }
+
+  private replace(body: SnapshotBody): void {
     // What the desktop no longer names is gone; what is newer here came after it.
     const oldest = Math.min(...body.threads.map((t) => t.updatedAt));
     const threads = renewed(this.state.threads, body.threads, (t) => t.updatedAt < oldest);
@@ -431,7 +446,7 @@ export class App {
       threads,
       requests,
       unknown: new Map(body.commands.map((c) => [c.id, c])),
-      syncing: this.snapshotId !== undefined,
+      syncing: false,
     });
   }
 
@@ -556,6 +571,18 @@ export function renewed<T extends { id: string; rev: number }>(map: Map<string, 
   const named = new Map(values.map((v) => [v.id, v]));
   const kept = [...map.values()].filter((v) => v.rev > (named.get(v.id)?.rev ?? top) || (!named.has(v.id) && isBeyond(v)));
   return new Map([...named, ...kept.map((v) => [v.id, v] as const)]);
+}
+
+/** The parts of a snapshot as one. */
+function joined(bodies: SnapshotBody[]): SnapshotBody {
+  return bodies.reduce((a, b) => ({
+    ...a,
+    agents: [...a.agents, ...b.agents],
+    folders: [...a.folders, ...b.folders],
+    threads: [...a.threads, ...b.threads],
+    requests: [...a.requests, ...b.requests],
+    commands: [...a.commands, ...b.commands],
+  }));
 }
 
 function put(items: Map<string, Item>, item: Item): void {

@@ -17,6 +17,8 @@ const WELCOME_TIMEOUT_MS = 15_000;
 const ACK_DELAY_MS = 200;
 /** Pause after a refused move to another socket. */
 const MOVE_PAUSE_MS = 1_000;
+/** Reconnects for a message that is missing without a word; then it counts as gone. */
+const HOLES_PER_MINUTE = 3;
 
 export type Link =
   | { state: 'connecting' }
@@ -27,7 +29,7 @@ export type Link =
 export interface Listener {
   link(link: Link): void;
   welcome(welcome: WelcomeFrame): void;
-  message(channel: string, payload: unknown): void;
+  message(channel: string, at: Position, payload: unknown): void;
   volatile(channel: string, payload: unknown): void;
   stored(payloads: unknown[]): void;
   /** The desktop has these. */
@@ -54,6 +56,8 @@ export class Client {
   private ackTimer: ReturnType<typeof setTimeout> | undefined;
   private acks: Record<string, Position> = {};
   private pausedUntil = 0;
+  /** When a message was missing without a word. */
+  private holes: number[] = [];
   private online = false;
   /** When the newest attempt to connect began. */
   private began = 0;
@@ -111,6 +115,11 @@ export class Client {
   /** Takes messages out of the outbox that were never sent; `pick` gives what to give back for each. */
   takeBack(pick: (payload: unknown) => unknown): unknown[] {
     return this.writer.takeBack(pick);
+  }
+
+  /** The last position that was applied in a channel. */
+  position(channel: string): Position | undefined {
+    return this.reader.position(channel);
   }
 
   /** Sends a control frame if there is a connection. */
@@ -304,10 +313,10 @@ export class Client {
       if (at && frame.k === 'msg') this.ack(frame.ch, at.epoch, at.seq);
       return;
     }
-    if (verdict === 'hole') return this.dead();
+    if (verdict === 'hole') return this.hole(frame);
     if (frame.k === 'msg') {
       this.ack(frame.ch, frame.epoch, frame.seq);
-      return this.listener.message(frame.ch, frame.p);
+      return this.listener.message(frame.ch, { epoch: frame.epoch, seq: frame.seq }, frame.p);
     }
     if (frame.k === 'void') this.ack(frame.ch, frame.epoch, frame.seq);
     if (frame.k === 'skip' || frame.k === 'gap') this.ack(frame.ch, frame.epoch, frame.to);
@@ -326,6 +335,20 @@ export class Client {
     else if (frame.k === 'nack' && frame.ch === this.writer.channel) this.nacked(frame);
     else if (frame.k === 'accepted') this.opened(frame.pos[this.writer.channel]);
     else this.listener.frame(frame);
+  }
+
+  /** Something is missing without a word: the relay is asked for it by a new connection. */
+  private hole(frame: Frame): void {
+    const now = performance.now();
+    this.holes = this.holes.filter((at) => now - at < 60_000);
+    if (this.holes.length < HOLES_PER_MINUTE) {
+      this.holes.push(now);
+      return this.dead();
+    }
+    const gap = this.reader.giveUp(frame);
+    if (!gap) return this.dead();
+    this.listener.frame(gap);
+    this.handle(frame);
   }
 
   private opened(accepted: Position | undefined): void {

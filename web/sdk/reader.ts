@@ -9,6 +9,7 @@ export type Verdict = 'next' | 'known' | 'hole';
 const EPOCHS_MAX = 16;
 
 type EpochFrame = Frame & { k: 'epoch' };
+type GapFrame = Frame & { k: 'gap' };
 type VolFrame = Frame & { k: 'vol' };
 
 /** Applied positions of one channel, one per epoch, the newest epoch last. */
@@ -82,6 +83,17 @@ export class Reader {
       default:
         return 'next';
     }
+  }
+
+  /** What is missing before a frame that was a hole does not come: it counts as gone, and the frame is next. */
+  giveUp(frame: Frame): GapFrame | undefined {
+    if (frame.k !== 'msg' && frame.k !== 'void' && frame.k !== 'epoch') return undefined;
+    const { ch } = frame;
+    const at = this.position(ch);
+    const [epoch, to] = frame.k === 'epoch' ? [frame.prev ?? '', frame.prevLast ?? 0] : [frame.epoch, frame.seq - 1];
+    const from = at?.epoch === epoch ? at.seq + 1 : 1;
+    this.moveTo(ch, epoch, to);
+    return { k: 'gap', ch, epoch, from, to, reason: 'unknown_cursor' };
   }
 
   private chain(ch: string): Chain {

@@ -21,7 +21,11 @@ describe('delivery vectors', () => {
   for (const { name, steps, resume } of vectors.readers) {
     it(`reader: ${name}`, () => {
       const reader = new Reader();
-      for (const [frame, verdict] of steps) expect(reader.judge(frame as unknown as Frame), JSON.stringify(frame)).toBe(verdict);
+      for (const [value, verdict, missing] of steps as unknown as [Frame, string, number[] | undefined][]) {
+        expect(reader.judge(value), JSON.stringify(value)).toBe(verdict);
+        const gap = missing && reader.giveUp(value);
+        expect(gap && [gap.from, gap.to], JSON.stringify(value)).toEqual(missing);
+      }
       expect(reader.resume()).toEqual(resume);
     });
   }

@@ -529,7 +529,14 @@ impl Task {
         credentials: &mut Credentials,
         frame: Result<Frame, Failed>,
     ) -> Result<Option<Failed>, Failed> {
-        let heard = self.shared.outbox.lock().ledger.hear(frame?, now(), &mut new_epoch);
+        let hear =
+            |frame: Frame| self.shared.outbox.lock().ledger.hear(frame, now(), &mut new_epoch);
+        let mut heard = hear(frame?);
+        if let Heard::GaveUp(gave_up) = heard {
+            let (gap, frame) = *gave_up;
+            self.tell(Event::Frame(Box::new(gap.into()))).await?;
+            heard = hear(frame);
+        }
         let frame = match heard {
             Heard::Frame(frame) => *frame,
             Heard::Nothing => return Ok(None),
@@ -537,7 +544,7 @@ impl Task {
                 self.tell_given_up(given_up).await?;
                 return Ok(None);
             }
-            Heard::Hole => {
+            Heard::Hole | Heard::GaveUp(_) => {
                 return Err(Failed::Network("a message is missing; resuming".to_owned()));
             }
         };

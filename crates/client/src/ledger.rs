@@ -12,7 +12,7 @@ use std::{
 };
 
 use belay_wire::{
-    Ack, Channel, EPOCHS_PER_MINUTE, Epoch, Frame, Nack, Position, Positions, RawJson, Void,
+    Ack, Channel, EPOCHS_PER_MINUTE, Epoch, Frame, Gap, Nack, Position, Positions, RawJson, Void,
     WINDOW_BYTES_MAX, WINDOW_MESSAGES_MAX, Welcome,
 };
 
@@ -23,6 +23,8 @@ use crate::{
 
 /// Acknowledgements wait this long for company.
 const ACK_DELAY: Duration = Duration::from_millis(200);
+/// Reconnects a minute for what is missing without a word; then it counts as gone.
+const HOLES_PER_MINUTE: usize = 3;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// What a frame of the relay means to the application.
@@ -36,6 +38,9 @@ pub enum Heard {
     GivenUp(Vec<(Channel, Vec<GivenUp>)>),
     /// Something is missing: connect again.
     Hole,
+    /// Something is missing that did not come although it was asked for: hand on the gap, then hear the frame
+    /// once more.
+    GaveUp(Box<(Gap, Frame)>),
 }
 
 /// A channel that this client writes.
@@ -64,6 +69,8 @@ pub struct Ledger {
     applied: Positions,
     /// Logs that had stored more before than they have now.
     went_back: u64,
+    /// When something was missing without a word.
+    holes: VecDeque<Instant>,
 }
 
 impl Ledger {
@@ -128,6 +135,7 @@ impl Ledger {
 
     /// The process ended and another goes on with what was written down.
     pub fn restart(&mut self) {
+        self.holes.clear();
         for outgoing in self.outgoing.values_mut() {
             outgoing.writer.restart();
             *outgoing = Outgoing::new(outgoing.writer.clone());
@@ -208,7 +216,7 @@ impl Ledger {
         match self.reader.judge(&frame) {
             Applied::Next => {}
             Applied::Known => return self.known(frame, now),
-            Applied::Hole => return Heard::Hole,
+            Applied::Hole => return self.missing(frame, now),
         }
         match frame {
             Frame::Ack(ack) => self.acked(&ack.pos, now, draw),
@@ -223,6 +231,18 @@ impl Ledger {
             Frame::Accepted(accepted) => self.accepted(&accepted.pos, now, draw),
             Frame::Nack(nack) => self.nacked(nack, now, draw),
             other => Heard::Frame(Box::new(other)),
+        }
+    }
+
+    fn missing(&mut self, frame: Frame, now: Instant) -> Heard {
+        self.holes.retain(|at| now.saturating_duration_since(*at) < MINUTE);
+        if self.holes.len() < HOLES_PER_MINUTE {
+            self.holes.push_back(now);
+            return Heard::Hole;
+        }
+        match self.reader.give_up(&frame) {
+            Some(gap) => Heard::GaveUp(Box::new((gap, frame))),
+            None => Heard::Hole,
         }
     }
 
@@ -391,5 +411,35 @@ impl Outgoing {
         self.epochs
             .front()
             .map(|first| MINUTE.saturating_sub(now.saturating_duration_since(*first)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belay_wire::{Msg, Seq};
+
+    use super::*;
+
+    fn msg(seq: u64) -> Frame {
+        let (seq, p) = (Seq::new(seq).expect("small"), RawJson::of(&seq).expect("JSON"));
+        let (flags, key, was, at, from) = (None, None, Vec::new(), None, None);
+        Msg { ch: Channel::Down, epoch: Epoch(1), seq, flags, key, was, at, from, p }.into()
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_three_times_a_minute_and_then_told_as_gone() {
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        let mut hear = |seq, at| ledger.hear(msg(seq), at, &mut || Epoch(2));
+        assert!(matches!(hear(1, now), Heard::Frame(_)));
+        for _ in 0..HOLES_PER_MINUTE {
+            assert!(matches!(hear(4, now), Heard::Hole));
+        }
+
+        let Heard::GaveUp(gave_up) = hear(4, now) else { panic!("given up") };
+
+        assert_eq!((gave_up.0.from.value(), gave_up.0.to.value()), (2, 3));
+        assert!(matches!(hear(4, now), Heard::Frame(_)));
+        assert!(matches!(hear(6, now + MINUTE), Heard::Hole));
     }
 }

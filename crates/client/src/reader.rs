@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use belay_wire::{Channel, Epoch, EpochFrame, Frame, Position, Positions, Seq};
+use belay_wire::{Channel, Epoch, EpochFrame, Frame, Gap, Position, Positions, Seq};
 
 /// Epochs of a channel whose applied positions are kept, the open one included: eight of the channel's
 /// own chain, and room for the former names of messages.
@@ -110,6 +110,21 @@ impl Reader {
             Frame::Vol(v) => self.volatile(v),
             _ => Applied::Next,
         }
+    }
+
+    /// What is missing before a frame that was a [`Applied::Hole`] does not come: it counts as gone, and
+    /// the frame is next.
+    pub fn give_up(&mut self, frame: &Frame) -> Option<Gap> {
+        let (ch, epoch, to) = match frame {
+            Frame::Msg(m) => (m.ch, m.epoch, m.seq.previous()),
+            Frame::Void(v) => (v.ch, v.epoch, v.seq.previous()),
+            Frame::EpochFrame(e) => (e.ch, e.prev?, e.prev_last?),
+            _ => return None,
+        };
+        let at = self.position(ch).filter(|at| at.epoch == epoch).map_or(Seq::ZERO, |at| at.seq);
+        self.move_to(ch, epoch, to);
+        let reason = "unknown_cursor".to_owned();
+        Some(Gap { ch, epoch, from: at.next(), to, reason })
     }
 
     fn at(&mut self, ch: Channel, epoch: Epoch, seq: Seq) -> Applied {

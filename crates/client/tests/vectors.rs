@@ -17,9 +17,13 @@ struct Vectors {
 #[derive(Deserialize)]
 struct ReaderCase {
     name: String,
-    steps: Vec<(Value, String)>,
+    steps: Vec<Judged>,
     resume: Value,
 }
+
+/// A frame, the verdict, and the bounds of what is given up before it.
+#[derive(Deserialize)]
+struct Judged(Value, String, #[serde(default)] Option<[u64; 2]>);
 
 #[derive(Deserialize)]
 struct WriterCase {
@@ -51,13 +55,17 @@ fn close_codes_have_the_same_verdict() {
 fn readers_judge_the_same() {
     for case in vectors().readers {
         let mut reader = Reader::default();
-        for (value, verdict) in case.steps {
+        for Judged(value, verdict, missing) in case.steps {
             let found = match reader.judge(&frame(&value)) {
                 Applied::Next => "next",
                 Applied::Known => "known",
                 Applied::Hole => "hole",
             };
             assert_eq!(found, verdict, "{}: {value}", case.name);
+            if let Some(missing) = missing {
+                let gap = reader.give_up(&frame(&value)).expect("bounds");
+                assert_eq!([gap.from.value(), gap.to.value()], missing, "{}: {value}", case.name);
+            }
         }
         let resume = serde_json::to_value(reader.resume()).expect("JSON");
         assert_eq!(resume, case.resume, "{}", case.name);

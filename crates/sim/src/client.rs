@@ -6,7 +6,7 @@ use belay_client::{GivenUp, Heard, Ledger};
 use belay_wire::{Channel, ConnectionId, Epoch, Frame, Position, RawJson};
 
 use crate::{
-    audit::{Audit, Snapshot},
+    audit::{Audit, Promise, Snapshot},
     node::MEMBERS,
 };
 
@@ -159,6 +159,12 @@ impl Client {
         match self.ledger.hear(frame, now, draw) {
             Heard::Nothing => {}
             Heard::Hole => return false,
+            Heard::GaveUp(_) => {
+                // Every relay here keeps to the protocol.
+                let text = format!("client {}: what was missing did not come", self.id);
+                audit.fail(Promise::Rests, text);
+                return false;
+            }
             Heard::GivenUp(given_up) => excuse(given_up, audit),
             Heard::Frame(frame) => self.note(*frame, now, audit),
         }

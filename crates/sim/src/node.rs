@@ -116,6 +116,10 @@ impl Node {
         Self { session: Session::load(shared.record.clone()), boot, connected: BTreeMap::new() }
     }
 
+    pub(crate) fn is_settled(&self, channel: Channel) -> bool {
+        self.session.is_settled(channel)
+    }
+
     pub(crate) fn attach(&mut self, hello: Hello, shared: &Shared, now: Now, rng: &mut Rng) -> Out {
         let text = |n: u64| n.to_string();
         let attach = Attach {

@@ -343,13 +343,23 @@ impl World {
         }
     }
 
+    /// Tells whether no node has something to store in a channel.
+    fn is_settled(&self, channel: Channel) -> bool {
+        self.nodes.iter().flatten().all(|node| node.is_settled(channel))
+    }
+
     fn connect(&mut self, client: usize) {
         let here = &self.clients[client];
         if here.connection.is_some() {
             return;
         }
-        if here.is_copy && self.at < here.began + RESTORE_MS {
-            return self.plan(RESTORE_MS, Event::Connect { client });
+        if here.is_copy {
+            if !here.writes().iter().all(|channel| self.is_settled(*channel)) {
+                self.clients[client].began = self.at;
+            }
+            if self.at < self.clients[client].began + RESTORE_MS {
+                return self.plan(RESTORE_MS, Event::Connect { client });
+            }
         }
         let node = usize::try_from(self.rng.below(NODES as u64)).unwrap_or(0);
         let Some(boot) = self.boot(node) else {

@@ -139,6 +139,11 @@ impl Session {
         &self.record
     }
 
+    /// Tells whether nothing waits to be stored in a channel.
+    pub fn is_settled(&self, channel: Channel) -> bool {
+        self.channels.get(&channel).is_none_or(|c| c.log.is_settled())
+    }
+
     /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
     pub fn is_idle(&self) -> bool {
         self.is_quiet() && !self.unsaved

@@ -29,6 +29,8 @@ use crate::{
 
 /// Threads of one page.
 const THREADS_MAX: usize = 50;
+/// Bytes of results that wait for one member; beyond it nothing more is read for it.
+const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of items that one page carries.
 const PAGE_BYTES: usize = 512 * 1024;
 
@@ -40,7 +42,12 @@ impl Desk {
             return self.note("a command without a usable id was dropped".to_owned());
         }
         if request.command.is_read() {
-            let outcome = self.read(request);
+            let outcome = if self.publisher.waiting(member) < RESULTS_BYTES_MAX {
+                self.read(request)
+            } else {
+                let text = "answers wait for this phone's connection; ask again in a moment";
+                failed(id.clone(), text.to_owned())
+            };
             return self.tell_result(member, &outcome);
         }
         match self.parts.journal.known(id) {

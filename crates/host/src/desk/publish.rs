@@ -15,16 +15,14 @@ use std::{
     time::Duration,
 };
 
+use belay_client::ClientError;
 use belay_wire::{
     Channel, MemberId, RawJson,
-    app::{
-        CommandView, FileChange, FromHost, Item, ItemBody, RequestState, RequestView, SnapshotBody,
-        ThreadView, seal,
-    },
+    app::{CommandView, FileChange, FromHost, Item, ItemBody, seal},
 };
 use tokio::time::Instant;
 
-use super::Desk;
+use super::{Desk, snapshot::Snapshots};
 use crate::{agents::AgentAsk, transcript::Grown};
 
 /// A running text is upserted durably at least this often, or when this much is new.
@@ -39,12 +37,6 @@ const DIFF_MAX: usize = 64 * 1024;
 const DIFFS_MAX: usize = 256 * 1024;
 /// Bytes of a command line, reason or title of a request.
 const WORDS_MAX: usize = 32 * 1024;
-/// Bytes of the requests in a snapshot.
-const SNAPSHOT_REQUEST_BYTES: usize = 512 * 1024;
-/// Bytes of the prompt that a command of a snapshot shows.
-const COMMAND_TEXT_MAX: usize = 2 * 1024;
-/// Threads of a snapshot.
-const SNAPSHOT_THREADS: usize = 50;
 
 /// Something that changed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,7 +69,9 @@ pub(super) struct Publisher {
     outputs: BTreeMap<(String, String), (Instant, bool)>,
     /// Commands that are no longer unknown, to be told once.
     settled: BTreeMap<String, CommandView>,
-    results: VecDeque<(MemberId, RawJson)>,
+    /// Results that wait for room in their member's outbox, oldest first.
+    results: BTreeMap<MemberId, VecDeque<RawJson>>,
+    pub(super) snapshots: Snapshots,
 }
 
 impl Publisher {
@@ -94,7 +88,12 @@ impl Publisher {
     }
 
     pub(super) fn result(&mut self, member: MemberId, result: RawJson) {
-        self.results.push_back((member, result));
+        self.results.entry(member).or_default().push_back(result);
+    }
+
+    /// Bytes of the results that wait for a member.
+    pub(super) fn waiting(&self, member: MemberId) -> usize {
+        self.results.get(&member).into_iter().flatten().map(|result| result.text().len()).sum()
     }
 }
 
@@ -147,13 +146,8 @@ impl Desk {
 
     /// Writes what is marked, as far as the outbox takes it.
     pub(super) fn flush(&mut self) {
-        while let Some((member, result)) = self.publisher.results.pop_front() {
-            let channel = Channel::DownTo(member);
-            if self.parts.client.send(channel, result.clone(), None).is_err() {
-                self.publisher.results.push_front((member, result));
-                break;
-            }
-        }
+        self.send_snapshots();
+        self.send_results();
         self.mark_long_running();
         self.mark_outputs();
         while let Some(changed) = self.publisher.order.pop_front() {
@@ -165,6 +159,24 @@ impl Desk {
             }
         }
         self.send_deltas();
+    }
+
+    /// A member whose outbox is full does not hold up the others.
+    fn send_results(&mut self) {
+        let client = &self.parts.client;
+        self.publisher.results.retain(|member, waiting| {
+            while let Some(result) = waiting.front() {
+                match client.send(Channel::DownTo(*member), result.clone(), None) {
+                    Err(ClientError::TooLarge { bytes, limit }) => {
+                        tracing::error!(bytes, limit, "a result is too large to be sent");
+                    }
+                    Err(_) => return true,
+                    Ok(_) => {}
+                }
+                waiting.pop_front();
+            }
+            false
+        });
     }
 
     fn mark_long_running(&mut self) {
@@ -248,86 +260,6 @@ impl Desk {
                 let key = volatile_key(thread, item);
                 self.parts.client.send_volatile(Channel::Down, key, payload);
             }
-        }
-    }
-
-    /// All requests that wait, the later ones without their diffs if there is much, and as many of the
-    /// newest that are over as fit.
-    fn snapshot_requests(&self) -> Vec<RequestView> {
-        let mut bytes = 0;
-        let mut chosen: Vec<_> = self.parts.requests.list();
-        chosen.sort_by_key(|r| {
-            let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
-            (!waits, std::cmp::Reverse(r.asked_at))
-        });
-        chosen.retain_mut(|r| {
-            let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
-            bytes += serde_json::to_string(r).map_or(0, |text| text.len());
-            if waits && bytes > SNAPSHOT_REQUEST_BYTES {
-                for change in &mut r.changes {
-                    "[see the thread: much waits here]".clone_into(&mut change.diff);
-                }
-            }
-            waits || bytes <= SNAPSHOT_REQUEST_BYTES
-        });
-        chosen
-    }
-
-    /// The newest threads that are not archived, and whatever needs a person.
-    fn snapshot_threads(&self) -> Vec<ThreadView> {
-        let unknown = |id: &str| {
-            let threads = self.unknown.values().filter_map(|(_, r)| r.command.thread());
-            threads.into_iter().any(|thread| thread == id)
-        };
-        let views = self.parts.transcript.views();
-        let allowed = views.into_iter().filter(|v| self.is_allowed(&v.folder));
-        let needs = |v: &ThreadView| self.parts.requests.waits_in(&v.id) || unknown(&v.id);
-        let mut shown = 0;
-        let mut threads = Vec::new();
-        for view in allowed {
-            let newest = !view.archived && shown < SNAPSHOT_THREADS;
-            shown += usize::from(newest);
-            if newest || needs(view) {
-                threads.push(view.clone());
-            }
-        }
-        threads
-    }
-
-    fn snapshot_commands(&self) -> Vec<CommandView> {
-        let mut views: Vec<_> =
-            self.unknown.keys().filter_map(|id| self.command_view(id)).collect();
-        for view in &mut views {
-            view.command.shorten(COMMAND_TEXT_MAX);
-        }
-        views
-    }
-
-    /// Answers a snapshot request on the member's own channel.
-    pub(super) fn send_snapshot(&mut self, id: String, member: MemberId) {
-        let Some(position) = self.parts.client.head(Channel::Down) else {
-            // Nothing was ever published: publishing names a position.
-            self.publish_everything();
-            self.flush();
-            if self.parts.client.head(Channel::Down).is_some() {
-                self.send_snapshot(id, member);
-            }
-            return;
-        };
-        let body = SnapshotBody {
-            host: self.parts.host_name.clone(),
-            agents: self.slots.iter().map(|s| s.view.clone()).collect(),
-            folders: self.parts.folders.iter().map(|f| f.display().to_string()).collect(),
-            threads: self.snapshot_threads(),
-            requests: self.snapshot_requests(),
-            commands: self.snapshot_commands(),
-            more: BTreeMap::new(),
-        };
-        let (epoch, seq) = (position.epoch, position.seq);
-        let snapshot = FromHost::Snapshot { id, part: 1, parts: 1, epoch, seq, body };
-        if let Ok(payload) = seal(&snapshot) {
-            self.publisher.result(member, payload);
-            self.flush();
         }
     }
 }

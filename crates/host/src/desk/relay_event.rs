@@ -108,7 +108,8 @@ impl Desk {
             }
             Frame::Snapshot(snapshot) => {
                 if let Some(member) = snapshot.from {
-                    self.send_snapshot(snapshot.id, member);
+                    self.publisher.snapshots.ask(member, snapshot.id);
+                    self.flush();
                 }
             }
             Frame::Notice(notice) => self.note(notice.text),
