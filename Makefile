@@ -107,7 +107,7 @@ picture: build bootstrap ## Take the picture of the README anew
 FUZZ_SECONDS ?= 60
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS; findings stay in fuzz/artifacts
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@cd fuzz && for target in frame binary payload token text compat conversation; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
+	@cd fuzz && for target in frame binary payload token text compat conversation frames; do mkdir -p grown/$$target; RUSTC_BOOTSTRAP=1 cargo fuzz run $$target grown/$$target corpus/$$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 docs: bootstrap ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir target/site

@@ -76,6 +76,19 @@ fn split(bytes: &[u8], sizes: &[usize]) -> (Vec<Message>, Option<Violation>) {
     (messages, None)
 }
 
+#[test]
+fn the_inputs_of_the_fuzz_target_decode_the_same() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/frames");
+    let files = std::fs::read_dir(folder).expect("the corpus is there");
+    let inputs: Vec<_> =
+        files.map(|f| std::fs::read(f.expect("readable").path()).expect("readable")).collect();
+    assert!(inputs.len() > 3, "too few inputs");
+    for input in inputs {
+        let (first, bytes) = input.split_first().expect("not empty");
+        assert_eq!(split(bytes, &[usize::from(first >> 1) + 1]), whole(bytes));
+    }
+}
+
 proptest! {
     #[test]
     fn frames_split_anywhere_decode_the_same(
