@@ -77,8 +77,9 @@ export async function mockModel() {
 export class Pty {
   constructor(command, env, cwd) {
     this.shown = '';
+    // Who writes to a file that is full is told, not killed.
     const quoted = command.map((part) => `'${part.replaceAll("'", "'\\''")}'`).join(' ');
-    this.process = spawn('script', ['-qfec', `stty cols 120 rows 45; exec ${quoted}`, '/dev/null'], { env, cwd, detached: true });
+    this.process = spawn('script', ['-qfec', `stty cols 120 rows 45; trap '' XFSZ; exec ${quoted}`, '/dev/null'], { env, cwd, detached: true });
     this.process.stdout.on('data', (bytes) => (this.shown += bytes));
     this.ended = once(this.process, 'exit');
     atEnd(() => this.kill());

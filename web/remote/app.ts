@@ -49,6 +49,8 @@ export interface Conversation {
 
 export interface State {
   link: Link;
+  /** The relay stores nothing now. */
+  degraded: boolean;
   hostConnected: boolean;
   hostSeenAt: number | undefined;
   /** When something of the desktop last arrived. */
@@ -85,6 +87,7 @@ export class App {
   constructor(readonly profile: store.Profile) {
     this.state = {
       link: { state: 'connecting' },
+      degraded: false,
       hostConnected: false,
       hostSeenAt: undefined,
       syncedAt: undefined,
@@ -102,7 +105,7 @@ export class App {
     this.client = new Client(profile, {
       link: (link) => this.change({ link }),
       welcome: (welcome) => {
-        this.change({ hostConnected: welcome.hostConnected });
+        this.change({ hostConnected: welcome.hostConnected, degraded: false });
         this.askAboutOld();
         if (this.snapshots.isWaiting) this.askSnapshot(true);
         else if (this.state.syncedAt === undefined) this.resync('connect');
@@ -364,7 +367,8 @@ export class App {
         this.askAgain(frame.ch);
         return;
       case 'notice':
-        this.change({ notice: frame.text });
+        if (frame.code === 'degraded' || frame.code === 'recovered') this.change({ degraded: frame.code === 'degraded' });
+        else this.change({ notice: frame.text });
         return;
       default:
     }

@@ -17,7 +17,9 @@ function hops(state: State, now: number): Hop[] {
   const { link } = state;
   const relay: Hop =
     link.state === 'online'
-      ? { name: 'Relay', health: 'good', text: 'connected' }
+      ? state.degraded
+        ? { name: 'Relay', health: 'bad', text: 'connected, but it cannot store messages now: its disk is full or does not answer. What you write waits on this phone.' }
+        : { name: 'Relay', health: 'good', text: 'connected' }
       : link.state === 'waiting'
         ? { name: 'Relay', health: 'bad', text: `${link.reason} Last heard ${ago(state.syncedAt, now)}.` }
         : { name: 'Relay', health: 'trying', text: 'connecting' };
