@@ -29,9 +29,13 @@ async function journey(agent, binary, desktop, device, walk) {
 /** A long answer is seen while it grows. */
 async function streams(hand, steps) {
   await hand.idle();
+  const answers = hand.page.locator('.bubble.agent');
+  const before = await answers.count();
   await hand.say('SLOW please');
-  await hand.page.getByText('word5 ', { exact: false }).last().waitFor();
-  const partly = await hand.page.locator('.bubble.agent').last().textContent();
+  const partly = await until('the answer begins', async () => {
+    const text = (await answers.count()) > before ? await answers.last().textContent() : '';
+    return text.includes('word5 ') && text;
+  });
   assert.ok(!partly.includes('word199'), 'a part is shown before the whole is there');
   steps.push('stream');
 }
@@ -96,6 +100,17 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await page.locator('.chat .hop.good').nth(2).waitFor();
     await shoot(page, '06-recovered');
     steps.push('relay killed, text complete');
+
+    await streams(hand, steps);
+    const admin = ['--admin', `http://${desktop.admin}`];
+    const relay = desktop.find(' serve ');
+    desktop.belay('drain', 'start', '--reason', 'new version', '--window', '1', '--wait', ...admin);
+    desktop.belay('drain', 'complete', ...admin);
+    await until('the text is complete', async () => (await page.locator('.bubble.agent').last().textContent()).trim() === WORDS, 60_000);
+    assert.notEqual(desktop.find(' serve '), relay, 'another process serves now');
+    assert.equal((await page.locator('.bubble.agent').allTextContents()).filter((text) => text.trim() === WORDS).length, 2, 'nothing is doubled');
+    await page.locator('.chat .hop.good').nth(2).waitFor();
+    steps.push('relay drained and restarted, text complete');
 
     await hand.idle();
     await hand.say('RUN touch never.txt');
