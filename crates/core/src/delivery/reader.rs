@@ -66,6 +66,16 @@ impl Cursor {
         log.is_open() && (ring.head().is_none() || (self.resolved && self.next >= ring.end()))
     }
 
+    /// Tells whether a position of its epoch lies beyond what this reader was sent.
+    pub fn is_passed_by(&self, position: Position) -> bool {
+        self.at.is_some_and(|at| at.epoch == position.epoch && at.seq < position.seq)
+    }
+
+    /// Tells whether this reader stands beyond a position of its epoch.
+    pub fn is_ahead_of(&self, position: Position) -> bool {
+        self.at.is_some_and(|at| at.epoch == position.epoch && at.seq > position.seq)
+    }
+
     /// How many retained records this reader has not been sent.
     pub fn lag(&self, log: &Log) -> u64 {
         log.ring().end().saturating_sub(self.next.max(log.ring().start()))

@@ -237,7 +237,7 @@ impl Session {
         let mut connection = new_connection(&attach, replaces, env);
         connection.readers = self.readers_for(principal, &attach.resume);
         let accepted = self.announce_bases(&mut connection, &attach.base, env);
-        let resumed = self.describe_resume(&mut connection, env.policy);
+        let resumed = self.describe_resume(&mut connection, env.policy, effects);
         self.take_as_applied(&connection.applied(), effects);
         let is_shut = |(_, state): &(_, &super::ChannelState)| !state.log.is_open();
         let shut = self.channels.iter().filter(is_shut).map(|(channel, _)| *channel);
@@ -385,6 +385,7 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         policy: &Policy,
+        effects: &mut Effects,
     ) -> BTreeMap<Channel, Resumed> {
         let mut resumed = BTreeMap::new();
         for reader in &mut connection.readers {
@@ -393,6 +394,9 @@ impl Session {
                 continue;
             }
             let gap = reader.cursor.resolve(reader.channel, log);
+            if log.ring().head().is_some_and(|head| reader.cursor.is_ahead_of(head)) {
+                effects.events.push(Event::PositionAhead { what: "resume" });
+            }
             let from = reader.cursor.at().map_or(Seq::ZERO, |p| p.seq).next();
             let count = if log.ring().head().is_some() { reader.cursor.lag(log) } else { 0 };
             resumed.insert(reader.channel, Resumed { gap: gap.is_some(), from, count });

@@ -311,6 +311,12 @@ impl Session {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let clamped = connection.window.acknowledge(positions);
         effects.wake.push(id);
+        let is_ahead = |r: &&super::connection::Reader| {
+            positions.get(&r.channel).is_some_and(|position| r.cursor.is_passed_by(*position))
+        };
+        if connection.readers.iter().any(|r| is_ahead(&r)) {
+            effects.events.push(Event::PositionAhead { what: "ack" });
+        }
         for (channel, position) in &clamped {
             if let Some(reader) = connection.readers.iter_mut().find(|r| r.channel == *channel) {
                 reader.applied = Some(*position);

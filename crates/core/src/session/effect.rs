@@ -248,6 +248,10 @@ pub enum Event {
     CommandsExpired {
         count: usize,
     },
+    /// A client named a place beyond what the log has (`resume`), or beyond what it was sent (`ack`).
+    PositionAhead {
+        what: &'static str,
+    },
     /// The log of a channel went back: its writer heals it.
     LogWentBack,
     /// Records were found that do not follow each other.

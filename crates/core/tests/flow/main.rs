@@ -7,6 +7,7 @@ mod binary;
 mod logs;
 #[path = "../common/phone.rs"]
 mod phone;
+mod strange;
 #[path = "../common/told.rs"]
 mod told;
 mod world;

@@ -63,6 +63,23 @@ impl World {
         self.attach(connection, self.phone, Positions::new(), attempt)
     }
 
+    /// The phone comes back from a place.
+    pub(crate) fn attach_phone_at(
+        &mut self,
+        connection: ConnectionId,
+        resume: Positions,
+    ) -> Effects {
+        let attach = Attach { resume, ..attach(connection, self.phone, 2) };
+        self.give(Input::Attach(Box::new(attach)))
+    }
+
+    /// Another instance of the phone comes.
+    pub(crate) fn attach_phone_as(&mut self, connection: ConnectionId, instance: &str) -> Effects {
+        let mut attach = attach(connection, self.phone, 1);
+        instance.clone_into(&mut attach.client.instance);
+        self.give(Input::Attach(Box::new(attach)))
+    }
+
     fn attach(
         &mut self,
         connection: ConnectionId,

@@ -519,6 +519,10 @@ impl Node {
                 m.commands_expired.inc_by(u64::try_from(*count).unwrap_or(u64::MAX));
                 tracing::warn!(count, "commands expired");
             }
+            Event::PositionAhead { what } => {
+                count(&m.positions_ahead, what);
+                tracing::info!(what, "a client named a place that is ahead of ours");
+            }
             Event::LogWentBack => {
                 m.log_went_back.inc();
                 tracing::warn!("the log of a channel went back; its writer sends again");

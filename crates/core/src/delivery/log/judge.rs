@@ -25,7 +25,8 @@ impl Log {
         if position.seq > expect {
             return refuse(NackReason::Hole);
         }
-        if position.seq < expect {
+        // Nothing follows the greatest number: it is taken, too.
+        if position.seq < expect || head.is_some_and(|head| position.seq <= head.seq) {
             return self.judge_repeat(position, payload, expect);
         }
         let len = payload.map_or(0, <[u8]>::len);
