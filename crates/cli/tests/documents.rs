@@ -219,8 +219,30 @@ fn no_critical_or_high_threat_is_open_and_each_closed_one_names_its_tests() {
             other => assert_eq!(other, "no such feature yet", "row {number}"),
         }
         for test in named(shown_by) {
-            let is_there = [format!("fn {test}("), format!("'{test}'")];
-            assert!(is_there.iter().any(|t| tests.contains(t)), "row {number}: no test {test}");
+            assert!(is_a_test(test, &tests), "row {number}: no test {test}");
+        }
+    }
+}
+
+/// By the name of a function or of a file.
+fn is_a_test(name: &str, tests: &str) -> bool {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let is_file = name.contains('/') && root.join(name).is_file();
+    is_file || [format!("fn {name}("), format!("'{name}'")].iter().any(|t| tests.contains(t))
+}
+
+#[test]
+fn each_failure_that_is_promised_something_names_tests_that_exist() {
+    let text = std::fs::read_to_string(docs("reliability.md")).expect("docs/reliability.md exists");
+    let tests = tests();
+    let (_, table) = text.split_once("| what fails |").expect("the table");
+    let rows: Vec<_> = table.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 25, "{} rows", rows.len());
+    for row in rows {
+        let shown_by = row.trim_matches('|').split('|').next_back().unwrap_or_default();
+        assert!(["simulation", "the same", "`"].iter().any(|w| shown_by.contains(w)), "{row}");
+        for test in named(shown_by) {
+            assert!(is_a_test(test, &tests), "no test {test}: {row}");
         }
     }
 }

@@ -120,8 +120,10 @@ impl Record {
     pub(super) fn follows(&self, before: Position) -> bool {
         match self.kind {
             RecordKind::Start => false,
+            // Nothing follows the greatest number.
             RecordKind::Text { .. } | RecordKind::Binary { .. } => {
-                self.position == Position::new(before.epoch, before.seq.next())
+                self.position != before
+                    && self.position == Position::new(before.epoch, before.seq.next())
             }
             RecordKind::Note => {
                 self.position.epoch == before.epoch && self.position.seq > before.seq
