@@ -2,6 +2,7 @@
 
 mod drain;
 mod relay;
+mod steps;
 mod stored;
 mod why;
 

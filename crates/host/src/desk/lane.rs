@@ -76,8 +76,8 @@ impl Desk {
         tokio::spawn(async move {
             let (started, mut made) = mpsc::channel(1);
             let told = async {
-                while let Some(info) = made.recv().await {
-                    let _ = finished.send(Work::Started(agent, info)).await;
+                while let Some(made) = made.recv().await {
+                    let _ = finished.send(Work::Started(agent, made)).await;
                 }
             };
             let (result, ()) = tokio::join!(carry_out(&handle, steps, started), told);

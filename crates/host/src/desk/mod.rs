@@ -36,6 +36,7 @@ use crate::{
 
 use lane::{Finished, Lanes};
 use publish::Publisher;
+use steps::Started;
 
 /// How often what changed is written to the relay.
 const FLUSH_EVERY: Duration = Duration::from_millis(60);
@@ -83,8 +84,8 @@ pub(crate) enum Work {
     Threads(usize, Vec<ThreadInfo>),
     /// A prompt whose effect was unknown stands in its thread.
     Found(String),
-    /// A thread was made; its first prompt follows.
-    Started(usize, ThreadInfo),
+    /// A thread was made; its first prompt follows its record.
+    Started(usize, Started),
 }
 
 /// The state of a host.
@@ -189,8 +190,9 @@ impl Desk {
             Work::Command(finished) => self.finished(finished),
             Work::Threads(agent, threads) => self.threads_listed(agent, threads),
             Work::Found(id) => self.was_done(&id),
-            Work::Started(agent, info) => {
+            Work::Started(agent, (info, written)) => {
                 self.put_thread(agent, &info, ThreadStatus::Idle);
+                let _ = written.send(());
             }
             Work::Code(Ok(made)) => {
                 self.making_code = false;

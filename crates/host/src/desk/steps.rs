@@ -6,7 +6,7 @@
 )]
 
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::agents::{Agent, AgentError, AgentItem, AgentReply, AgentRequest, ThreadInfo};
 
@@ -65,11 +65,14 @@ impl Steps {
     }
 }
 
-/// `started` is told of a new thread before its first prompt is given.
+/// A new thread, and the word that its record is written.
+pub(super) type Started = (ThreadInfo, oneshot::Sender<()>);
+
+/// `started` is told of a new thread, and its first prompt is given once the thread's record is written.
 pub(super) async fn carry_out(
     agent: &Agent,
     steps: Steps,
-    started: mpsc::Sender<ThreadInfo>,
+    started: mpsc::Sender<Started>,
 ) -> Result<Effect, AgentError> {
     match steps {
         Steps::Unless(find, request) => {
@@ -86,7 +89,10 @@ pub(super) async fn carry_out(
             let AgentReply::Thread(info) = agent.ask(start).await? else {
                 return Err(AgentError::Refused("the agent gave no thread".to_owned()));
             };
-            let _ = started.send(info.clone()).await;
+            let (written, record) = oneshot::channel();
+            let _ = started.send((info.clone(), written)).await;
+            // What the agent tells of the prompt comes another way, and would make a thread without a folder.
+            let _ = record.await;
             let mut trouble = None;
             if let Some((text, command)) = prompt {
                 let turn = AgentRequest::Turn { thread: info.id.clone(), folder, text, command };
@@ -108,5 +114,32 @@ pub(super) async fn carry_out(
                 _ => effect,
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_prompt_of_a_thread_follows_when_its_record_is_written() {
+        let (calls, mut queue) = mpsc::channel(4);
+        let (started, mut made) = mpsc::channel(1);
+        let agent = Agent::new("a", "a".to_owned(), calls);
+        let prompt = Some(("hello".to_owned(), "c".to_owned()));
+        let steps = Steps::Start { folder: "/".to_owned(), prompt };
+        tokio::spawn(async move { drop(carry_out(&agent, steps, started).await) });
+        let start = queue.recv().await.expect("a start");
+        let _ = start.reply.send(Ok(AgentReply::Thread(ThreadInfo::default())));
+        let (_, written) = made.recv().await.expect("a thread");
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(queue.try_recv().is_err(), "the prompt waits");
+
+        let _ = written.send(());
+
+        let turn = queue.recv().await.expect("a prompt");
+        assert!(matches!(turn.request, AgentRequest::Turn { .. }));
     }
 }

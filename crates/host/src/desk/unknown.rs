@@ -25,6 +25,7 @@ const STARTED_MAX: usize = 10;
 impl Desk {
     /// After a restart: what needs no person is ended, the rest is shown until one decides.
     pub(super) fn sort_out_unknown(&mut self) {
+        self.end_prompts_that_stand();
         let ended: Vec<_> = self
             .unknown
             .iter()
@@ -71,10 +72,9 @@ impl Desk {
         self.tell_result(member, &CommandOutcome { id, state, text: Some(text), data: None });
     }
 
-    /// An agent is ready: a prompt that stands in its thread was done.
-    pub(super) fn look_for_unknown_prompts(&mut self, agent: usize) {
-        let prompts: Vec<_> = self
-            .unknown
+    /// The unknown commands that brought a prompt, each with the threads in which it may stand.
+    fn unknown_prompts(&self) -> Vec<(String, String)> {
+        self.unknown
             .values()
             .filter_map(|(_, request)| match &request.command {
                 Command::TurnStart { thread, .. } => {
@@ -92,12 +92,22 @@ impl Desk {
                 _ => None,
             })
             .flatten()
-            .collect();
-        for (id, thread) in prompts {
+            .collect()
+    }
+
+    /// A prompt that stands in its thread was done; no agent is needed to know it.
+    fn end_prompts_that_stand(&mut self) {
+        for (id, thread) in self.unknown_prompts() {
             if self.parts.transcript.has_prompt(&thread, &id) {
                 self.was_done(&id);
-                continue;
             }
+        }
+    }
+
+    /// An agent is ready: it is asked for the prompts that do not stand in our record of their threads.
+    pub(super) fn look_for_unknown_prompts(&mut self, agent: usize) {
+        self.end_prompts_that_stand();
+        for (id, thread) in self.unknown_prompts() {
             let Ok((at, native)) = self.thread_in_agent(&thread) else { continue };
             if at != agent {
                 continue;
