@@ -97,9 +97,9 @@ model: ## Play all schedules of small worlds with one fault more, for up to MODE
 
 remote-control-compat: compat ## The same, under its older name
 
-bench: web ## Measure memory per socket and round trips, optimised build
+bench: web ## Measure memory per socket, round trips and what storing costs, optimised build; ARGS=v1, compat or stored for one part
 	@cargo build --locked --release -p belay
-	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay
+	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay $(ARGS)
 
 picture: build bootstrap ## Take the picture of the README anew
 	@cd web && node e2e/picture.mjs

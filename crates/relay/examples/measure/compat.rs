@@ -14,14 +14,14 @@ const COMMANDS: u64 = 20_000;
 const BURST: u64 = 100;
 
 pub(crate) async fn measure(process: Process) {
-    let empty = process.resident();
+    let empty = process.memory();
     let net = Net::native(&process.url);
     let mut pairs = Vec::new();
     for n in 0..SESSIONS {
         pairs.push(pair(&net, &format!("session-{n}-0123456789abcdef")).await);
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
-    tell_memory(empty, process.resident(), 2 * SESSIONS);
+    tell_memory(&empty, &process.memory(), 2 * SESSIONS);
     let (desktop, mut wire, mut phone) = pairs.swap_remove(0);
     let session = desktop.session_id;
     let mut times = Vec::new();
@@ -35,7 +35,7 @@ pub(crate) async fn measure(process: Process) {
         times.push(started.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    tell_times(times);
+    tell_times("round trip", times);
     let before = process.cpu_ns();
     for burst in 0..COMMANDS / BURST {
         let first = ROUND_TRIPS + 1 + burst * BURST;

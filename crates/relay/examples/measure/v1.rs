@@ -14,7 +14,7 @@ const SESSIONS: usize = 500;
 const ROUND_TRIPS: usize = 2_000;
 
 pub(crate) async fn measure(process: Process) {
-    let empty = process.resident();
+    let empty = process.memory();
     let relay = Relay::at(&process.url);
     let mut pairs = Vec::new();
     for _ in 0..SESSIONS {
@@ -24,9 +24,9 @@ pub(crate) async fn measure(process: Process) {
     }
     // The connections settle: presence is told, buffers are given back.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    tell_memory(empty, process.resident(), 2 * SESSIONS);
+    tell_memory(&empty, &process.memory(), 2 * SESSIONS);
     let (desk, phone) = pairs.swap_remove(0);
-    tell_times(round_trips(desk, phone).await);
+    tell_times("round trip", round_trips(desk, phone).await);
 }
 
 /// Round trips phone → desktop → phone, one at a time.
