@@ -37,6 +37,23 @@ fn down(n: u8) -> ChannelId {
     channel(n, |_| Channel::Down)
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_for_which_nothing_waits_takes_little_memory() {
+    let anonymous_kib = || -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("readable");
+        let line = status.lines().find(|l| l.starts_with("RssAnon:")).expect("told");
+        line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+    };
+    let folders: Vec<_> = (0..16).map(|_| tempfile::tempdir().expect("temporary folder")).collect();
+    let before = anonymous_kib();
+
+    let logs: Vec<_> = folders.iter().map(|folder| open(folder.path())).collect();
+
+    let each = anonymous_kib().saturating_sub(before) / logs.len();
+    assert!(each < 1_024, "{each} KiB each");
+}
+
 #[tokio::test]
 async fn memory_keeps_the_contract_of_logs() {
     message_log(Arc::new(MemoryLog::default())).await;

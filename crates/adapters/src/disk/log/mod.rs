@@ -15,7 +15,7 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::{Sender, channel},
     },
     time::Duration,
 };
@@ -39,10 +39,10 @@ use self::{
 use super::DiskError;
 use crate::record;
 
-/// Commands that may wait for the thread.
-const QUEUE_LEN: usize = 65_536;
-/// Bytes of records that may wait for the thread; beyond it appends are refused.
+/// Bytes that may wait for the thread; beyond it commands are refused.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// What a command counts besides its records, so that the bound is one of their number (65,536), too.
+const COMMAND_BYTES: usize = 1_024;
 
 /// When what was appended is synced to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,8 @@ impl Default for Options {
 pub struct DiskLog {
     index: Arc<Mutex<Index>>,
     incarnation: u64,
-    queue: SyncSender<Command>,
+    /// It has no bound of its own, because one that has takes the memory of all its places at once.
+    queue: Sender<(Command, Budget)>,
     waiting: Arc<AtomicUsize>,
     notes: Arc<[String]>,
     damaged: Arc<AtomicU64>,
@@ -156,7 +157,7 @@ impl DiskLog {
         let (number, file, len) = (*number, last.file.clone(), last.len);
         let index = Arc::new(Mutex::new(index));
         let failed = Arc::<OnceLock<String>>::default();
-        let (queue, commands) = sync_channel(QUEUE_LEN);
+        let (queue, commands) = channel();
         let writer = Writer {
             folder: folder.clone(),
             index: index.clone(),
@@ -186,14 +187,21 @@ impl DiskLog {
 
     fn send<T: Send + 'static, E: Send + 'static>(
         &self,
+        bytes: usize,
         command: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Command,
         refuse: fn(String) -> E,
         gone: fn(String) -> E,
     ) -> LogAnswer<T, E> {
+        let bytes = COMMAND_BYTES + bytes;
+        let before = self.waiting.fetch_add(bytes, Ordering::AcqRel);
+        let budget = Budget { waiting: self.waiting.clone(), bytes };
         let (reply, answer) = oneshot::channel();
-        let sent = self.queue.try_send(command(reply));
+        let fits = before == 0 || before + bytes <= QUEUE_BYTES;
+        let sent = fits && self.queue.send((command(reply), budget)).is_ok();
         Box::pin(async move {
-            sent.map_err(|_| refuse("too much waits to be written".to_owned()))?;
+            if !sent {
+                return Err(refuse("too much waits to be written".to_owned()));
+            }
             answer.await.unwrap_or_else(|_| Err(gone("its thread ended".to_owned())))
         })
     }
@@ -207,14 +215,8 @@ impl MessageLog for DiskLog {
         records: Vec<Record>,
     ) -> LogAnswer<Tail, AppendError> {
         let bytes = records.iter().map(|record| record.bytes.len()).sum();
-        let before = self.waiting.fetch_add(bytes, Ordering::AcqRel);
-        let budget = Budget { waiting: self.waiting.clone(), bytes };
-        if before > 0 && before + bytes > QUEUE_BYTES {
-            let refused = AppendError::Refused("too much waits to be written".to_owned());
-            return Box::pin(std::future::ready(Err(refused)));
-        }
-        let command = |reply| Command::Append { id, expected, records, reply, budget };
-        self.send(command, AppendError::Refused, AppendError::Unknown)
+        let command = |reply| Command::Append { id, expected, records, reply };
+        self.send(bytes, command, AppendError::Refused, AppendError::Unknown)
     }
 
     fn load(&self, id: ChannelId) -> LogAnswer<Loaded> {
@@ -251,15 +253,15 @@ impl MessageLog for DiskLog {
 
     fn purge(&self, id: ChannelId, before: u64) -> LogAnswer<()> {
         let command = |reply| Command::Purge { id, before, reply };
-        self.send(command, LogUnavailable, LogUnavailable)
+        self.send(0, command, LogUnavailable, LogUnavailable)
     }
 
     fn forget(&self, id: ChannelId) -> LogAnswer<()> {
-        self.send(|reply| Command::Forget { id, reply }, LogUnavailable, LogUnavailable)
+        self.send(0, |reply| Command::Forget { id, reply }, LogUnavailable, LogUnavailable)
     }
 
     fn check(&self) -> LogAnswer<()> {
-        self.send(|reply| Command::Check { reply }, LogUnavailable, LogUnavailable)
+        self.send(0, |reply| Command::Check { reply }, LogUnavailable, LogUnavailable)
     }
 
     fn broken(&self) -> Option<String> {

@@ -37,25 +37,10 @@ type AppendReply = oneshot::Sender<Result<Tail, AppendError>>;
 type Reply = oneshot::Sender<Result<(), LogUnavailable>>;
 
 pub(super) enum Command {
-    Append {
-        id: ChannelId,
-        expected: Tail,
-        records: Vec<Record>,
-        reply: AppendReply,
-        budget: Budget,
-    },
-    Purge {
-        id: ChannelId,
-        before: u64,
-        reply: Reply,
-    },
-    Forget {
-        id: ChannelId,
-        reply: Reply,
-    },
-    Check {
-        reply: Reply,
-    },
+    Append { id: ChannelId, expected: Tail, records: Vec<Record>, reply: AppendReply },
+    Purge { id: ChannelId, before: u64, reply: Reply },
+    Forget { id: ChannelId, reply: Reply },
+    Check { reply: Reply },
 }
 
 pub(super) struct Writer {
@@ -87,7 +72,7 @@ struct Group {
     changes: Vec<Change>,
     tails: HashMap<ChannelId, u64>,
     appends: Vec<(AppendReply, Tail, Budget)>,
-    others: Vec<Reply>,
+    others: Vec<(Reply, Budget)>,
     checks: bool,
 }
 
@@ -101,7 +86,7 @@ enum Failure {
 
 impl Writer {
     /// Works until the last handle is gone.
-    pub(super) fn run(mut self, queue: &Receiver<Command>) {
+    pub(super) fn run(mut self, queue: &Receiver<(Command, Budget)>) {
         loop {
             let first = match self.wait() {
                 Some(left) => queue.recv_timeout(left),
@@ -131,12 +116,12 @@ impl Writer {
         }
     }
 
-    fn serve(&mut self, first: Command, queue: &Receiver<Command>) {
+    fn serve(&mut self, first: (Command, Budget), queue: &Receiver<(Command, Budget)>) {
         let mut group = Group::default();
         let mut next = Some(first);
         let mut taken = 0;
-        while let Some(command) = next {
-            self.take(command, &mut group);
+        while let Some((command, budget)) = next {
+            self.take(command, budget, &mut group);
             taken += 1;
             let room = taken < GROUP_MAX && group.bytes.len() < GROUP_BYTES;
             next = room.then(|| queue.try_recv().ok()).flatten();
@@ -149,9 +134,9 @@ impl Writer {
         }
     }
 
-    fn take(&self, command: Command, group: &mut Group) {
+    fn take(&self, command: Command, budget: Budget, group: &mut Group) {
         match command {
-            Command::Append { id, expected, records, reply, budget } => {
+            Command::Append { id, expected, records, reply } => {
                 let offset = group.tails.get(&id).copied();
                 let offset = offset.unwrap_or_else(|| self.index.lock().tail(id));
                 let tail = Tail { incarnation: self.incarnation, offset };
@@ -172,17 +157,17 @@ impl Writer {
             Command::Purge { id, before, reply } => {
                 self.write_frame(&Frame::Purge { id, before }, group);
                 group.changes.push(Change::Purge(id, before));
-                group.others.push(reply);
+                group.others.push((reply, budget));
             }
             Command::Forget { id, reply } => {
                 self.write_frame(&Frame::Forget { id }, group);
                 group.changes.push(Change::Forget(id));
                 group.tails.insert(id, 0);
-                group.others.push(reply);
+                group.others.push((reply, budget));
             }
             Command::Check { reply } => {
                 group.checks = true;
-                group.others.push(reply);
+                group.others.push((reply, budget));
             }
         }
     }
@@ -311,7 +296,7 @@ fn answer(group: Group, result: &Result<(), Failure>) {
             Err(Failure::Unknown(why)) => Err(AppendError::Unknown(why.clone())),
         });
     }
-    for reply in group.others {
+    for (reply, _budget) in group.others {
         let _ = reply.send(match result {
             Ok(()) => Ok(()),
             Err(Failure::Undone(why) | Failure::Unknown(why)) => Err(LogUnavailable(why.clone())),
