@@ -145,10 +145,10 @@ export class App {
   }
 
   /** Asks the desktop for its full state. */
-  resync(reason: string): void {
-    this.snapshots.begin(hex(random(8)), reason, this.client.position('down'));
+  resync(reason: string, asksAgain = true): void {
+    const isNew = this.snapshots.begin(hex(random(8)), reason, this.client.position('down'));
     this.change({ syncing: true });
-    this.askSnapshot(true);
+    if (isNew || asksAgain) this.askSnapshot(true);
   }
 
   private askSnapshot(isBack: boolean): void {
@@ -358,7 +358,8 @@ export class App {
         this.change({ hostConnected: frame.hostConnected, hostSeenAt: frame.hostSeenAt });
         return;
       case 'gap':
-        this.resync(`gap:${frame.reason}`);
+        // What is missing of our own channel may be the answer.
+        this.resync(`gap:${frame.reason}`, frame.ch !== 'down');
         this.askAgain(frame.ch);
         return;
       case 'epoch':

@@ -44,15 +44,19 @@ export class Resync<Body> {
     return this.asked !== undefined;
   }
 
-  /** Something may be missing up to `needed`, where `down` is read; also when a new epoch begins there. An
-   *  answer to an earlier request does not count: it may be older than what is missing. */
-  begin(id: string, reason: string, needed: Position | undefined): void {
-    this.asked = id;
-    this.reason = reason;
-    this.pause = ASK_AGAIN_MS;
+  /** Something may be missing up to `needed`, where `down` is read; also when a new epoch begins there. Gives
+   *  whether a request is to be sent. One that is under way will do in the same epoch, since its answer names
+   *  its place; in another epoch nobody could say whether that place is an older one. */
+  begin(id: string, reason: string, needed: Position | undefined): boolean {
+    const willDo = this.isWaiting && (!this.needed || this.needed.epoch === needed?.epoch);
     this.needed = needed;
     this.parts.clear();
     this.clear();
+    if (willDo) return false;
+    this.asked = id;
+    this.reason = reason;
+    this.pause = ASK_AGAIN_MS;
+    return true;
   }
 
   /** Gives the request to be sent now, and when to send it again without an answer. A desktop or a relay that

@@ -37,16 +37,34 @@ describe('a snapshot', () => {
     expect(resync.take(part('a', 1, { epoch: NEXT }))?.after).toEqual([]);
   });
 
-  it('does not count when it is older than what is missing, was not asked for, or answers a former request', () => {
+  it('does not count when it is older than what is missing, or was not asked for', () => {
     const resync = waiting();
     expect(resync.take(part('a', 3))).toBeUndefined();
     expect(resync.take(part('b', 9))).toBeUndefined();
 
-    resync.begin('c', 'gap:evicted', at(8));
+    expect(resync.begin('c', 'gap:evicted', at(8))).toBe(false);
+
+    expect(resync.take(part('a', 7))).toBeUndefined();
+    expect(resync.take(part('a', 8))).toBeDefined();
+    expect(resync.take(part('a', 8))).toBeUndefined();
+  });
+
+  it('is asked for anew when an epoch begins meanwhile, since nobody knows whether another is an older one', () => {
+    const resync = waiting();
+
+    expect(resync.begin('c', 'desktop_restarted', at(0, NEXT))).toBe(true);
 
     expect(resync.take(part('a', 9))).toBeUndefined();
-    expect(resync.take(part('c', 8))).toBeDefined();
-    expect(resync.take(part('c', 8))).toBeUndefined();
+    expect(resync.take(part('c', 1, { epoch: NEXT }))).toBeDefined();
+  });
+
+  it('that was asked for before anything is known will do for the first gap', () => {
+    const resync = new Resync<string>();
+    expect(resync.begin('a', 'connect', undefined)).toBe(true);
+
+    expect(resync.begin('b', 'gap:unknown_cursor', at(4))).toBe(false);
+
+    expect(resync.take(part('a', 4))).toBeDefined();
   });
 
   it('counts when all its parts came, in any order, of one state', () => {
@@ -63,7 +81,7 @@ describe('a snapshot', () => {
     resync.begin('b', 'gap:evicted', at(9));
     resync.keep(at(10), 10);
 
-    expect(resync.take(part('b', 9))?.after).toEqual([10]);
+    expect(resync.take(part('a', 9))?.after).toEqual([10]);
   });
 
   it('keeps a bounded number of messages, and of bytes', () => {
