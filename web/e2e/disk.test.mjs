@@ -27,7 +27,7 @@ test('a page says that the relay stores nothing, and goes on by itself when it d
     await told.waitFor();
     assert.equal(await page.getByText('You said: two').count(), 0);
     await page.locator('.bubble', { hasText: 'two' }).getByText('on this phone').waitFor();
-    await shoot(page, '14-disk-full');
+    await shoot(page, '19-disk-full');
     assert.deepEqual(await axe(page), []);
 
     limit('unlimited');
