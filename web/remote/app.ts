@@ -79,6 +79,8 @@ export class App {
   private held: CommandRequest[] = [];
   private readonly snapshots = new Resync<SnapshotBody>();
   private snapshotTimer: ReturnType<typeof setTimeout> | undefined;
+  /** All that was stored before this connection is here. */
+  private isLive = false;
   private scheduled = false;
   private count = 0;
   /** Items of which more is asked for already. */
@@ -107,8 +109,9 @@ export class App {
       welcome: (welcome) => {
         this.change({ hostConnected: welcome.hostConnected, degraded: false });
         this.askAboutOld();
-        if (this.snapshots.isWaiting) this.askSnapshot(true);
-        else if (this.state.syncedAt === undefined) this.resync('connect');
+        this.isLive = false;
+        if (this.client.position('down') === undefined) this.resync('connect', true);
+        else this.askSnapshot(true);
       },
       message: (channel, at, payload) => this.message(channel, at, payload),
       volatile: (_, payload) => this.hear(payload),
@@ -145,10 +148,10 @@ export class App {
   }
 
   /** Asks the desktop for its full state. */
-  resync(reason: string, asksAgain = true): void {
-    const isNew = this.snapshots.begin(hex(random(8)), reason, this.client.position('down'));
+  resync(reason: string, isNew: boolean): void {
+    const asks = this.snapshots.begin(hex(random(8)), reason, this.client.position('down'), isNew);
     this.change({ syncing: true });
-    if (isNew || asksAgain) this.askSnapshot(true);
+    if (asks) this.askSnapshot(true);
   }
 
   private askSnapshot(isBack: boolean): void {
@@ -358,14 +361,17 @@ export class App {
         this.change({ hostConnected: frame.hostConnected, hostSeenAt: frame.hostSeenAt });
         return;
       case 'gap':
-        // What is missing of our own channel may be the answer.
-        this.resync(`gap:${frame.reason}`, frame.ch !== 'down');
+        if (frame.ch === 'down') this.resync(`gap:${frame.reason}`, false);
+        // What is missing of our own channel may be the answer; one that was asked for at the welcome is yet to come.
+        else if (this.isLive) this.askSnapshot(true);
         this.askAgain(frame.ch);
         return;
       case 'epoch':
-        // The snapshot that is awaited comes after this place of our own channel.
-        if (frame.ch === 'down' || !this.snapshots.isWaiting) this.resync('desktop_restarted');
+        if (frame.ch === 'down') this.resync('desktop_restarted', true);
         this.askAgain(frame.ch);
+        return;
+      case 'live':
+        this.isLive = true;
         return;
       case 'notice':
         if (frame.code === 'degraded' || frame.code === 'recovered') this.change({ degraded: frame.code === 'degraded' });
@@ -401,7 +407,7 @@ export class App {
   private message(channel: string, at: Position, payload: unknown): void {
     const isKept = channel !== 'down' || this.snapshots.keep(at, payload);
     this.hear(payload);
-    if (!isKept) this.resync('too much came meanwhile');
+    if (!isKept) this.resync('too much came meanwhile', false);
   }
 
   private hear(payload: unknown): void {
@@ -433,6 +439,7 @@ export class App {
 
   private snapshot(part: Part<SnapshotBody>): void {
     const whole = this.snapshots.take(part);
+    if (whole === 'early') return this.askSnapshot(true);
     if (!whole) return;
     clearTimeout(this.snapshotTimer);
     this.replace(joined(whole.bodies));
@@ -570,11 +577,11 @@ function newer<T extends { id: string; rev: number }>(map: Map<string, T>, value
   return held && held.rev >= value.rev ? map : new Map(map).set(value.id, value);
 }
 
-/** What a snapshot names, in its newer copy, what came after it, and what lies beyond it. */
+/** What a snapshot names, in its newer copy (one of the same age that is here already may be longer), what came after it, and what lies beyond it. */
 export function renewed<T extends { id: string; rev: number }>(map: Map<string, T>, values: T[], isBeyond: (value: T) => boolean): Map<string, T> {
   const top = Math.max(0, ...values.map((v) => v.rev));
   const named = new Map(values.map((v) => [v.id, v]));
-  const kept = [...map.values()].filter((v) => v.rev > (named.get(v.id)?.rev ?? top) || (!named.has(v.id) && isBeyond(v)));
+  const kept = [...map.values()].filter((v) => (named.has(v.id) ? v.rev >= (named.get(v.id)?.rev ?? 0) : v.rev > top) || (!named.has(v.id) && isBeyond(v)));
   return new Map([...named, ...kept.map((v) => [v.id, v] as const)]);
 }
 

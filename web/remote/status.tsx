@@ -69,9 +69,9 @@ export function StatusBar({ app, state }: { app: App; state: State }) {
           ))}
         </ul>
         {well ? (
-          <button class="small quiet" onClick={() => { app.retry(); app.resync('person'); }}>Resync now</button>
+          <button class="small quiet" onClick={() => { app.retry(); app.resync('person', true); }}>Resync now</button>
         ) : (
-          <button class="small" onClick={() => { app.retry(); app.resync('person'); }}>Retry</button>
+          <button class="small" onClick={() => { app.retry(); app.resync('person', true); }}>Retry</button>
         )}
       </div>
       {shown && <p class="small muted told">{shown.name}: {shown.text}. {state.syncing ? 'Syncing…' : `Synced ${ago(state.syncedAt, now)}.`}</p>}

@@ -17,8 +17,6 @@ const WELCOME_TIMEOUT_MS = 15_000;
 const ACK_DELAY_MS = 200;
 /** Pause after a refused move to another socket. */
 const MOVE_PAUSE_MS = 1_000;
-/** Reconnects for a message that is missing without a word; then it counts as gone. */
-const HOLES_PER_MINUTE = 3;
 
 export type Link =
   | { state: 'connecting' }
@@ -56,8 +54,6 @@ export class Client {
   private ackTimer: ReturnType<typeof setTimeout> | undefined;
   private acks: Record<string, Position> = {};
   private pausedUntil = 0;
-  /** When a message was missing without a word. */
-  private holes: number[] = [];
   private online = false;
   /** When the newest attempt to connect began. */
   private began = 0;
@@ -339,13 +335,7 @@ export class Client {
 
   /** Something is missing without a word: the relay is asked for it by a new connection. */
   private hole(frame: Frame): void {
-    const now = performance.now();
-    this.holes = this.holes.filter((at) => now - at < 60_000);
-    if (this.holes.length < HOLES_PER_MINUTE) {
-      this.holes.push(now);
-      return this.dead();
-    }
-    const gap = this.reader.giveUp(frame);
+    const gap = this.reader.missing(frame, performance.now());
     if (!gap) return this.dead();
     this.listener.frame(gap);
     this.handle(frame);

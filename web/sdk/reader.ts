@@ -7,6 +7,8 @@ export type Verdict = 'next' | 'known' | 'hole';
 /** Epochs of a channel whose applied positions are kept, the open one included: eight of the channel's own
  * chain, and room for the former names of messages. */
 const EPOCHS_MAX = 16;
+/** Reconnects for a message that is missing without a word; then it counts as gone. */
+const HOLES_PER_MINUTE = 3;
 
 type EpochFrame = Frame & { k: 'epoch' };
 type GapFrame = Frame & { k: 'gap' };
@@ -18,6 +20,10 @@ class Chain {
 
   now(): Position | undefined {
     return this.positions.at(-1);
+  }
+
+  of(epoch: string): Position | undefined {
+    return this.positions.find((at) => at.epoch === epoch);
   }
 
   has(name: Position): boolean {
@@ -44,6 +50,7 @@ class Chain {
 
 export class Reader {
   private chains = new Map<string, Chain>();
+  private holes: { ch: string; at: number }[] = [];
   private volatiles = new Map<string, { epoch: string; vseq: number }>();
 
   resume(): Record<string, Position> {
@@ -85,13 +92,21 @@ export class Reader {
     }
   }
 
+  /** Something is missing without a word before a frame: gives a gap when it was asked for often enough. */
+  missing(frame: Frame, now: number): GapFrame | undefined {
+    const ch = 'ch' in frame ? frame.ch : '';
+    this.holes = this.holes.filter((hole) => now - hole.at < 60_000);
+    if (this.holes.filter((hole) => hole.ch === ch).length >= HOLES_PER_MINUTE) return this.giveUp(frame);
+    this.holes.push({ ch, at: now });
+    return undefined;
+  }
+
   /** What is missing before a frame that was a hole does not come: it counts as gone, and the frame is next. */
   giveUp(frame: Frame): GapFrame | undefined {
     if (frame.k !== 'msg' && frame.k !== 'void' && frame.k !== 'epoch') return undefined;
     const { ch } = frame;
-    const at = this.position(ch);
     const [epoch, to] = frame.k === 'epoch' ? [frame.prev ?? '', frame.prevLast ?? 0] : [frame.epoch, frame.seq - 1];
-    const from = at?.epoch === epoch ? at.seq + 1 : 1;
+    const from = (this.chain(ch).of(epoch)?.seq ?? 0) + 1;
     this.moveTo(ch, epoch, to);
     return { k: 'gap', ch, epoch, from, to, reason: 'unknown_cursor' };
   }

@@ -37,22 +37,21 @@ export class Resync<Body> {
   private needed: Position | undefined;
   private kept: Kept[] = [];
   private chars = 0;
-  private parts = new Map<number, Body>();
-  private place: Position | undefined;
+  private parts: Part<Body>[] = [];
 
   get isWaiting(): boolean {
     return this.asked !== undefined;
   }
 
-  /** Something may be missing up to `needed`, where `down` is read; also when a new epoch begins there. Gives
-   *  whether a request is to be sent. One that is under way will do in the same epoch, since its answer names
-   *  its place; in another epoch nobody could say whether that place is an older one. */
-  begin(id: string, reason: string, needed: Position | undefined): boolean {
-    const willDo = this.isWaiting && (!this.needed || this.needed.epoch === needed?.epoch);
+  /** Something may be missing up to `needed`, where `down` is read. Gives whether a request is to be sent: one
+   *  that is under way will do for more of the same epoch, since its answer names its place. In another epoch
+   *  (`isNew`: one begins, or nothing is known) nobody could say whether that place is an older one. */
+  begin(id: string, reason: string, needed: Position | undefined, isNew: boolean): boolean {
+    const willDo = this.isWaiting && !isNew && (!this.needed || this.needed.epoch === needed?.epoch);
     this.needed = needed;
-    this.parts.clear();
     this.clear();
     if (willDo) return false;
+    this.parts = [];
     this.asked = id;
     this.reason = reason;
     this.pause = ASK_AGAIN_MS;
@@ -78,19 +77,23 @@ export class Resync<Body> {
     return this.chars <= KEPT_CHARS_MAX && this.kept.length <= KEPT_MAX;
   }
 
-  /** Takes a part of a snapshot; gives the whole when it is complete and late enough. */
-  take({ id, part, parts, epoch, seq, body }: Part<Body>): Whole<Body> | undefined {
-    if (id !== this.asked || this.isEarly({ epoch, seq })) return undefined;
-    // A request that was sent again may be answered again, with a later state.
-    if (this.place?.epoch !== epoch || this.place.seq !== seq) this.parts.clear();
-    this.place = { epoch, seq };
-    this.parts.set(part, body);
-    if (this.parts.size < parts) return undefined;
-    const bodies = [...this.parts].toSorted(([a], [b]) => a - b).map(([, each]) => each);
+  /** Takes a part of a snapshot; gives the whole when it is complete, and `early` when its place is before
+   *  what is missing. The parts of one answer follow each other: after a gap none is joined with another's. */
+  take(part: Part<Body>): Whole<Body> | 'early' | undefined {
+    const { id, parts, epoch, seq } = part;
+    if (id !== this.asked) return undefined;
+    if (this.isEarly(part)) return 'early';
+    const before = this.parts.at(-1);
+    const follows = before && before.part + 1 === part.part && before.epoch === epoch && before.seq === seq;
+    if (!follows) this.parts = [];
+    if (!follows && part.part !== 1) return undefined;
+    this.parts.push(part);
+    if (part.part < parts) return undefined;
+    const bodies = this.parts.map(({ body }) => body);
     // Of another epoch, the snapshot's is the later one: whoever hears of it begins anew.
     const after = this.kept.filter(({ at }) => at.epoch === epoch && at.seq > seq).map(({ payload }) => payload);
-    this.asked = this.needed = this.place = undefined;
-    this.parts.clear();
+    this.asked = this.needed = undefined;
+    this.parts = [];
     this.clear();
     return { bodies, after };
   }

@@ -130,6 +130,19 @@ describe('the reader', () => {
     expect(reader.resume()).toEqual({ down: { epoch: EPOCH, seq: 4 } });
   });
 
+  it('asks three times a minute for what is missing without a word, in each channel, and then takes it as gone', () => {
+    const reader = new Reader();
+    const other: Frame = { k: 'msg', ch: 'down/x', epoch: EPOCH, seq: 9, p: null };
+    reader.judge(msg(1));
+    expect([1, 2, 3].map((at) => reader.missing(msg(4), at))).toEqual([undefined, undefined, undefined]);
+    expect(reader.missing(other, 3)).toBeUndefined();
+
+    expect(reader.missing(msg(4), 4)).toMatchObject({ k: 'gap', from: 2, to: 3 });
+
+    expect(reader.judge(msg(4))).toBe('next');
+    expect(reader.missing(msg(6), 60_005)).toBeUndefined();
+  });
+
   it('follows gaps and new epochs', () => {
     const reader = new Reader();
     reader.judge(msg(1));

@@ -266,6 +266,12 @@ impl Client {
         self.shared.outbox.lock().ledger.stored(channel)
     }
 
+    /// Bytes of the messages of a channel that the outbox holds: of a channel with one reader, those that it
+    /// has not acknowledged.
+    pub fn unsettled_bytes(&self, channel: Channel) -> usize {
+        self.shared.outbox.lock().ledger.unsettled_bytes(channel)
+    }
+
     /// Position of the last message given to `send`.
     pub fn head(&self, channel: Channel) -> Option<Position> {
         self.shared.outbox.lock().ledger.head(channel)

@@ -69,8 +69,8 @@ pub struct Ledger {
     applied: Positions,
     /// Logs that had stored more before than they have now.
     went_back: u64,
-    /// When something was missing without a word.
-    holes: VecDeque<Instant>,
+    /// Where and when something was missing without a word.
+    holes: VecDeque<(Option<Channel>, Instant)>,
 }
 
 impl Ledger {
@@ -110,6 +110,11 @@ impl Ledger {
     /// What the outbox of a channel holds, oldest first.
     pub fn held(&self, channel: Channel) -> Vec<RawJson> {
         self.outgoing.get(&channel).map(|o| o.writer.held()).unwrap_or_default()
+    }
+
+    /// Bytes that the outbox of a channel holds.
+    pub fn unsettled_bytes(&self, channel: Channel) -> usize {
+        self.outgoing.get(&channel).map_or(0, |o| o.writer.bytes())
     }
 
     /// Position of the last message that was taken for a channel.
@@ -235,9 +240,15 @@ impl Ledger {
     }
 
     fn missing(&mut self, frame: Frame, now: Instant) -> Heard {
-        self.holes.retain(|at| now.saturating_duration_since(*at) < MINUTE);
-        if self.holes.len() < HOLES_PER_MINUTE {
-            self.holes.push_back(now);
+        let channel = match &frame {
+            Frame::Msg(m) => Some(m.ch),
+            Frame::Void(v) => Some(v.ch),
+            Frame::EpochFrame(e) => Some(e.ch),
+            _ => None,
+        };
+        self.holes.retain(|(_, at)| now.saturating_duration_since(*at) < MINUTE);
+        if self.holes.iter().filter(|(ch, _)| *ch == channel).count() < HOLES_PER_MINUTE {
+            self.holes.push_back((channel, now));
             return Heard::Hole;
         }
         match self.reader.give_up(&frame) {

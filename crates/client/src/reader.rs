@@ -33,6 +33,10 @@ impl Chain {
         self.0.back().copied()
     }
 
+    fn of(&self, epoch: Epoch) -> Option<Position> {
+        self.0.iter().find(|at| at.epoch == epoch).copied()
+    }
+
     fn has(&self, name: Position) -> bool {
         self.0.iter().any(|at| at.epoch == name.epoch && name.seq <= at.seq)
     }
@@ -121,7 +125,8 @@ impl Reader {
             Frame::EpochFrame(e) => (e.ch, e.prev?, e.prev_last?),
             _ => return None,
         };
-        let at = self.position(ch).filter(|at| at.epoch == epoch).map_or(Seq::ZERO, |at| at.seq);
+        let known = self.chains.get(&ch).and_then(|chain| chain.of(epoch));
+        let at = known.map_or(Seq::ZERO, |at| at.seq);
         self.move_to(ch, epoch, to);
         let reason = "unknown_cursor".to_owned();
         Some(Gap { ch, epoch, from: at.next(), to, reason })

@@ -185,6 +185,11 @@ impl Writer {
         Ok(Position::new(self.epoch, seq))
     }
 
+    /// Bytes of the messages of the outbox.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The messages of the outbox, oldest first.
     pub fn held(&self) -> Vec<RawJson> {
         let payload = |e: &Entry| match &e.content {

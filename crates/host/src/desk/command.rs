@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Desk,
     lane::{Finished, Job},
-    publish::shortened,
+    publish::{shortened, shortened_thread},
     steps::{Effect, Plan, Steps},
 };
 use crate::{
@@ -29,8 +29,6 @@ use crate::{
 
 /// Threads of one page.
 const THREADS_MAX: usize = 50;
-/// Bytes of results that wait for one member; beyond it nothing more is read for it.
-const RESULTS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of items that one page carries.
 const PAGE_BYTES: usize = 512 * 1024;
 
@@ -42,11 +40,11 @@ impl Desk {
             return self.note("a command without a usable id was dropped".to_owned());
         }
         if request.command.is_read() {
-            let outcome = if self.publisher.waiting(member) < RESULTS_BYTES_MAX {
-                self.read(request)
-            } else {
+            let outcome = if self.publisher.is_behind(member) {
                 let text = "answers wait for this phone's connection; ask again in a moment";
                 failed(id.clone(), text.to_owned())
+            } else {
+                self.read(request)
             };
             return self.tell_result(member, &outcome);
         }
@@ -323,7 +321,7 @@ impl Desk {
                     .into_iter()
                     .filter(|v| before.is_none_or(|b| v.updated_at < b))
                     .filter(|v| !v.archived && self.is_allowed(&v.folder));
-                let threads: Vec<_> = older.take(limit).collect();
+                let threads: Vec<_> = older.take(limit).map(shortened_thread).collect();
                 done(id, Some(json!({ "more": threads.len() == limit, "threads": threads })))
             }
             Command::ItemPage { thread, before, limit } => {

@@ -1,14 +1,20 @@
 //! The full state, for a member that asks: in parts, at a position of `down`, at most once a second.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use belay_wire::{
-    Channel, MemberId, Position,
+    Channel, MemberId, Position, RawJson,
     app::{CommandView, FromHost, RequestState, RequestView, SnapshotBody, ThreadView, seal},
 };
 use tokio::time::Instant;
 
-use super::Desk;
+use super::{
+    Desk,
+    publish::{json_bytes, shortened_thread},
+};
 
 /// Bytes of the requests in a snapshot.
 const SNAPSHOT_REQUEST_BYTES: usize = 512 * 1024;
@@ -18,6 +24,11 @@ const COMMAND_TEXT_MAX: usize = 2 * 1024;
 const SNAPSHOT_THREADS: usize = 50;
 /// Bytes of threads, requests and commands of one part; one that is larger is alone.
 const PART_BYTES: usize = 256 * 1024;
+/// Bytes of a value that can pass.
+const PASS_MAX: usize = belay_wire::HOST_MESSAGE_BYTES_MAX - 64 * 1024;
+/// Bytes that its phone has not acknowledged yet, beyond which further parts wait: a slow phone must not lose
+/// the first parts for the sake of the last.
+const AHEAD_MAX: usize = 1024 * 1024;
 /// A member is answered at most this often.
 const ANSWER_EVERY: Duration = Duration::from_secs(1);
 
@@ -26,6 +37,8 @@ const ANSWER_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Snapshots {
     asked: BTreeMap<MemberId, String>,
     answered: BTreeMap<MemberId, Instant>,
+    /// Parts that are still to be sent.
+    parts: BTreeMap<MemberId, VecDeque<RawJson>>,
 }
 
 impl Snapshots {
@@ -46,23 +59,36 @@ impl Snapshots {
 }
 
 impl Desk {
-    /// Answers who waits, on the member's own channel.
-    pub(super) fn send_snapshots(&mut self) {
+    /// Makes the answers of those who wait. A later one takes the place of what is still to be sent.
+    pub(super) fn answer_snapshots(&mut self) {
         for member in self.publisher.snapshots.due() {
-            // Parts of a former one are still to be sent.
-            if self.publisher.waiting(member) > 0 {
-                continue;
-            }
             let Some(position) = self.parts.client.head(Channel::Down) else {
                 // Nothing was ever published: publishing names a position.
                 return self.publish_everything();
             };
             let Some(id) = self.publisher.snapshots.take(member) else { continue };
-            self.send_snapshot(&id, member, position);
+            let parts = self.snapshot(&id, position);
+            self.publisher.snapshots.parts.insert(member, parts);
         }
     }
 
-    fn send_snapshot(&mut self, id: &str, member: MemberId, position: Position) {
+    /// Sends parts on the members' own channels, as they are acknowledged.
+    pub(super) fn send_parts(&mut self) {
+        let client = &self.parts.client;
+        self.publisher.snapshots.parts.retain(|member, parts| {
+            let channel = Channel::DownTo(*member);
+            while let Some(part) = parts.front() {
+                let is_ahead = client.unsettled_bytes(channel) > AHEAD_MAX;
+                if is_ahead || client.send(channel, part.clone(), None).is_err() {
+                    return true;
+                }
+                parts.pop_front();
+            }
+            false
+        });
+    }
+
+    fn snapshot(&self, id: &str, position: Position) -> VecDeque<RawJson> {
         let bodies = in_parts(SnapshotBody {
             host: self.parts.host_name.clone(),
             agents: self.slots.iter().map(|s| s.view.clone()).collect(),
@@ -74,12 +100,10 @@ impl Desk {
         });
         let parts = u32::try_from(bodies.len()).unwrap_or(u32::MAX);
         let Position { epoch, seq, .. } = position;
-        for (body, part) in bodies.into_iter().zip(1..) {
-            let snapshot = FromHost::Snapshot { id: id.to_owned(), part, parts, epoch, seq, body };
-            if let Ok(payload) = seal(&snapshot) {
-                self.publisher.result(member, payload);
-            }
-        }
+        let part = |(body, part)| {
+            seal(&FromHost::Snapshot { id: id.to_owned(), part, parts, epoch, seq, body }).ok()
+        };
+        bodies.into_iter().zip(1..).filter_map(part).collect()
     }
 
     /// All requests that wait, the later ones without their diffs if there is much, and as many of the
@@ -95,7 +119,7 @@ impl Desk {
             let waits = matches!(r.state, RequestState::Open | RequestState::Answered);
             let own = json_bytes(r);
             bytes += own;
-            if waits && (bytes > SNAPSHOT_REQUEST_BYTES || own > PART_BYTES) {
+            if waits && (bytes > SNAPSHOT_REQUEST_BYTES || own > PASS_MAX) {
                 for change in &mut r.changes {
                     "[see the thread: much waits here]".clone_into(&mut change.diff);
                 }
@@ -120,7 +144,7 @@ impl Desk {
             let newest = !view.archived && shown < SNAPSHOT_THREADS;
             shown += usize::from(newest);
             if newest || needs(view) {
-                threads.push(view.clone());
+                threads.push(shortened_thread(view));
             }
         }
         threads
@@ -142,13 +166,19 @@ fn in_parts(whole: SnapshotBody) -> Vec<SnapshotBody> {
     let last = SnapshotBody { host, agents, folders, more, ..SnapshotBody::default() };
     let mut cut = Cut { parts: Vec::new(), last, bytes: 0 };
     for thread in threads {
-        cut.room_for(&thread).threads.push(thread);
+        if let Some(part) = cut.room_for(&thread) {
+            part.threads.push(thread);
+        }
     }
     for request in requests {
-        cut.room_for(&request).requests.push(request);
+        if let Some(part) = cut.room_for(&request) {
+            part.requests.push(request);
+        }
     }
     for command in commands {
-        cut.room_for(&command).commands.push(command);
+        if let Some(part) = cut.room_for(&command) {
+            part.commands.push(command);
+        }
     }
     cut.parts.push(cut.last);
     cut.parts
@@ -161,20 +191,21 @@ struct Cut {
 }
 
 impl Cut {
-    fn room_for(&mut self, value: &impl serde::Serialize) -> &mut SnapshotBody {
+    /// Gives the part that a value goes in; none, if no part could pass with it.
+    fn room_for(&mut self, value: &impl serde::Serialize) -> Option<&mut SnapshotBody> {
         let bytes = json_bytes(value);
+        if bytes > PASS_MAX {
+            tracing::error!(bytes, "too large for a snapshot");
+            return None;
+        }
         if self.bytes > 0 && self.bytes + bytes > PART_BYTES {
             let next = SnapshotBody { host: self.last.host.clone(), ..SnapshotBody::default() };
             self.parts.push(std::mem::replace(&mut self.last, next));
             self.bytes = 0;
         }
         self.bytes += bytes;
-        &mut self.last
+        Some(&mut self.last)
     }
-}
-
-fn json_bytes(value: &impl serde::Serialize) -> usize {
-    serde_json::to_string(value).map_or(0, |text| text.len())
 }
 
 #[cfg(test)]
@@ -213,6 +244,16 @@ mod tests {
         let ids: Vec<_> = parts.iter().flat_map(|p| &p.threads).map(|t| t.id.as_str()).collect();
         assert_eq!(ids, whole.threads.iter().map(|t| t.id.as_str()).collect::<Vec<_>>());
         assert_eq!(parts.iter().flat_map(|p| &p.folders).count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_pass_does_not_keep_the_rest_from_passing() {
+        let threads = vec![thread(1, 10), thread(2, 2 * PASS_MAX), thread(3, 10)];
+
+        let parts = in_parts(SnapshotBody { threads, ..Default::default() });
+
+        assert!(parts.iter().all(|p| json_bytes(p) < belay_wire::HOST_MESSAGE_BYTES_MAX));
+        assert_eq!(parts.iter().flat_map(|p| &p.threads).count(), 2);
     }
 
     #[test]

@@ -521,7 +521,8 @@ impl Node {
             }
             Event::PositionAhead { what } => {
                 count(&m.positions_ahead, what);
-                tracing::info!(what, "a client named a place that is ahead of ours");
+                // Clients choose how often.
+                tracing::debug!(what, "a client named a place that is ahead of ours");
             }
             Event::LogWentBack => {
                 m.log_went_back.inc();

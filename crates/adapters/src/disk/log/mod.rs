@@ -196,7 +196,9 @@ impl DiskLog {
         let before = self.waiting.fetch_add(bytes, Ordering::AcqRel);
         let budget = Budget { waiting: self.waiting.clone(), bytes };
         let (reply, answer) = oneshot::channel();
-        let fits = before == 0 || before + bytes <= QUEUE_BYTES;
+        // What makes room goes on when there is none.
+        let most = if bytes > COMMAND_BYTES { QUEUE_BYTES } else { 2 * QUEUE_BYTES };
+        let fits = before == 0 || before + bytes <= most;
         let sent = fits && self.queue.send((command(reply), budget)).is_ok();
         Box::pin(async move {
             if !sent {
