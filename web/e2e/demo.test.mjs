@@ -165,6 +165,14 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     await until('both screens agree', () => desktop.pty.text().includes(`${digits.slice(0, 3)} ${digits.slice(3)}`));
     desktop.pty.type('n');
     await page.getByText('The desktop declined.').waitFor();
+
+    const used = /Open on the phone: (\S+)/.exec(shown)[1];
+    await page.goto('about:blank');
+    await page.goto(used);
+    await page.getByRole('button', { name: 'Pair' }).click();
+    await page.getByRole('button', { name: 'Type the new code' }).click();
+    await page.getByLabel('Code').waitFor();
+    assert.equal(new URL(page.url()).hash, '', 'a reload does not bring back the link that is spent');
   });
 });
 

@@ -11,13 +11,16 @@ type Step =
 
 /** What to do next, where the relay's words alone leave a person alone. */
 const NEXT: Record<string, string> = {
-  code_expired: 'Links live for two minutes. The desktop shows a fresh one: scan that.',
-  code_used: 'Each link works once. Scan the one that the desktop shows now.',
+  code_expired: 'Links live for two minutes. The desktop shows a fresh link and code: open that link, or type the code here.',
+  code_used: 'Each link works once. Open the one that the desktop shows now, or type its code here.',
   code_burnt: 'The desktop makes a new code by itself. Type that one.',
-  rejected: 'Somebody pressed decline on the desktop. Scan the link again and approve there.',
-  approval_expired: 'Keep the desktop in sight, scan again, and approve there.',
+  rejected: 'Somebody pressed decline on the desktop. Open its new link, or type the new code, and approve there.',
+  approval_expired: 'Keep the desktop in sight, open its new link or type the new code, and approve there.',
   host_offline: 'Start the desktop side: belay up, or belay host.',
 };
+
+/** After these a link leads nowhere any more. */
+const SPENT = new Set(['code_expired', 'code_used', 'code_burnt', 'rejected', 'approval_expired']);
 
 /** Faults of a typed code: it is typed again where it stands. */
 const RETYPE = new Set(['code_wrong', 'code_expired', 'code_used', 'code_burnt', 'invalid_request', 'rate_limited']);
@@ -36,7 +39,8 @@ interface Props {
   onBack: () => Promise<void>;
 }
 
-export function PairScreen({ link, onPaired, onBack }: Props) {
+export function PairScreen({ link: given, onPaired, onBack }: Props) {
+  const [link, setLink] = useState(given);
   const [step, setStep] = useState<Step>({ at: 'ask' });
   const [name, setName] = useState(`${platform()} ${navigator.maxTouchPoints > 0 ? 'phone' : 'browser'}`);
   const [code, setCode] = useState('');
@@ -61,12 +65,19 @@ export function PairScreen({ link, onPaired, onBack }: Props) {
 
   if (step.at === 'compare') return <Compare pairing={step.pairing} />;
   if (step.at === 'failed') {
+    const again = () => {
+      if (SPENT.has(step.code)) {
+        history.replaceState(null, '', location.pathname);
+        setLink(undefined);
+      }
+      setStep({ at: 'ask' });
+    };
     return (
       <main class="center">
         <h1>Not paired</h1>
         <p role="alert">{sentence(step.text)}</p>
         {NEXT[step.code] && <p class="muted">{NEXT[step.code]}</p>}
-        <button class="primary" onClick={() => setStep({ at: 'ask' })}>Try again</button>
+        <button class="primary" onClick={again}>{link && SPENT.has(step.code) ? 'Type the new code' : 'Try again'}</button>
         {paired && <button onClick={() => void onBack()}>Back to the paired desktop</button>}
       </main>
     );

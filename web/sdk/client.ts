@@ -12,6 +12,8 @@ import { CLOSE_CODES, type Frame, type HelloFrame, type Position, type WelcomeFr
 import type { GivenUp, Writer } from './writer';
 
 const PROTOCOL = 'belay.v1';
+/** So long after it was said that the relay restarts, a refused connection means just that. */
+const RESTART_MS = 60_000;
 const VERSION = '1.0';
 const WELCOME_TIMEOUT_MS = 15_000;
 const ACK_DELAY_MS = 200;
@@ -64,6 +66,8 @@ export class Client {
   /** The relay cannot read the log of our channel now. */
   private pending = false;
   private stopped = false;
+  /** Why the relay closed the last connection, and when. */
+  private told: { text: string; at: number } | undefined;
   private bye: { code: number; retryInMs: number } | undefined;
 
   constructor(
@@ -223,7 +227,11 @@ export class Client {
     if (verdictOf(code) === 'stop') return this.halt(code);
     this.pause = Math.min(15_000, 250 + Math.random() * (this.pause * 3 - 250));
     const delay = verdictOf(code) === 'reconnect' && this.bye ? this.bye.retryInMs : this.pause;
-    const reason = CLOSE_CODES[code]?.text ?? 'The relay cannot be reached.';
+    const known = CLOSE_CODES[code]?.text;
+    if (known && code === 4503) this.told = { text: known, at: Date.now() };
+    const recent = this.told && Date.now() - this.told.at < RESTART_MS ? this.told.text : undefined;
+    const offline = navigator.onLine ? undefined : 'This device is offline.';
+    const reason = known ?? offline ?? recent ?? 'The relay cannot be reached.';
     this.listener.link({ state: 'waiting', until: Date.now() + delay, reason });
     this.retry = setTimeout(() => this.connect(), delay);
   }
@@ -275,6 +283,7 @@ export class Client {
 
   private welcomed(welcome: WelcomeFrame): void {
     this.online = true;
+    this.told = undefined;
     this.pause = 250;
     this.pausedUntil = 0;
     const { channel } = this.writer;

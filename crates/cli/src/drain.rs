@@ -1,6 +1,9 @@
 //! `belay drain`: sends the clients of a relay away before it is stopped or replaced.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
@@ -12,6 +15,8 @@ use crate::{
 
 /// Time between two looks at a drain that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// It is shown at least so often that it goes on.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
 
 /// The command and its subcommands.
 pub(crate) fn command() -> Command {
@@ -26,7 +31,8 @@ pub(crate) fn command() -> Command {
              connections and pairings, and tells each client a time of its own at which to go elsewhere or \
              to come back. Who is still there at the end is closed and comes back by itself; no message is \
              lost.\n\n  belay drain start --reason \"deploy 42\" --window 60 --wait\n  belay drain \
-             status\n  belay drain complete\n  belay drain cancel",
+             status\n  belay drain complete\n  belay drain cancel\n\nWhere there is no other relay, a \
+             window only delays:\n\n  belay drain start --reason \"deploy 42\" --window 1 --exit",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -43,7 +49,8 @@ pub(crate) fn command() -> Command {
                         .help("How long clients get"),
                 )
                 .arg(Arg::new("endpoint").long("endpoint").value_name("URL").help("Where clients should go instead"))
-                .arg(flag("wait", "Show progress until nobody is connected")),
+                .arg(flag("wait", "Show progress until nobody is connected"))
+                .arg(flag("exit", "The same, then end the relay's process")),
         ))
         .subcommand(common(Command::new("status").about("Show how far it is")))
         .subcommand(common(
@@ -62,17 +69,19 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
         Some(("status", args)) => show(&Admin::open(args)?.get("/admin/drain/status").await?),
         Some(("complete", args)) => {
             let then = if args.get_flag("resume") { "resume" } else { "exit" };
-            let body = json!({ "then": then, "force": args.get_flag("force") });
-            Admin::open(args)?.post("/admin/drain/complete", &body).await?;
-            let what =
-                if then == "exit" { "the relay ends" } else { "the relay takes clients again" };
-            Ok(writeln!(std::io::stdout(), "{what}")?)
+            complete(&Admin::open(args)?, then, args.get_flag("force")).await
         }
         Some(("cancel", args)) => {
             show(&Admin::open(args)?.post("/admin/drain/cancel", &json!({})).await?)
         }
         _ => unreachable!("clap accepts the subcommands above only"),
     }
+}
+
+async fn complete(admin: &Admin, then: &str, force: bool) -> anyhow::Result<()> {
+    admin.post("/admin/drain/complete", &json!({ "then": then, "force": force })).await?;
+    let what = if then == "exit" { "the relay ends" } else { "the relay takes clients again" };
+    Ok(writeln!(std::io::stdout(), "{what}")?)
 }
 
 async fn start(args: &ArgMatches) -> anyhow::Result<()> {
@@ -83,16 +92,30 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         "endpoint": args.get_one::<String>("endpoint"),
     });
     let mut status = admin.post("/admin/drain/start", &body).await?;
+    if status["reason"] != body["reason"] {
+        writeln!(
+            std::io::stdout(),
+            "it drains already, for {}; this changes nothing",
+            status["reason"]
+        )?;
+    }
     show(&status)?;
-    while args.get_flag("wait") && status["state"] == "draining" {
+    let exits = args.get_flag("exit");
+    let mut shown = Instant::now();
+    while (exits || args.get_flag("wait")) && status["state"] == "draining" {
         tokio::time::sleep(LOOK_EVERY).await;
-        let before = line(&status);
+        let before = who_left(&status);
         status = admin.get("/admin/drain/status").await?;
-        if line(&status) != before {
+        if who_left(&status) != before || shown.elapsed() >= SHOW_EVERY {
+            shown = Instant::now();
             show(&status)?;
         }
     }
-    Ok(())
+    if exits { complete(&admin, "exit", false).await } else { Ok(()) }
+}
+
+fn who_left(status: &Value) -> [Value; 4] {
+    ["state", "sockets_now", "migrated", "forced"].map(|name| status[name].clone())
 }
 
 fn show(status: &Value) -> anyhow::Result<()> {
@@ -108,10 +131,10 @@ fn line(status: &Value) -> String {
             let time = belay_wire::compat::format_time(at);
             format!("; last drained for \"{reason}\" at {time}")
         });
-        return format!("active: {} clients{last}", n("sockets_now"));
+        return format!("active: {} connections{last}", n("sockets_now"));
     }
     format!(
-        "{}: {} of {} clients are left ({} moved, {} closed), {} upgrades and pairings refused, {} s remain",
+        "{}: {} of {} connections are left ({} moved, {} closed), {} tries refused, {} s remain",
         status["state"].as_str().unwrap_or("unknown"),
         n("sockets_now"),
         n("sockets_initial"),

@@ -166,7 +166,8 @@ pub(crate) fn options(args: &ArgMatches) -> anyhow::Result<HostOptions> {
     let name = args.get_one::<String>("name").cloned().unwrap_or_else(machine_name);
     let unnamed = String::new;
     let (relay, link, folder, warning) = (unnamed(), unnamed(), PathBuf::new(), None);
-    Ok(HostOptions { relay, link, folder, name, folders, agents, notes, warning })
+    let news = tokio::sync::watch::channel(String::new()).1;
+    Ok(HostOptions { relay, link, folder, name, folders, agents, notes, warning, news })
 }
 
 /// Runs the desktop side until its person quits or a signal comes.

@@ -1,22 +1,31 @@
 //! `belay up`: the relay as a child that is restarted when it dies, and the desktop side here.
 
-use std::{net::IpAddr, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use belay_host::HostOptions;
 use belay_relay::{Config, log::LogFile, settings};
 use clap::ArgMatches;
-use tokio::task::JoinHandle;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStderr, Command},
 };
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// How long the relay may take to answer after its start.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
-/// Pause before a relay that died is started again.
+/// Pause before a relay that died is started again; it doubles while the relay does not come up.
 const RESTART_PAUSE: Duration = Duration::from_millis(300);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A relay that lived for so long had come up.
+const UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Bytes of the relay's log that are taken at once.
 const LINE_MAX: u64 = 64 * 1024;
@@ -41,12 +50,17 @@ pub(crate) async fn run(
     crate::make_folder(&config.data_dir)?;
     let log = Arc::new(LogFile::open(&log_path(&config))?);
     let stop = CancellationToken::new();
-    let (mut child, copying) = start(&config, &log)?;
+    // Asked later, Linux names the file that was run, also when another took its place since.
+    let program = std::env::current_exe().context("this program cannot be found again")?;
+    let (mut child, copying) = start(&program, &config, &log)?;
     // A port that was chosen freely stays the same over restarts.
     config.port = wait_until_up(&mut child, copying, &config).await?;
+    let (news, told) = watch::channel(String::new());
+    options.news = told;
     options.relay = format!("http://127.0.0.1:{}", config.port);
     options.link = config.public_urls.first().cloned().unwrap_or_else(|| link_address(&config));
-    let supervisor = tokio::spawn(supervise(child, config.clone(), log, stop.clone()));
+    let supervisor = Supervisor { program, config: config.clone(), log, news };
+    let supervisor = tokio::spawn(supervisor.run(child, stop.clone()));
     options.warning = lan.then(|| LAN_WARNING.to_owned());
     let result = crate::host::run(args, options).await;
     stop.cancel();
@@ -76,8 +90,11 @@ fn lan_address() -> Option<IpAddr> {
 
 /// Starts `belay serve` with these settings. It ends when its standard input does, so it never
 /// outlives this process.
-fn start(config: &Config, log: &Arc<LogFile>) -> anyhow::Result<(Child, JoinHandle<()>)> {
-    let program = std::env::current_exe().context("this program cannot be found again")?;
+fn start(
+    program: &Path,
+    config: &Config,
+    log: &Arc<LogFile>,
+) -> anyhow::Result<(Child, JoinHandle<String>)> {
     let mut command = Command::new(program);
     command.args(["serve", "--exit-with-stdin"]);
     // What counts is what this process decided, not what its environment says.
@@ -105,21 +122,23 @@ fn start(config: &Config, log: &Arc<LogFile>) -> anyhow::Result<(Child, JoinHand
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .context("the relay cannot be started")?;
+        .with_context(|| format!("{} cannot be started", program.display()))?;
     let stderr = child.stderr.take().context("the relay has no log")?;
     Ok((child, tokio::spawn(keep(stderr, log.clone()))))
 }
 
-/// Keeps what the relay says.
-async fn keep(stderr: ChildStderr, log: Arc<LogFile>) {
+/// Keeps what the relay says, and gives its last line: a full disk may keep nothing.
+async fn keep(stderr: ChildStderr, log: Arc<LogFile>) -> String {
     let mut said = BufReader::new(stderr);
-    let mut line = Vec::new();
+    let (mut line, mut last) = (Vec::new(), Vec::new());
     while (&mut said).take(LINE_MAX).read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
         if let Err(error) = log.append(&line) {
             tracing::warn!(%error, "the relay's log is not written");
         }
+        last.clone_from(&line);
         line.clear();
     }
+    String::from_utf8_lossy(&last).trim().trim_start_matches("belay: ").to_owned()
 }
 
 fn log_path(config: &Config) -> PathBuf {
@@ -129,7 +148,7 @@ fn log_path(config: &Config) -> PathBuf {
 /// Waits for the line in which the relay says where it listens.
 async fn wait_until_up(
     child: &mut Child,
-    copying: JoinHandle<()>,
+    copying: JoinHandle<String>,
     config: &Config,
 ) -> anyhow::Result<u16> {
     let stdout = child.stdout.take().context("the relay has no output")?;
@@ -141,39 +160,87 @@ async fn wait_until_up(
             port.with_context(|| format!("the relay said \"{line}\""))
         }
         Ok(_) => {
-            let _ = tokio::time::timeout(START_TIMEOUT, copying).await;
-            let text = std::fs::read_to_string(&log).unwrap_or_default();
-            let said = text.lines().last().unwrap_or("it said nothing");
-            bail!("the relay ended at once: {}", said.trim_start_matches("belay: "));
+            let said = last_words(copying).await;
+            let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+            bail!("the relay ended at once: {said}");
         }
         Err(_) => bail!("the relay did not start in time; see {}", log.display()),
     }
 }
 
-/// Restarts the relay whenever it dies, until told to stop; then lets it end in its grace.
-async fn supervise(mut child: Child, config: Config, log: Arc<LogFile>, stop: CancellationToken) {
-    // Waiting for a child closes its input, unless that was taken before.
-    let mut input = child.stdin.take();
-    loop {
-        tokio::select! {
-            status = child.wait() => tracing::warn!(?status, "the relay ended; starting it again"),
-            () = stop.cancelled() => break,
-        }
+/// What a relay that ended said last.
+async fn last_words(copying: JoinHandle<String>) -> String {
+    let said = tokio::time::timeout(START_TIMEOUT, copying).await;
+    said.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// Restarts the relay whenever it dies, and says so.
+struct Supervisor {
+    program: PathBuf,
+    config: Config,
+    log: Arc<LogFile>,
+    news: watch::Sender<String>,
+}
+
+impl Supervisor {
+    /// Until told to stop; then lets it end in its grace.
+    async fn run(self, mut child: Child, stop: CancellationToken) {
+        // Waiting for a child closes its input, unless that was taken before.
+        let mut input = child.stdin.take();
+        let (mut began, mut pause, mut said) = (Instant::now(), RESTART_PAUSE, None);
         loop {
-            tokio::time::sleep(RESTART_PAUSE).await;
-            if stop.is_cancelled() {
-                return;
+            tokio::select! {
+                status = child.wait() => self.tell_end(status, began, said.take()).await,
+                () = stop.cancelled() => break,
             }
-            match start(&config, &log) {
-                Ok((started, _)) => {
-                    child = started;
-                    input = child.stdin.take();
-                    break;
+            if began.elapsed() >= UP_AFTER {
+                pause = RESTART_PAUSE;
+            }
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
+                    () = stop.cancelled() => return,
                 }
-                Err(error) => tracing::error!(%error, "the relay was not started"),
+                match start(&self.program, &self.config, &self.log) {
+                    Ok((started, copying)) => {
+                        (child, began, said) = (started, Instant::now(), Some(copying));
+                        input = child.stdin.take();
+                        break;
+                    }
+                    Err(error) => self.tell(format!("the relay does not start: {error:#}")),
+                }
             }
         }
+        drop(input);
+        let _ = tokio::time::timeout(self.config.shutdown_grace, child.wait()).await;
     }
-    drop(input);
-    let _ = tokio::time::timeout(config.shutdown_grace, child.wait()).await;
+
+    async fn tell_end(
+        &self,
+        status: std::io::Result<ExitStatus>,
+        began: Instant,
+        said: Option<JoinHandle<String>>,
+    ) {
+        let how = match &status {
+            Ok(status) if status.success() => "stopped".to_owned(),
+            Ok(status) => format!("ended ({status})"),
+            Err(error) => format!("ended ({error})"),
+        };
+        let said = match said.filter(|_| began.elapsed() < UP_AFTER) {
+            Some(copying) => last_words(copying).await,
+            None => String::new(),
+        };
+        let said = if said.is_empty() { said } else { format!(": {said}") };
+        self.tell(format!("the relay {how}; starting it again{said}"));
+    }
+
+    fn tell(&self, text: String) {
+        tracing::warn!("{text}");
+        // What was told already is not told again.
+        self.news.send_if_modified(|told| {
+            let is_new = *told != text;
+            *told = text;
+            is_new
+        });
+    }
 }

@@ -40,7 +40,10 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
     let answer = admin.get("/admin/connections/closed").await?;
     let closed = answer["closed"].as_array().cloned().unwrap_or_default();
     if closed.is_empty() {
-        return Ok(writeln!(out, "no connection has ended yet")?);
+        return Ok(writeln!(
+            out,
+            "no connection has ended since this relay started; earlier ones are not kept"
+        )?);
     }
     for one in closed {
         let text = |name: &str| one["closed"][name].as_str().unwrap_or_default();

@@ -64,6 +64,8 @@ pub struct HostOptions {
     pub notes: Vec<String>,
     /// What a person must know about the link before sharing it.
     pub warning: Option<String>,
+    /// What the process that runs this host tells its person meanwhile.
+    pub news: watch::Receiver<String>,
 }
 
 /// Why a host ended.
@@ -165,6 +167,7 @@ pub async fn run(
             agents,
             notes: options.notes.clone(),
             warning: options.warning.clone(),
+            news: options.news.clone(),
             view: view.clone(),
         };
         let ended = Desk::run(parts, relay, events, &mut ui).await;

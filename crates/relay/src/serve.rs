@@ -101,6 +101,9 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
         Some(bind("admin listener", config.admin_listen, "--admin-listen").await?)
     };
     let admin_at = admin.as_ref().map_or(public_at, |admin| local(admin, config.admin_listen));
+    if !ephemeral {
+        tell_admin_address(&config.data_dir, admin_at);
+    }
     if config.public_urls.is_empty() {
         config.public_urls.push(format!("http://localhost:{}", public_at.port()));
     }
@@ -188,6 +191,17 @@ fn made_admin_token(folder: &Path) -> Result<String, ServeError> {
             write_admin_token(&path).map_err(failed)
         }
         Err(cause) => Err(failed(cause)),
+    }
+}
+
+/// Operators' commands on this machine find the admin listener by the data folder.
+fn tell_admin_address(folder: &Path, mut at: SocketAddr) {
+    if at.ip().is_unspecified() {
+        at.set_ip(IpAddr::from([127, 0, 0, 1]));
+    }
+    let path = folder.join("admin-address");
+    if let Err(error) = std::fs::write(&path, format!("http://{at}\n")) {
+        tracing::warn!(%error, path = %path.display(), "not written");
     }
 }
 

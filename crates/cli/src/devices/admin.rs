@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use belay_client::{CredentialStore, FileCredentials};
 use belay_wire::{DeviceListed, DeviceView, SessionId};
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgMatches, parser::ValueSource};
 use serde_json::Value;
 
 use crate::settings;
@@ -24,7 +24,7 @@ pub(crate) fn address() -> Arg {
         .value_name("URL")
         .env("BELAY_ADMIN")
         .default_value("http://127.0.0.1:8788")
-        .help("Address of the relay's admin listener")
+        .help("Address of the relay's admin listener; found by --data-dir on its machine")
 }
 
 /// The admin listener.
@@ -38,9 +38,13 @@ pub(crate) struct Admin {
 impl Admin {
     pub(crate) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
+        let folder = settings::data_dir_of(args);
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
+        let is_named = args.value_source("admin") != Some(ValueSource::DefaultValue);
+        let told = std::fs::read_to_string(folder.join("admin-address")).ok();
+        let url = told.filter(|_| !is_named).map_or(url, |told| told.trim().to_owned());
         let url = if url.contains("://") { url } else { format!("http://{url}") };
-        Ok(Self { http, url, token: admin_token(&settings::data_dir_of(args))? })
+        Ok(Self { http, url, token: admin_token(&folder)? })
     }
 
     /// Sessions of the compat protocol, with the names that their desktops gave them.
@@ -110,7 +114,7 @@ fn admin_token(folder: &Path) -> anyhow::Result<String> {
     let path = folder.join("admin-token");
     let token = std::fs::read_to_string(&path).with_context(|| {
         format!(
-            "{} cannot be read; --data-dir names the folder of the relay, or ADMIN_TOKEN its token",
+            "{} cannot be read; --data-dir names the folder of the relay, or BELAY_ADMIN_TOKEN its token",
             path.display()
         )
     })?;

@@ -28,13 +28,13 @@ async fn a_rolling_restart_costs_one_reconnect_and_no_message() {
     };
     let first = send(&desk);
     phone.until(|e| matches!(e, Event::Message(m) if m.payload.text() == first.to_string())).await;
-    assert_eq!(drain(&relay, folder.path(), &["status"]).1.trim(), "active: 2 clients");
+    assert_eq!(drain(&relay, folder.path(), &["status"]).1.trim(), "active: 2 connections");
     let early = drain(&relay, folder.path(), &["complete"]);
     assert!(!early.0 && early.1.contains("does not drain"), "{}", early.1);
 
     let args = ["start", "--reason", "deploy 42", "--window", "1", "--wait"];
     let (good, text) = drain(&relay, folder.path(), &args);
-    assert!(good && text.starts_with("draining: 2 of 2 clients"), "{text}");
+    assert!(good && text.starts_with("draining: 2 of 2 connections"), "{text}");
     assert!(text.lines().last().is_some_and(|l| l.starts_with("drained: 0 of 2")), "{text}");
     let last = send(&desk);
     assert!(drain(&relay, folder.path(), &["complete"]).0);
@@ -50,6 +50,22 @@ async fn a_rolling_restart_costs_one_reconnect_and_no_message() {
         matches!(e, Event::Message(m) if m.payload.text() == last.to_string())
     };
     phone.until(is_last).await;
+}
+
+#[test]
+fn with_exit_the_relay_ends_once_nobody_is_connected() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut relay = ready({
+        let mut command = command(folder.path());
+        command.args(["--port=0", "--admin-on-public"]);
+        command
+    });
+
+    let args = ["start", "--reason", "deploy 42", "--window", "1", "--exit"];
+    let (good, text) = drain(&relay, folder.path(), &args);
+
+    assert!(good && text.ends_with("the relay ends\n"), "{text}");
+    assert!(relay.child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod drain;
 mod relay;
 mod steps;
 mod stored;
+mod up;
 mod why;
 
 use std::{

@@ -23,7 +23,7 @@ async fn the_end_of_a_connection_is_told_in_words_and_counted() {
     let relay = start_with(folder.path(), ":0", &["--admin-on-public"]);
     let there = Url::at(&relay.url);
     let mut desk = Desk::start(&there).await;
-    assert!(why(&relay, folder.path(), &[]).1.contains("no connection has ended"));
+    assert!(why(&relay, folder.path(), &[]).1.contains("no connection has ended since"));
     let phone = desk.pair(&there).await;
     let member = phone.id.to_string();
     drop(phone);

@@ -72,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) agents: Vec<Agent>,
     pub(crate) notes: Vec<String>,
     pub(crate) warning: Option<String>,
+    pub(crate) news: watch::Receiver<String>,
     pub(crate) view: watch::Sender<HostView>,
 }
 
@@ -165,6 +166,10 @@ impl Desk {
                     Some(command) => desk.ui_command(&command),
                 },
                 Some(work) = work.recv() => desk.worked(work),
+                Ok(()) = desk.parts.news.changed() => {
+                    let news = desk.parts.news.borrow_and_update().clone();
+                    desk.note(news);
+                }
                 _ = flush.tick() => {
                     desk.flush();
                     desk.pairing.expire(unix_ms());

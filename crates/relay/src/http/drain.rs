@@ -101,7 +101,7 @@ async fn complete(
         ));
     }
     if status.sockets_now > 0 && !force {
-        let text = "clients are still connected; wait for `sockets_now` to become 0, or add \"force\": true";
+        let text = "clients are still connected: wait until none is, or use force";
         return Err(ApiError::conflict("sockets_open", text));
     }
     match then {
