@@ -150,7 +150,7 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
   const { page } = device;
   const shown = desktop.belay('devices', 'add');
   const code = /or type (\S+) on/.exec(shown)[1];
-  const address = /Open on the phone: ([^#]+)#/.exec(shown)[1];
+  const address = /Open in a browser on this machine: ([^#]+)#/.exec(shown)[1];
 
   await watched(device, 'typed-code', async () => {
     await page.goto(address);
@@ -166,7 +166,7 @@ test('a typed code pairs, and a wrong one says what to do', { timeout: 120_000 }
     desktop.pty.type('n');
     await page.getByText('The desktop declined.').waitFor();
 
-    const used = /Open on the phone: (\S+)/.exec(shown)[1];
+    const used = /Open in a browser on this machine: (\S+)/.exec(shown)[1];
     await page.goto('about:blank');
     await page.goto(used);
     await page.getByRole('button', { name: 'Pair' }).click();

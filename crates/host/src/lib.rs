@@ -17,4 +17,4 @@ mod view;
 pub use control::{ask_for_devices, ask_for_offer, ask_to_revoke};
 pub use rpc::Launch;
 pub use run::{AgentChoice, HostError, HostOptions, run};
-pub use view::{HostView, Offer, UiCommand};
+pub use view::{HostView, Offer, UiCommand, is_local};

@@ -57,9 +57,14 @@ impl HostView {
 
     /// Tells whether the link works on this machine only.
     pub fn is_local(&self) -> bool {
-        let host = self.relay.split_once("://").map_or("", |(_, rest)| rest);
-        ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
+        is_local(&self.relay)
     }
+}
+
+/// Tells whether an address can be reached from this machine only.
+pub fn is_local(address: &str) -> bool {
+    let host = address.split_once("://").map_or("", |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].iter().any(|local| host.starts_with(local))
 }
 
 /// What a person asks for at the terminal.

@@ -225,14 +225,18 @@ async fn add(args: &ArgMatches) -> anyhow::Result<()> {
         if is_nobody(&error) { anyhow::anyhow!(nobody(&folder, &error)) } else { error.into() }
     })?;
     let mut out = std::io::stdout().lock();
-    for row in belay_host::ui::half_blocks(&offer.url).unwrap_or_default() {
-        writeln!(out, "{row}")?;
+    if belay_host::is_local(&offer.url) {
+        writeln!(out, "Open in a browser on this machine: {}", offer.url)?;
+    } else {
+        for row in belay_host::ui::half_blocks(&offer.url).unwrap_or_default() {
+            writeln!(out, "{row}")?;
+        }
+        writeln!(out, "Open on the phone: {}", offer.url)?;
     }
-    writeln!(out, "Open on the phone: {}", offer.url)?;
+    let page = offer.url.split('#').next().unwrap_or_default();
     writeln!(
         out,
-        "or type {} on the page of the relay. It lives two minutes. Approve where the desktop side \
-         runs.",
+        "or type {} on {page}. It lives two minutes. Approve where the desktop side runs.",
         offer.code
     )?;
     Ok(())
