@@ -72,11 +72,22 @@ impl Node {
             by: how.by,
             code: how.code,
             reason: how.reason,
+            because: self.why_away().filter(|_| matches!(how.code, Some(4503 | 1012))),
             silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX),
             behind: session.lag(id),
         };
         drop(session);
         self.history.note(closed);
+    }
+
+    /// Why clients are sent away now, if they are.
+    fn why_away(&self) -> Option<String> {
+        if self.stopping.is_cancelled() {
+            return Some("The relay stopped.".to_owned());
+        }
+        let order = self.drain.orders();
+        let order = order.borrow();
+        order.as_ref().map(|order| format!("The relay drained (\"{}\").", order.reason))
     }
 }
 
@@ -99,6 +110,9 @@ pub(crate) struct Closed {
     /// The code of the close frame, if there was one.
     pub(crate) code: Option<u16>,
     pub(crate) reason: &'static str,
+    /// What the relay did then, in words, where the code has more than one meaning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) because: Option<String>,
     /// Milliseconds since anything, pings' answers included, was last heard from the peer.
     pub(crate) silent_ms: u64,
     /// Records that were stored and not sent to it, of the channel where it lagged most.
@@ -171,6 +185,8 @@ impl Closed {
             By::Relay => {
                 let known = CloseCode::ALL.iter().find(|c| c.code() == code);
                 let why = known.map_or("", |code| advice(*code));
+                let back = |because: &String| format!("{because} It comes back by itself.");
+                let why = self.because.as_ref().map_or(why.to_owned(), back);
                 format!("The relay closed it: {} ({code}). {why}", self.reason)
                     .trim_end()
                     .to_owned()
@@ -244,6 +260,7 @@ mod tests {
             by,
             code,
             reason: "slow_consumer",
+            because: None,
             silent_ms: 31_000,
             behind: 12,
         }
@@ -257,6 +274,9 @@ mod tests {
         {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let mut drained = closed(1, By::Relay, Some(4503));
+        drained.because = Some("The relay drained (\"deploy 42\").".to_owned());
+        assert!(drained.explain().contains("drained (\"deploy 42\"). It comes back"));
         assert!(closed(1, By::Nobody, None).explain().contains("without a goodbye"));
         assert!(closed(1, By::Peer, Some(1001)).explain().contains("went away"));
     }

@@ -36,6 +36,10 @@ async fn a_rolling_restart_costs_one_reconnect_and_no_message() {
     let (good, text) = drain(&relay, folder.path(), &args);
     assert!(good && text.starts_with("draining: 2 of 2 connections"), "{text}");
     assert!(text.lines().last().is_some_and(|l| l.starts_with("drained: 0 of 2")), "{text}");
+    let (_, ended) = operate(&relay, folder.path(), &["why"]);
+    let id = ended.split_whitespace().nth(1).expect("a connection that ended");
+    let (_, why) = operate(&relay, folder.path(), &["why", id]);
+    assert!(why.contains("The relay drained (\"deploy 42\")."), "{why}");
     let last = send(&desk);
     assert!(drain(&relay, folder.path(), &["complete"]).0);
     assert!(relay.child.wait().expect("it ends").success());
