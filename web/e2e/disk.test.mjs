@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Desktop, Hand, phone } from './desk.mjs';
 import { axe, cleanUp, shoot, watched } from './lib.mjs';
@@ -16,6 +18,11 @@ test('a page says that the relay stores nothing, and goes on by itself when it d
   const told = page.locator('.chat .trouble', { hasText: 'cannot store messages now' });
   const limit = (bytes) => execFileSync('prlimit', [`--fsize=${bytes}:unlimited`, `--pid=${desktop.find(' serve ')}`]);
 
+  const log = async () => {
+    const authorization = `Bearer ${readFileSync(join(desktop.data, 'admin-token'), 'utf8').trim()}`;
+    return (await (await fetch(`http://${desktop.admin}/healthz`, { headers: { authorization } })).json()).log;
+  };
+
   await watched(device, 'disk', async () => {
     await hand.pair(desktop, 'Ana');
     await hand.newThread('one');
@@ -26,6 +33,7 @@ test('a page says that the relay stores nothing, and goes on by itself when it d
     await hand.say('two');
     await told.waitFor();
     assert.equal(await page.getByText('You said: two').count(), 0);
+    assert.deepEqual(await log(), { ok: false, sessionsDegraded: 1 }, 'monitoring sees it, too');
     await page.locator('.bubble', { hasText: 'two' }).getByText('on this phone').waitFor();
     await shoot(page, '19-disk-full');
     assert.deepEqual(await axe(page), []);
@@ -34,6 +42,7 @@ test('a page says that the relay stores nothing, and goes on by itself when it d
     await page.getByText('You said: two').waitFor();
     await told.waitFor({ state: 'detached' });
     await page.locator('.chat .hop.good').nth(2).waitFor();
+    assert.deepEqual(await log(), { ok: true, sessionsDegraded: 0 });
     assert.equal(await page.getByText('You said: two', { exact: true }).count(), 1);
   });
   assert.deepEqual(device.faults, []);

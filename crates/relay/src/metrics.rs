@@ -106,6 +106,7 @@ pub(crate) struct Metrics {
     pub(crate) rate_buckets: Gauge,
     pub(crate) command_buckets: Gauge,
     pub(crate) snapshot_buckets: Gauge,
+    pub(crate) sessions_degraded: Gauge,
     pub(crate) hosts_connected: Gauge,
     pub(crate) members_connected: Gauge,
     pub(crate) unauthenticated: Gauge,
@@ -206,6 +207,7 @@ impl Metrics {
             device_tokens: Gauge::default(), "device_tokens", "Tokens of paired devices, former ones in their grace counted";
             rate_buckets: Gauge::default(), "rate_limit_buckets", "Addresses whose pairing calls are counted";
             command_buckets: Gauge::default(), "command_rate_limit_buckets", "Devices of the compat protocol whose commands are counted";
+            sessions_degraded: Gauge::default(), "sessions_degraded", "Sessions whose messages cannot be stored now";
             snapshot_buckets: Gauge::default(), "snapshot_rate_limit_buckets", "Devices of the compat protocol whose snapshot requests are counted";
             hosts_connected: Gauge::default(), "hosts_connected", "Hosts with an authenticated websocket";
             members_connected: Gauge::default(), "members_connected", "Members with an authenticated websocket";
@@ -301,6 +303,7 @@ impl Metrics {
             },
             "resume_store_metrics": {
                 "messages_stored": self.messages.get(),
+                "sessions_degraded": self.sessions_degraded.get(),
                 "append_failures": self.append_failures.counts(&[]).values().sum::<u64>(),
                 "log_went_back": self.log_went_back.get(),
                 "log_broken": self.log_broken.get(),

@@ -63,6 +63,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> Response {
 }
 
 async fn small_metrics(State(node): State<Arc<Node>>) -> Json<Value> {
+    node.take_stock().await;
     Json(node.metrics.small(node.stores.log.damaged()))
 }
 

@@ -64,6 +64,10 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
             "ok": checked.is_ok(),
             "error": checked.err().map(|e| e.to_string()),
         },
+        "log": {
+            "ok": node.metrics.sessions_degraded.get() == 0,
+            "sessionsDegraded": node.metrics.sessions_degraded.get(),
+        },
         "metrics": node.metrics.json(unix_ms()),
     });
     (status(ok), Json(body))
@@ -81,11 +85,13 @@ impl Node {
         let set = |gauge: &Gauge, n: usize| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
         let now = Self::now();
         let (mut with_phone, mut in_grace, mut commands, mut snapshots) = (0, 0, 0, 0);
+        let mut degraded = 0;
         let handles = self.registry.all();
         for handle in &handles {
             let session = handle.session.lock();
             with_phone += usize::from(session.connected_devices() > 0);
             in_grace += session.tokens_in_grace(now.unix_ms, self.config.rotation_grace);
+            degraded += usize::from(session.is_degraded());
             let (of_commands, of_snapshots) = session.budgets(now.mono);
             commands += of_commands;
             snapshots += of_snapshots;
@@ -96,6 +102,7 @@ impl Node {
         set(&metrics.rate_buckets, self.rates_kept());
         set(&metrics.command_buckets, commands);
         set(&metrics.snapshot_buckets, snapshots);
+        set(&metrics.sessions_degraded, degraded);
         if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
             set(&metrics.sessions, sessions);
         }

@@ -1,21 +1,29 @@
 //! What the sessions of a node ask of the message log.
 
-use std::{pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 use belay_core::{
     Input, Session,
     delivery::Ask,
-    ports::{ChannelId, LogUnavailable, MessageLog},
+    ports::{AppendError, ChannelId, LogUnavailable, MessageLog},
     session::LogTold,
 };
 use belay_wire::Channel;
 use futures_util::future::join_all;
 
-use super::Node;
+use super::{Node, unix_ms};
 use crate::{metrics::count, registry::Handle};
 
 /// How long a session that comes into memory waits for its logs; later it goes on without them.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The cause of appends that fail stands in the log at most this often.
+const TELL_EVERY_MS: u64 = 10_000;
 
 type Telling = Pin<Box<dyn Future<Output = Option<LogTold>> + Send>>;
 
@@ -79,11 +87,19 @@ impl Node {
             Ask::Append { expected, records } => {
                 let appending = log.append(id, expected, records);
                 let started = tokio::time::Instant::now();
+                let told_at = self.append_told_at.clone();
                 Box::pin(async move {
                     let answer = appending.await;
                     seconds.observe(started.elapsed().as_secs_f64());
                     if let Err(error) = &answer {
-                        tracing::debug!(channel = %id, %error, "not appended");
+                        let last = told_at.load(Ordering::Relaxed);
+                        let is_new = unix_ms() >= last.saturating_add(TELL_EVERY_MS);
+                        if is_new && !matches!(error, AppendError::Conflict) {
+                            told_at.store(unix_ms(), Ordering::Relaxed);
+                            tracing::error!(channel = %id, %error, "a message was not stored");
+                        } else {
+                            tracing::debug!(channel = %id, %error, "not appended");
+                        }
                         count(&failures, error.label());
                     }
                     Some(LogTold::Appended(answer))

@@ -69,6 +69,8 @@ pub(crate) struct Node {
     /// Cancelled when the process is to end after a drain.
     pub(crate) exit: CancellationToken,
     pub(crate) store_ok: AtomicBool,
+    /// When the cause of a failed append was logged last, Unix milliseconds.
+    append_told_at: Arc<AtomicU64>,
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
@@ -145,6 +147,7 @@ impl Node {
             history: History::default(),
             exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
+            append_told_at: Arc::default(),
             unauthenticated: Mutex::default(),
             waiting: Mutex::default(),
             next_waiter: AtomicU64::new(1),
