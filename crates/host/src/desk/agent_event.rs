@@ -2,10 +2,7 @@
 
 use belay_wire::app::{AgentState, ItemBody, ThreadStatus, ThreadView};
 
-use super::{
-    Desk,
-    publish::{Changed, shorten_ask},
-};
+use super::{Desk, publish::Changed, shorten::shorten_ask};
 use crate::{
     agents::{AgentEvent, AgentItem, AgentReply, AgentRequest, ThreadInfo},
     clock::unix_ms,

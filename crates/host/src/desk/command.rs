@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Desk,
     lane::{Finished, Job},
-    publish::{shortened, shortened_thread},
+    shorten::{shortened, shortened_thread},
     steps::{Effect, Plan, Steps},
 };
 use crate::{

@@ -5,6 +5,7 @@ mod command;
 mod lane;
 mod publish;
 mod relay_event;
+mod shorten;
 mod snapshot;
 mod steps;
 mod unknown;

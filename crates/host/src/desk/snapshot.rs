@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     Desk,
-    publish::{json_bytes, shortened_thread},
+    shorten::{json_bytes, shortened_thread},
 };
 
 /// Bytes of the requests in a snapshot.
