@@ -26,6 +26,8 @@ const STALE_COMMAND_MS = 60 * 60 * 1000;
 const PAGE = 40;
 /** Pages read to close a hole in a conversation. */
 const FILL_PAGES_MAX = 25;
+/** The next part of a snapshot comes within this time, or it is asked for once more. */
+const PART_MS = 60_000;
 const UNKNOWN = 'it may have reached the desktop, or not';
 
 /** Where a command stands: on this phone, at the relay, at the desktop, done, refused, or unknown. */
@@ -439,9 +441,12 @@ export class App {
 
   private snapshot(part: Part<SnapshotBody>): void {
     const whole = this.snapshots.take(part);
-    if (whole === 'early') return this.askSnapshot(true);
+    // Of an early answer the last part is enough to ask again.
+    if (whole === 'early') return part.part === part.parts ? this.askSnapshot(true) : undefined;
     if (!whole) return;
     clearTimeout(this.snapshotTimer);
+    // It comes, however slowly: asking again would make it begin again.
+    if (whole === 'more') return void (this.snapshotTimer = setTimeout(() => this.askSnapshot(true), PART_MS));
     this.replace(joined(whole.bodies));
     whole.after.forEach((payload) => this.hear(payload));
   }

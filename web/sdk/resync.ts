@@ -77,9 +77,9 @@ export class Resync<Body> {
     return this.chars <= KEPT_CHARS_MAX && this.kept.length <= KEPT_MAX;
   }
 
-  /** Takes a part of a snapshot; gives the whole when it is complete, and `early` when its place is before
-   *  what is missing. The parts of one answer follow each other: after a gap none is joined with another's. */
-  take(part: Part<Body>): Whole<Body> | 'early' | undefined {
+  /** Takes a part of a snapshot; gives the whole when it is complete, `more` when others follow, and `early`
+   *  when its place is before what is missing. The parts of one answer follow each other: after a gap none is joined with another's. */
+  take(part: Part<Body>): Whole<Body> | 'early' | 'more' | undefined {
     const { id, parts, epoch, seq } = part;
     if (id !== this.asked) return undefined;
     if (this.isEarly(part)) return 'early';
@@ -88,7 +88,7 @@ export class Resync<Body> {
     if (!follows) this.parts = [];
     if (!follows && part.part !== 1) return undefined;
     this.parts.push(part);
-    if (part.part < parts) return undefined;
+    if (part.part < parts) return 'more';
     const bodies = this.parts.map(({ body }) => body);
     // Of another epoch, the snapshot's is the later one: whoever hears of it begins anew.
     const after = this.kept.filter(({ at }) => at.epoch === epoch && at.seq > seq).map(({ payload }) => payload);

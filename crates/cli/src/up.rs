@@ -27,6 +27,8 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A relay that lived for so long had come up.
 const UP_AFTER: Duration = Duration::from_secs(5);
 
+/// How a process of ours begins the line that says why it ends.
+const FAULT: &str = "belay: ";
 /// Bytes of the relay's log that are taken at once.
 const LINE_MAX: u64 = 64 * 1024;
 
@@ -127,7 +129,7 @@ fn start(
     Ok((child, tokio::spawn(keep(stderr, log.clone()))))
 }
 
-/// Keeps what the relay says, and gives its last line: a full disk may keep nothing.
+/// Keeps what the relay says, and gives its last fault: a full disk may keep nothing.
 async fn keep(stderr: ChildStderr, log: Arc<LogFile>) -> String {
     let mut said = BufReader::new(stderr);
     let (mut line, mut last) = (Vec::new(), Vec::new());
@@ -135,10 +137,12 @@ async fn keep(stderr: ChildStderr, log: Arc<LogFile>) -> String {
         if let Err(error) = log.append(&line) {
             tracing::warn!(%error, "the relay's log is not written");
         }
-        last.clone_from(&line);
+        if line.starts_with(FAULT.as_bytes()) {
+            last.clone_from(&line);
+        }
         line.clear();
     }
-    String::from_utf8_lossy(&last).trim().trim_start_matches("belay: ").to_owned()
+    String::from_utf8_lossy(&last).trim().trim_start_matches(FAULT).to_owned()
 }
 
 fn log_path(config: &Config) -> PathBuf {
@@ -161,7 +165,9 @@ async fn wait_until_up(
         }
         Ok(_) => {
             let said = last_words(copying).await;
-            let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+            if said.is_empty() {
+                bail!("the relay ended at once; see {}", log.display());
+            }
             bail!("the relay ended at once: {said}");
         }
         Err(_) => bail!("the relay did not start in time; see {}", log.display()),
@@ -190,11 +196,13 @@ impl Supervisor {
         let (mut began, mut pause, mut said) = (Instant::now(), RESTART_PAUSE, None);
         loop {
             tokio::select! {
-                status = child.wait() => self.tell_end(status, began, said.take()).await,
+                status = child.wait() => {
+                    if began.elapsed() >= UP_AFTER {
+                        pause = RESTART_PAUSE;
+                    }
+                    self.tell_end(status, began, said.take()).await;
+                }
                 () = stop.cancelled() => break,
-            }
-            if began.elapsed() >= UP_AFTER {
-                pause = RESTART_PAUSE;
             }
             loop {
                 tokio::select! {
@@ -226,7 +234,15 @@ impl Supervisor {
             Ok(status) => format!("ended ({status})"),
             Err(error) => format!("ended ({error})"),
         };
-        let said = match said.filter(|_| began.elapsed() < UP_AFTER) {
+        let was_up = began.elapsed() >= UP_AFTER;
+        if was_up {
+            // The same end once more is news.
+            self.news.send_if_modified(|told| {
+                told.clear();
+                false
+            });
+        }
+        let said = match said.filter(|_| !was_up) {
             Some(copying) => last_words(copying).await,
             None => String::new(),
         };

@@ -125,6 +125,10 @@ impl Server {
     /// Stops as a process does that is told to.
     pub async fn stop(self) {
         stop(&self.node).await;
+        // Another process may listen there later; of a store in memory nothing was written.
+        if !self.node.config.store.starts_with("memory") {
+            let _ = std::fs::remove_file(self.node.config.data_dir.join(ADMIN_ADDRESS));
+        }
     }
 
     /// Waits until an operator has the node exit after a drain, or it cannot go on ([`Server::failure`]).
@@ -142,6 +146,9 @@ impl Server {
         &self.node.admin_token
     }
 }
+
+/// File of the data folder that names the admin listener.
+const ADMIN_ADDRESS: &str = "admin-address";
 
 /// Tells every client, flushes, and waits until all is written or the grace is over.
 pub(crate) async fn stop(node: &Arc<Node>) {
@@ -199,9 +206,13 @@ fn tell_admin_address(folder: &Path, mut at: SocketAddr) {
     if at.ip().is_unspecified() {
         at.set_ip(IpAddr::from([127, 0, 0, 1]));
     }
-    let path = folder.join("admin-address");
-    if let Err(error) = std::fs::write(&path, format!("http://{at}\n")) {
+    let path = folder.join(ADMIN_ADDRESS);
+    // Who reads it meanwhile reads all of it or nothing.
+    let fresh = folder.join(format!("{ADMIN_ADDRESS}.new"));
+    let written = std::fs::write(&fresh, format!("http://{at}\n"));
+    if let Err(error) = written.and_then(|()| std::fs::rename(&fresh, &path)) {
         tracing::warn!(%error, path = %path.display(), "not written");
+        let _ = std::fs::remove_file(&path);
     }
 }
 

@@ -42,7 +42,8 @@ impl Admin {
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
         let is_named = args.value_source("admin") != Some(ValueSource::DefaultValue);
         let told = std::fs::read_to_string(folder.join("admin-address")).ok();
-        let url = told.filter(|_| !is_named).map_or(url, |told| told.trim().to_owned());
+        let told = told.map(|told| told.trim().to_owned());
+        let url = told.filter(|told| !is_named && !told.is_empty()).unwrap_or(url);
         let url = if url.contains("://") { url } else { format!("http://{url}") };
         Ok(Self { http, url, token: admin_token(&folder)? })
     }

@@ -28,6 +28,8 @@ const TITLE_MAX: usize = 512;
 const ASK_MAX: usize = 600 * 1024;
 const CHOICES_MAX: usize = 20;
 const LEAST: usize = 128;
+const CUT_DIFF: &str = "[cut here; the whole diff is on the desktop]";
+const MORE_FILES: &str = " more files; look at the desktop";
 
 /// An item as an upsert carries it.
 pub(super) fn shortened(item: &Item) -> Item {
@@ -47,18 +49,15 @@ pub(super) fn shortened(item: &Item) -> Item {
 
 /// Cuts diffs that are long, and all of them when they are many; of very many files only the first are named.
 pub(super) fn shorten_changes(changes: &mut Vec<FileChange>) {
-    if changes.len() > CHANGES_MAX {
-        let path = format!("and {} more files; look at the desktop", changes.len() - CHANGES_MAX);
-        changes.truncate(CHANGES_MAX);
-        changes.push(FileChange { path, change: "update".to_owned(), diff: String::new() });
-    }
+    name_the_first(changes, CHANGES_MAX);
     for change in changes.iter_mut() {
         cut_words(&mut change.path, NAME_MAX);
     }
     let most = (DIFFS_MAX / changes.len().max(1)).min(DIFF_MAX);
     for change in changes.iter_mut().filter(|c| c.diff.len() > most) {
         change.diff.truncate(change.diff.floor_char_boundary(most));
-        change.diff.push_str("\n[cut here; the whole diff is on the desktop]");
+        change.diff.push('\n');
+        change.diff.push_str(CUT_DIFF);
     }
 }
 
@@ -88,21 +87,42 @@ fn ask_bytes(ask: &AgentAsk) -> usize {
     json_bytes(&(words, &ask.changes, &ask.questions, &ask.options))
 }
 
-/// The last resort, for what no person could read on a phone: so that it is asked at all.
+/// The last resort, for what no person could read on a phone: so that it is asked at all, and says that it is
+/// cut.
 fn shorten_most(ask: &mut AgentAsk) {
-    ask.changes.truncate(CHOICES_MAX);
-    ask.changes.iter_mut().for_each(|change| change.diff.clear());
+    name_the_first(&mut ask.changes, CHOICES_MAX);
+    for change in ask.changes.iter_mut().filter(|change| !change.diff.is_empty()) {
+        CUT_DIFF.clone_into(&mut change.diff);
+    }
+    // A way to refuse stays.
+    let refusal = ask.options.iter().skip(CHOICES_MAX).find(|option| !option.allows).cloned();
     ask.options.truncate(CHOICES_MAX);
+    ask.options.extend(refusal);
     ask.questions.truncate(CHOICES_MAX);
     for question in &mut ask.questions {
+        // A choice is sent back as it stands, so one that is long is left out.
+        question.choices.retain(|choice| choice.len() <= LEAST);
         question.choices.truncate(CHOICES_MAX);
     }
     let words = [ask.command.as_mut(), ask.reason.as_mut(), ask.cwd.as_mut(), Some(&mut ask.title)];
     let paths = ask.changes.iter_mut().map(|c| &mut c.path);
     let labels = ask.options.iter_mut().flat_map(|o| [Some(&mut o.label), o.reach.as_mut()]);
-    let asked = ask.questions.iter_mut().flat_map(|q| q.choices.iter_mut().chain([&mut q.text]));
+    let asked = ask.questions.iter_mut().map(|q| &mut q.text);
     let all = words.into_iter().chain(labels).flatten().chain(paths).chain(asked);
     all.for_each(|text| cut_words(text, LEAST));
+}
+
+/// Names the first files, and counts the rest in a last row.
+fn name_the_first(changes: &mut Vec<FileChange>, most: usize) {
+    let Some(hidden) = changes.len().checked_sub(most).filter(|hidden| *hidden > 0) else { return };
+    // The rest may stand in such a row already.
+    let counted = changes.last().and_then(|last| {
+        last.path.strip_prefix("and ")?.strip_suffix(MORE_FILES)?.parse::<usize>().ok()
+    });
+    let hidden = counted.map_or(hidden, |counted| counted + hidden - 1);
+    changes.truncate(most);
+    let path = format!("and {hidden}{MORE_FILES}");
+    changes.push(FileChange { path, change: "update".to_owned(), diff: String::new() });
 }
 
 /// A thread as an upsert carries it.
@@ -142,6 +162,7 @@ mod tests {
         let id = || "1".to_owned();
         let (label, reach) = (own(), Some(own()));
         let option = RequestOption { id: id(), label, allows: true, reach };
+        let refusal = RequestOption { allows: false, reach: None, ..option.clone() };
         let (choices, free, secret) = (vec![own(); count], false, false);
         let question = Question { id: id(), text: own(), choices, free, secret };
         AgentAsk {
@@ -154,7 +175,7 @@ mod tests {
             reason: Some(own()),
             changes: vec![change; count],
             questions: vec![question; count.min(60)],
-            options: vec![option; count],
+            options: [vec![option; count], vec![refusal]].concat(),
         }
     }
 
@@ -166,7 +187,12 @@ mod tests {
             let mut ask = ask(text, count);
             shorten_ask(&mut ask);
             assert!(ask_bytes(&ask) < 900 * 1024, "{} bytes of {count}", ask_bytes(&ask));
-            assert!(!ask.changes.is_empty() && !ask.options.is_empty());
+            assert!(!ask.changes.is_empty() && ask.options.iter().any(|o| !o.allows));
+            let last = ask.changes.last().expect("a change");
+            let rest = count.saturating_sub(ask.changes.len() - 1);
+            assert!(count < 50 || last.path == format!("and {rest}{MORE_FILES}"), "{}", last.path);
+            let is_told = |c: &FileChange| c.diff.is_empty() || c.diff.contains("on the desktop");
+            assert!(text.len() < 1_000 || ask.changes.iter().all(is_told), "a diff was cut");
         }
     }
 

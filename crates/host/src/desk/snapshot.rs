@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use belay_client::ClientError;
 use belay_wire::{
     Channel, MemberId, Position, RawJson,
     app::{CommandView, FromHost, RequestState, RequestView, SnapshotBody, ThreadView, seal},
@@ -38,7 +39,41 @@ pub(super) struct Snapshots {
     asked: BTreeMap<MemberId, String>,
     answered: BTreeMap<MemberId, Instant>,
     /// Parts that are still to be sent.
-    parts: BTreeMap<MemberId, VecDeque<RawJson>>,
+    parts: BTreeMap<MemberId, Parts>,
+}
+
+/// The parts of one answer, in order.
+#[derive(Debug)]
+struct Parts {
+    queue: VecDeque<RawJson>,
+    is_begun: bool,
+}
+
+impl Parts {
+    /// Sends what may go now; tells whether something is left. The first part always goes: its acknowledgement
+    /// covers all before it, also where theirs never reached this host.
+    fn send(
+        &mut self,
+        unsettled: impl Fn() -> usize,
+        send: impl Fn(RawJson) -> Result<Position, ClientError>,
+    ) -> bool {
+        while let Some(part) = self.queue.front() {
+            if self.is_begun && unsettled() > AHEAD_MAX {
+                return true;
+            }
+            match send(part.clone()) {
+                Ok(_) => {}
+                Err(ClientError::TooLarge { bytes, limit }) => {
+                    tracing::error!(bytes, limit, "a part of a snapshot is too large to be sent");
+                    return false;
+                }
+                Err(_) => return true,
+            }
+            self.is_begun = true;
+            self.queue.pop_front();
+        }
+        false
+    }
 }
 
 impl Snapshots {
@@ -67,7 +102,7 @@ impl Desk {
                 return self.publish_everything();
             };
             let Some(id) = self.publisher.snapshots.take(member) else { continue };
-            let parts = self.snapshot(&id, position);
+            let parts = Parts { queue: self.snapshot(&id, position), is_begun: false };
             self.publisher.snapshots.parts.insert(member, parts);
         }
     }
@@ -77,14 +112,7 @@ impl Desk {
         let client = &self.parts.client;
         self.publisher.snapshots.parts.retain(|member, parts| {
             let channel = Channel::DownTo(*member);
-            while let Some(part) = parts.front() {
-                let is_ahead = client.unsettled_bytes(channel) > AHEAD_MAX;
-                if is_ahead || client.send(channel, part.clone(), None).is_err() {
-                    return true;
-                }
-                parts.pop_front();
-            }
-            false
+            parts.send(|| client.unsettled_bytes(channel), |part| client.send(channel, part, None))
         });
     }
 
@@ -254,6 +282,32 @@ mod tests {
 
         assert!(parts.iter().all(|p| json_bytes(p) < belay_wire::HOST_MESSAGE_BYTES_MAX));
         assert_eq!(parts.iter().flat_map(|p| &p.threads).count(), 2);
+    }
+
+    #[test]
+    fn the_first_part_always_goes_and_the_rest_as_it_is_acknowledged() {
+        let queue = (0..3).map(|n| RawJson::of(&n).expect("JSON")).collect();
+        let mut parts = Parts { queue, is_begun: false };
+        let sent = std::cell::Cell::new(0);
+        let send = |_| {
+            sent.set(sent.get() + 1);
+            Ok(Position::new(belay_wire::Epoch(1), belay_wire::Seq::ZERO))
+        };
+
+        assert!(parts.send(|| 2 * AHEAD_MAX, send));
+        assert!(parts.send(|| 2 * AHEAD_MAX, send));
+        assert_eq!(sent.get(), 1);
+
+        assert!(!parts.send(|| AHEAD_MAX, send));
+        assert_eq!(sent.get(), 3);
+    }
+
+    #[test]
+    fn a_part_that_cannot_be_sent_ends_its_answer_and_one_without_room_waits() {
+        let parts = || Parts { queue: [RawJson::of(&0).expect("JSON")].into(), is_begun: false };
+        let too_large = |_| Err(ClientError::TooLarge { bytes: 2, limit: 1 });
+        assert!(!parts().send(|| 0, too_large));
+        assert!(parts().send(|| 0, |_| Err(ClientError::Offline)));
     }
 
     #[test]
