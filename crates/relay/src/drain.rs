@@ -60,6 +60,8 @@ pub(crate) enum State {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Status {
     pub(crate) state: State,
+    /// The same for as long as it lasts.
+    pub(crate) id: Option<String>,
     /// Unix milliseconds.
     pub(crate) started_at: Option<u64>,
     pub(crate) by: Option<&'static str>,
@@ -183,6 +185,7 @@ impl Drain {
         let remaining = |order: &Order| order.deadline.saturating_duration_since(Instant::now());
         Status {
             state,
+            id: order.map(|order| format!("drain-{}", order.started_at)),
             started_at: order.map(|order| order.started_at),
             by: order.map(|order| order.by),
             reason: order.map(|order| order.reason.clone()),

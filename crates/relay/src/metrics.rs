@@ -8,7 +8,7 @@ use std::{
 };
 
 use belay_core::session::GapTold;
-use belay_wire::compat::format_time;
+use belay_wire::{LOG_AGE_MAX, LOG_BYTES_MAX, LOG_MESSAGES_MAX, compat::format_time};
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text},
@@ -107,6 +107,8 @@ pub(crate) struct Metrics {
     pub(crate) command_buckets: Gauge,
     pub(crate) snapshot_buckets: Gauge,
     pub(crate) sessions_degraded: Gauge,
+    pub(crate) messages_retained: Gauge,
+    pub(crate) bytes_retained: Gauge,
     pub(crate) hosts_connected: Gauge,
     pub(crate) members_connected: Gauge,
     pub(crate) unauthenticated: Gauge,
@@ -208,6 +210,8 @@ impl Metrics {
             rate_buckets: Gauge::default(), "rate_limit_buckets", "Addresses whose pairing calls are counted";
             command_buckets: Gauge::default(), "command_rate_limit_buckets", "Devices of the compat protocol whose commands are counted";
             sessions_degraded: Gauge::default(), "sessions_degraded", "Sessions whose messages cannot be stored now";
+            messages_retained: Gauge::default(), "messages_retained", "Messages that wait for readers who may come back, of sessions in memory";
+            bytes_retained: Gauge::default(), "message_bytes_retained", "Bytes of these";
             snapshot_buckets: Gauge::default(), "snapshot_rate_limit_buckets", "Devices of the compat protocol whose snapshot requests are counted";
             hosts_connected: Gauge::default(), "hosts_connected", "Hosts with an authenticated websocket";
             members_connected: Gauge::default(), "members_connected", "Members with an authenticated websocket";
@@ -303,7 +307,15 @@ impl Metrics {
             },
             "resume_store_metrics": {
                 "messages_stored": self.messages.get(),
+                "state": if self.sessions_degraded.get() == 0 { "ok" } else { "degraded" },
+                "sessions": self.sessions.get(),
                 "sessions_degraded": self.sessions_degraded.get(),
+                "messages": self.messages_retained.get(),
+                "bytes": self.bytes_retained.get(),
+                "limit_messages": LOG_MESSAGES_MAX,
+                "limit_bytes": LOG_BYTES_MAX,
+                "ttl_seconds": LOG_AGE_MAX.as_secs(),
+                "evictions": self.gaps.counts(&[]).get("evicted").copied().unwrap_or(0),
                 "append_failures": self.append_failures.counts(&[]).values().sum::<u64>(),
                 "log_went_back": self.log_went_back.get(),
                 "log_broken": self.log_broken.get(),

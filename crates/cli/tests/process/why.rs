@@ -45,6 +45,10 @@ async fn the_end_of_a_connection_is_told_in_words_and_counted() {
     assert_eq!(metrics["ws_metrics"]["dropped_messages"], 0, "{metrics}");
     assert_eq!(metrics["resume_store_metrics"]["damaged_entries"], 0, "{metrics}");
     assert!(metrics["ws_metrics"]["ws_active"].is_number(), "{metrics}");
+    let store = &metrics["resume_store_metrics"];
+    assert_eq!((&store["state"], &store["sessions"]), (&"ok".into(), &1.into()), "{metrics}");
+    assert_eq!((&store["limit_messages"], &store["ttl_seconds"]), (&200.into(), &900.into()));
+    assert!(store["messages"].is_number() && store["evictions"].is_number(), "{metrics}");
 
     let (good, text) = why(&relay, folder.path(), &["nonsense"]);
     assert!(!good && text.contains("expected the id of a connection"), "{text}");

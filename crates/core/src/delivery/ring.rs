@@ -99,7 +99,7 @@ impl Ring {
     }
 
     /// Messages retained.
-    pub(super) fn messages(&self) -> usize {
+    pub fn messages(&self) -> usize {
         self.messages
     }
 

@@ -139,6 +139,12 @@ impl Session {
         &self.record
     }
 
+    /// Messages, and bytes of records, that the logs of this session retain.
+    pub fn retained(&self) -> (usize, usize) {
+        let rings = self.channels.values().map(|state| state.log.ring());
+        rings.fold((0, 0), |(n, bytes), ring| (n + ring.messages(), bytes + ring.bytes()))
+    }
+
     /// Tells whether nothing waits to be stored in a channel.
     pub fn is_settled(&self, channel: Channel) -> bool {
         self.channels.get(&channel).is_none_or(|c| c.log.is_settled())

@@ -85,12 +85,14 @@ impl Node {
         let set = |gauge: &Gauge, n: usize| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
         let now = Self::now();
         let (mut with_phone, mut in_grace, mut commands, mut snapshots) = (0, 0, 0, 0);
-        let mut degraded = 0;
+        let (mut degraded, mut messages, mut bytes) = (0, 0, 0);
         let handles = self.registry.all();
         for handle in &handles {
             let session = handle.session.lock();
             with_phone += usize::from(session.connected_devices() > 0);
             in_grace += session.tokens_in_grace(now.unix_ms, self.config.rotation_grace);
+            let retained = session.retained();
+            (messages, bytes) = (messages + retained.0, bytes + retained.1);
             degraded += usize::from(session.is_degraded());
             let (of_commands, of_snapshots) = session.budgets(now.mono);
             commands += of_commands;
@@ -103,6 +105,8 @@ impl Node {
         set(&metrics.command_buckets, commands);
         set(&metrics.snapshot_buckets, snapshots);
         set(&metrics.sessions_degraded, degraded);
+        set(&metrics.messages_retained, messages);
+        set(&metrics.bytes_retained, bytes);
         if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
             set(&metrics.sessions, sessions);
         }

@@ -49,6 +49,7 @@ async fn a_draining_relay_tells_its_clients_takes_nothing_new_and_keeps_who_cann
     assert_eq!((status, &told["state"]), (202, &json!("draining")), "{told}");
     let again = call(&relay, "start", Some(body)).await.1;
     assert_eq!(again["started_at"], told["started_at"], "the first order stands");
+    assert!(told["id"].is_string() && again["id"] == told["id"], "{told} {again}");
 
     let Event::Frame(frame) = phone.until(is_drain).await else { unreachable!() };
     let Frame::Drain(drain) = *frame else { unreachable!() };
