@@ -274,9 +274,27 @@ impl Session {
         self.connections.insert(attach.connection, connection);
         effects.wake.push(attach.connection);
         self.tell_lost(attach.connection, principal, &attach.base, effects);
+        if principal == Principal::Host {
+            self.tell_stable(attach.connection, effects);
+        }
         self.touch(principal, env.now.unix_ms);
         self.greet(principal, effects);
         self.mark_presence(effects);
+    }
+
+    /// Tells a host what members acknowledged while it was away.
+    fn tell_stable(&mut self, id: ConnectionId, effects: &mut Effects) {
+        let readers = self.connections.values().flat_map(|c| &c.readers);
+        let own = readers.filter(|r| matches!(r.channel, Channel::DownTo(_)));
+        let applied = own.filter_map(|r| Some((r.channel, r.applied?)));
+        let is_stored = |(channel, at): &(Channel, Position)| {
+            let head = self.channels.get(channel).and_then(|state| state.log.ring().head());
+            head.is_some_and(|head| head.epoch == at.epoch && at.seq <= head.seq)
+        };
+        let pos: Positions = applied.filter(is_stored).collect();
+        if !pos.is_empty() {
+            self.control(id, Stable { pos }, effects);
+        }
     }
 
     /// Tells a member what it lost while it was away; what lies below its base it has forgotten.

@@ -142,6 +142,27 @@ fn frames_that_only_the_host_may_send_close_a_phone() {
 }
 
 #[test]
+fn what_a_phone_acknowledged_while_its_host_was_away_is_told_to_the_host_that_comes_back() {
+    let ch = Channel::DownTo(member());
+    let mut world = World::new(announced(ch), Positions::new());
+    for n in 1..=3 {
+        world.frame(HOST, message(ch, n, 1));
+    }
+    world.pull(PHONE);
+    world.give(Input::Detach { connection: HOST });
+    let pos = Positions::from([(ch, Position::new(Epoch(1), seq(2)))]);
+    world.frame(PHONE, belay_wire::Ack { pos: pos.clone() }.into());
+
+    world.attach_host_again(HOST);
+
+    let told = world
+        .pull(HOST)
+        .into_iter()
+        .find_map(|f| if let Frame::Stable(stable) = f { Some(stable.pos) } else { None });
+    assert_eq!(told, Some(pos));
+}
+
+#[test]
 fn a_snapshot_request_reaches_the_host_with_its_sender_or_is_refused() {
     let ask = || belay_wire::Snapshot { id: "s".to_owned(), reason: "gap".to_owned(), from: None };
     let mut world = World::new(Positions::new(), Positions::new());

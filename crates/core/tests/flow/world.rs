@@ -28,6 +28,7 @@ pub(crate) struct World {
     logs: Logs,
     saved: Option<belay_core::SessionRecord>,
     phone: Claims,
+    host: Claims,
     pub(crate) around: Around,
 }
 
@@ -45,7 +46,8 @@ impl World {
         record.devices.push(phone(&around, member(), key, nonce));
         let session = Session::load(record);
         let phone = Claims { principal: Principal::Member(member()), nonce, ..claims };
-        let mut world = Self { session, logs: Logs::default(), saved: None, phone, around };
+        let mut world =
+            Self { session, logs: Logs::default(), saved: None, phone, host: claims, around };
         world.give(Input::OpenLogs);
         world.attach(HOST, claims, host_base, 1);
         world.attach(PHONE, phone, phone_base, 1);
@@ -61,6 +63,11 @@ impl World {
 
     pub(crate) fn attach_phone_with(&mut self, connection: ConnectionId, attempt: u64) -> Effects {
         self.attach(connection, self.phone, Positions::new(), attempt)
+    }
+
+    /// The host comes back.
+    pub(crate) fn attach_host_again(&mut self, connection: ConnectionId) {
+        self.attach(connection, self.host, Positions::new(), 2);
     }
 
     /// The phone comes back from a place.
