@@ -582,11 +582,15 @@ function newer<T extends { id: string; rev: number }>(map: Map<string, T>, value
   return held && held.rev >= value.rev ? map : new Map(map).set(value.id, value);
 }
 
-/** What a snapshot names, in its newer copy (one of the same age that is here already may be longer), what came after it, and what lies beyond it. */
+/** What a snapshot names, in its newer copy (of two that are as new the one that is here, which may be longer),
+ *  what came after it, and what lies beyond it. */
 export function renewed<T extends { id: string; rev: number }>(map: Map<string, T>, values: T[], isBeyond: (value: T) => boolean): Map<string, T> {
   const top = Math.max(0, ...values.map((v) => v.rev));
   const named = new Map(values.map((v) => [v.id, v]));
-  const kept = [...map.values()].filter((v) => (named.has(v.id) ? v.rev >= (named.get(v.id)?.rev ?? 0) : v.rev > top) || (!named.has(v.id) && isBeyond(v)));
+  const kept = [...map.values()].filter((v) => {
+    const other = named.get(v.id);
+    return other ? v.rev >= other.rev : v.rev > top || isBeyond(v);
+  });
   return new Map([...named, ...kept.map((v) => [v.id, v] as const)]);
 }
 

@@ -15,8 +15,9 @@ use clap::ArgMatches;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStderr, Command},
+    sync::watch,
+    task::JoinHandle,
 };
-use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// How long the relay may take to answer after its start.

@@ -18,7 +18,7 @@ mod sweep;
 mod ws;
 
 pub use config::{Config, ConfigError, Setting, settings};
-pub use serve::{ServeError, Server, serve};
+pub use serve::{ADMIN_ADDRESS, ServeError, Server, serve};
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

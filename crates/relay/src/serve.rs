@@ -79,7 +79,7 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     for note in &stores.notes {
         tracing::warn!("{note}");
     }
-    let ephemeral = config.store.starts_with("memory");
+    let ephemeral = config.is_ephemeral();
     let keys = if ephemeral && config.token_keys.is_none() {
         Keys::ephemeral(&mut entropy::fill)
     } else {
@@ -126,7 +126,7 @@ impl Server {
     pub async fn stop(self) {
         stop(&self.node).await;
         // Another process may listen there later; of a store in memory nothing was written.
-        if !self.node.config.store.starts_with("memory") {
+        if !self.node.config.is_ephemeral() {
             let _ = std::fs::remove_file(self.node.config.data_dir.join(ADMIN_ADDRESS));
         }
     }
@@ -148,7 +148,7 @@ impl Server {
 }
 
 /// File of the data folder that names the admin listener.
-const ADMIN_ADDRESS: &str = "admin-address";
+pub const ADMIN_ADDRESS: &str = "admin-address";
 
 /// Tells every client, flushes, and waits until all is written or the grace is over.
 pub(crate) async fn stop(node: &Arc<Node>) {

@@ -1,7 +1,10 @@
 //! Frames decode to the same messages wherever their bytes are split.
 
-use belay_ws::{Decoder, HEADER_BYTES_MAX, Header, Message, OpCode, Role, Violation, apply_mask};
-use bytes::BufMut;
+#[path = "common/parts.rs"]
+mod parts;
+
+use belay_ws::{HEADER_BYTES_MAX, Header, OpCode, Role, apply_mask};
+use parts::{in_parts, whole};
 use proptest::{collection::vec, prelude::*};
 
 const LIMIT: usize = 40_000;
@@ -37,45 +40,6 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-fn drain(decoder: &mut Decoder, messages: &mut Vec<Message>) -> Result<(), Violation> {
-    while let Some(message) = decoder.next()? {
-        messages.push(message);
-    }
-    Ok(())
-}
-
-fn whole(role: Role, bytes: &[u8]) -> (Vec<Message>, Option<Violation>) {
-    let mut decoder = Decoder::new(role, LIMIT);
-    let mut messages = Vec::new();
-    decoder.feed(bytes);
-    let end = drain(&mut decoder, &mut messages);
-    (messages, end.err())
-}
-
-/// The same in parts of the given sizes, put into the decoder's own room where it has some.
-fn split(role: Role, bytes: &[u8], sizes: &[usize]) -> (Vec<Message>, Option<Violation>) {
-    let mut decoder = Decoder::new(role, LIMIT);
-    let mut messages = Vec::new();
-    let mut sizes = sizes.iter().cycle();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        let size = sizes.next().map_or(1, |size| *size).min(rest.len());
-        let taken = if let Some(mut room) = decoder.room() {
-            let taken = size.min(room.remaining_mut());
-            room.put_slice(&rest[..taken]);
-            taken
-        } else {
-            decoder.feed(&rest[..size]);
-            size
-        };
-        rest = &rest[taken..];
-        if let Err(violation) = drain(&mut decoder, &mut messages) {
-            return (messages, Some(violation));
-        }
-    }
-    (messages, None)
-}
-
 #[test]
 fn the_inputs_of_the_fuzz_target_decode_the_same() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/frames");
@@ -87,7 +51,10 @@ fn the_inputs_of_the_fuzz_target_decode_the_same() {
         let (first, bytes) = input.split_first().expect("not empty");
         let client = Role::Client { masking_key: || [0; 4] };
         let role = if first & 1 == 1 { client } else { Role::Server };
-        assert_eq!(split(role, bytes, &[usize::from(first >> 1) + 1]), whole(role, bytes));
+        assert_eq!(
+            in_parts(role, LIMIT, bytes, &[usize::from(first >> 1) + 1]),
+            whole(role, LIMIT, bytes)
+        );
     }
 }
 
@@ -99,14 +66,14 @@ proptest! {
     ) {
         let bytes = frames.concat();
 
-        prop_assert_eq!(split(Role::Server, &bytes, &sizes), whole(Role::Server, &bytes));
+        prop_assert_eq!(in_parts(Role::Server, LIMIT, &bytes, &sizes), whole(Role::Server, LIMIT, &bytes));
     }
 
     #[test]
     fn bytes_one_by_one_decode_the_same(frames in vec(frame(), 0..4)) {
         let bytes = frames.concat();
 
-        prop_assert_eq!(split(Role::Server, &bytes, &[1]), whole(Role::Server, &bytes));
+        prop_assert_eq!(in_parts(Role::Server, LIMIT, &bytes, &[1]), whole(Role::Server, LIMIT, &bytes));
     }
 
     #[test]
@@ -114,6 +81,6 @@ proptest! {
         bytes in vec(any::<u8>(), 0..300),
         sizes in vec(1_usize..20, 1..10),
     ) {
-        prop_assert_eq!(split(Role::Server, &bytes, &sizes), whole(Role::Server, &bytes));
+        prop_assert_eq!(in_parts(Role::Server, LIMIT, &bytes, &sizes), whole(Role::Server, LIMIT, &bytes));
     }
 }

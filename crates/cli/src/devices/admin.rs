@@ -41,7 +41,7 @@ impl Admin {
         let folder = settings::data_dir_of(args);
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
         let is_named = args.value_source("admin") != Some(ValueSource::DefaultValue);
-        let told = std::fs::read_to_string(folder.join("admin-address")).ok();
+        let told = std::fs::read_to_string(folder.join(belay_relay::ADMIN_ADDRESS)).ok();
         let told = told.map(|told| told.trim().to_owned());
         let url = told.filter(|told| !is_named && !told.is_empty()).unwrap_or(url);
         let url = if url.contains("://") { url } else { format!("http://{url}") };

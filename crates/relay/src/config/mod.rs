@@ -151,6 +151,11 @@ pub fn default_data_dir() -> PathBuf {
 pub type Values = BTreeMap<String, String>;
 
 impl Config {
+    /// Tells whether all is kept in memory, and nothing in the data folder.
+    pub fn is_ephemeral(&self) -> bool {
+        self.store.starts_with("memory")
+    }
+
     /// Joins the sources, later ones winning, and checks the whole.
     ///
     /// # Errors
@@ -335,7 +340,7 @@ impl Config {
                     .to_owned(),
             );
         }
-        if self.store.starts_with("memory") {
+        if self.is_ephemeral() {
             warnings.push("store memory: sessions and devices end with this process".to_owned());
         }
         if self.rotation_grace.is_zero() {

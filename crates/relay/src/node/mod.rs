@@ -125,7 +125,7 @@ impl Node {
             },
             ..Policy::default()
         };
-        let drain = if config.store.starts_with("memory") {
+        let drain = if config.is_ephemeral() {
             Drain::default()
         } else {
             Drain::remembering(&config.data_dir)
