@@ -17,7 +17,28 @@ pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
 
 /// A keyed hash of a secret, as it stands in a store. Compared in constant time only.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(into = "Bytes32", from = "Bytes32")]
 pub struct SecretHash(pub [u8; 32]);
+
+impl From<SecretHash> for Bytes32 {
+    fn from(hash: SecretHash) -> Self {
+        Self(hash.0)
+    }
+}
+
+impl From<Bytes32> for SecretHash {
+    fn from(bytes: Bytes32) -> Self {
+        Self(bytes.0)
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other)
+    }
+}
+
+impl Eq for SecretHash {}
 
 impl SecretHash {
     /// Compares in constant time.

@@ -22,5 +22,8 @@ pub use gcra::Gcra;
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]
 pub use mutation::{mutate, mutate_everywhere};
-pub use record::{CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SessionRecord, TokenState};
+pub use record::{
+    CompatRecord, DecidedPair, DeviceRecord, HostRecord, LeaseRecord, PairDecided, PairStage,
+    PairingRecord, PendingPair, SessionRecord, TokenState, Unknown,
+};
 pub use session::{Effect, Effects, Event, Input, PairAnswer, PairError, Session};

@@ -1,9 +1,15 @@
 //! What a store keeps of a session. Secrets stand here as keyed hashes only.
 
-use belay_wire::{Lost, MemberId, PublicKey, SessionId, pair::DeviceInfo};
+use belay_wire::{
+    Bytes32, Bytes64, Lost, MemberId, PublicKey, RendezvousId, RequestId, SessionId,
+    pair::DeviceInfo,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::SecretHash;
+use crate::{crypto::SecretHash, session::PairError};
+
+/// Members of a stored object that this version does not know.
+pub type Unknown = serde_json::Map<String, serde_json::Value>;
 
 /// The current token of a host or device: `{G, hash(N), committed_at}`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -42,9 +48,15 @@ pub struct DeviceRecord {
     pub seen_at: u64,
     /// Unix milliseconds.
     pub revoked_at: Option<u64>,
+    /// Why, if it was not its host's or an operator's wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_because: Option<String>,
     /// Commands of it that will not reach the host, until it has heard so.
     #[serde(default)]
     pub lost: Vec<Lost>,
+    /// What a newer version keeps of it: this one gives it back unchanged.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// The right to ask for one pairing.
@@ -61,6 +73,93 @@ pub struct LeaseRecord {
     pub tries: u32,
     /// Redeemed or burnt.
     pub taken: bool,
+}
+
+/// Pair requests of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairingRecord {
+    /// The one that waits: any node can decide it.
+    pub pending: Option<PendingPair>,
+    /// Those that were decided a moment ago: a phone whose answer got lost asks again.
+    pub decided: Vec<DecidedPair>,
+}
+
+impl PairingRecord {
+    /// Tells whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_none() && self.decided.is_empty()
+    }
+
+    /// The ids of all of its requests.
+    pub fn ids(&self) -> impl Iterator<Item = RequestId> + '_ {
+        self.pending.iter().map(|p| p.id).chain(self.decided.iter().map(|d| d.id))
+    }
+}
+
+/// A pair request that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingPair {
+    pub id: RequestId,
+    /// The name may be empty in the compat protocol.
+    pub device: DeviceInfo,
+    pub address: String,
+    /// When it ends as its parties are told, Unix milliseconds.
+    pub expires_at: u64,
+    pub stage: PairStage,
+}
+
+/// What a pair request waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairStage {
+    /// For the host's nonce.
+    Committed { commit: Bytes32, typed: bool },
+    /// For the phone to open its commitment.
+    Nonced { commit: Bytes32, nonce: Bytes32, rendezvous: RendezvousId },
+    /// For the person at the desktop.
+    Waiting {
+        commit: Bytes32,
+        nonce: Bytes32,
+        rendezvous: RendezvousId,
+        key: PublicKey,
+        opening: Bytes32,
+        /// A call of the phone waits for the answer.
+        present: bool,
+    },
+    /// For the desktop of the compat protocol.
+    Joining {
+        /// Unix milliseconds.
+        requested_at: u64,
+        /// The join token that it came with, and the end of that.
+        join_token: SecretHash,
+        join_expires_at: u64,
+    },
+}
+
+/// A decided pair request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecidedPair {
+    pub id: RequestId,
+    /// Absent in the compat protocol.
+    pub commit: Option<Bytes32>,
+    pub outcome: PairDecided,
+    /// Until when it is remembered, Unix milliseconds.
+    pub until: u64,
+}
+
+/// How a pair request was decided. The nonce makes a token only with a key that is not in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PairDecided {
+    Paired {
+        member: MemberId,
+        nonce: [u8; 16],
+        issued_at: u64,
+        /// Absent in the compat protocol, as is the next.
+        signature: Option<Bytes64>,
+        approval_expires_at: u64,
+    },
+    Failed(PairError),
 }
 
 /// What a session of the compat protocol keeps besides.
@@ -94,6 +193,11 @@ pub struct SessionRecord {
     pub lease: Option<LeaseRecord>,
     /// Present if the session speaks the compat protocol.
     pub compat: Option<CompatRecord>,
+    #[serde(default)]
+    pub pairing: PairingRecord,
+    /// What a newer version keeps of it: this one gives it back unchanged.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 impl SessionRecord {

@@ -83,7 +83,9 @@ fn record(keys: &Keys, parties: &[Arc<Party>]) -> SessionRecord {
             added_at: BEGIN_MS,
             seen_at: BEGIN_MS,
             revoked_at: None,
+            revoked_because: None,
             lost: Vec::new(),
+            unknown: belay_core::Unknown::new(),
         })
     };
     let desk = parties.iter().find(|party| party.member.is_none());
@@ -101,5 +103,7 @@ fn record(keys: &Keys, parties: &[Arc<Party>]) -> SessionRecord {
         devices: parties.iter().filter_map(device).collect(),
         lease: None,
         compat: None,
+        pairing: belay_core::PairingRecord::default(),
+        unknown: belay_core::Unknown::new(),
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use belay_core::{
-    DeviceRecord, Effect, Effects, Env, HashKey, HostRecord, Input, Now, Policy, Session,
-    SessionRecord, TokenState,
+    DeviceRecord, Effect, Effects, Env, HashKey, HostRecord, Input, Now, PairingRecord, Policy,
+    Session, SessionRecord, TokenState, Unknown,
     delivery::Ask,
     session::{Attach, OutFrame},
     token::{Claims, Principal, TokenKeys},
@@ -62,7 +62,9 @@ impl Shared {
             added_at: unix_ms,
             seen_at: unix_ms,
             revoked_at: None,
+            revoked_because: None,
             lost: Vec::new(),
+            unknown: Unknown::new(),
         };
         let record = SessionRecord {
             id: SessionId::from_bytes([9; 16]),
@@ -78,6 +80,8 @@ impl Shared {
             devices: MEMBERS.map(device).to_vec(),
             lease: None,
             compat: None,
+            pairing: PairingRecord::default(),
+            unknown: Unknown::new(),
         };
         Self { keys, hash_key, policy, record }
     }

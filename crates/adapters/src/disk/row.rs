@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use belay_core::{
-    CompatRecord, DeviceRecord, HostRecord, LeaseRecord, SecretHash, SessionRecord, TokenState,
-    ports::StoreError,
+    CompatRecord, DeviceRecord, HostRecord, LeaseRecord, PairingRecord, SecretHash, SessionRecord,
+    TokenState, Unknown, ports::StoreError,
 };
 use belay_wire::{PublicKey, SessionId, pair::DeviceInfo};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -56,8 +56,18 @@ PRAGMA user_version = 3;
 COMMIT;
 ";
 
+/// What version 4 added: pair requests as JSON, and why a device was revoked.
+pub(super) const SCHEMA_4: &str = "
+BEGIN;
+ALTER TABLE sessions ADD COLUMN pairing TEXT;
+ALTER TABLE devices ADD COLUMN revoked_because TEXT;
+CREATE INDEX sessions_pairing ON sessions(id) WHERE pairing IS NOT NULL;
+PRAGMA user_version = 4;
+COMMIT;
+";
+
 /// Kept in SQLite's `user_version`.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// Writes about as much as a session needs: where this fits, a session does.
 pub(super) const PROBE: &str = "INSERT OR REPLACE INTO probe VALUES (1, randomblob(40960))";
@@ -81,14 +91,14 @@ pub(super) async fn save(
 ) -> Result<bool, sqlx::Error> {
     const INSERT: &str = "INSERT OR IGNORE INTO sessions VALUES
         (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,
-         ?18,?19,?20,?21,?22,?23,?24,?25)";
+         ?18,?19,?20,?21,?22,?23,?24,?25,?26)";
     const UPDATE: &str = "UPDATE sessions SET version=?2, created_at=?3, host_name=?4,
         host_platform=?5, host_sign=?6, host_agree=?7, host_generation=?8, host_nonce_hash=?9,
         host_committed_at=?10, host_seen_at=?11, lease_rendezvous_hash=?12, lease_code_hash=?13,
         lease_code_prefix=?14, lease_expires_at=?15, lease_tries=?16, lease_taken=?17,
         compat_session_id=?18, compat_desktop_hash=?19, compat_join_hash=?20,
         compat_join_expires_at=?21, compat_join_used=?22, compat_ws_url=?23,
-        compat_idle_secs=?24, compat_active_at=?25
+        compat_idle_secs=?24, compat_active_at=?25, pairing=?26
         WHERE id=?1 AND version=?2-1";
     if record.version == 0 {
         return Ok(false);
@@ -122,6 +132,7 @@ pub(super) async fn save(
         .bind(compat.map(|c| c.ws_url.clone()))
         .bind(compat.map(|c| int(c.idle_secs)))
         .bind(compat.map(|c| int(c.active_at)))
+        .bind(pairing_as_text(record))
         .execute(&mut *connection)
         .await?
         .rows_affected();
@@ -139,25 +150,33 @@ async fn save_devices(
     let id = record.id.to_string();
     sqlx::query("DELETE FROM devices WHERE session=?1").bind(&id).execute(&mut *connection).await?;
     for (place, device) in record.devices.iter().enumerate() {
-        sqlx::query("INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")
-            .bind(&id)
-            .bind(i64::try_from(place).unwrap_or(i64::MAX))
-            .bind(device.member.to_string())
-            .bind(&device.info.name)
-            .bind(&device.info.platform)
-            .bind(device.key.map(|k| k.sign.to_string()))
-            .bind(device.key.map(|k| k.agree.to_string()))
-            .bind(int(device.token.generation))
-            .bind(device.token.nonce.0.to_vec())
-            .bind(int(device.token.committed_at))
-            .bind(int(device.added_at))
-            .bind(int(device.seen_at))
-            .bind(device.revoked_at.map(int))
-            .bind(lost_as_text(device))
-            .execute(&mut *connection)
-            .await?;
+        sqlx::query(
+            "INSERT INTO devices VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)",
+        )
+        .bind(&id)
+        .bind(i64::try_from(place).unwrap_or(i64::MAX))
+        .bind(device.member.to_string())
+        .bind(&device.info.name)
+        .bind(&device.info.platform)
+        .bind(device.key.map(|k| k.sign.to_string()))
+        .bind(device.key.map(|k| k.agree.to_string()))
+        .bind(int(device.token.generation))
+        .bind(device.token.nonce.0.to_vec())
+        .bind(int(device.token.committed_at))
+        .bind(int(device.added_at))
+        .bind(int(device.seen_at))
+        .bind(device.revoked_at.map(int))
+        .bind(lost_as_text(device))
+        .bind(&device.revoked_because)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
+}
+
+fn pairing_as_text(record: &SessionRecord) -> Option<String> {
+    let text = || serde_json::to_string(&record.pairing).unwrap_or_default();
+    (!record.pairing.is_empty()).then(text)
 }
 
 fn lost_as_text(device: &DeviceRecord) -> Option<String> {
@@ -200,6 +219,10 @@ pub(super) async fn load(
         devices,
         lease: lease(&row)?,
         compat: compat(&row)?,
+        pairing: get::<Option<String>>(&row, "pairing")?
+            .map_or(Ok(PairingRecord::default()), |text| serde_json::from_str(&text))
+            .map_err(damaged)?,
+        unknown: Unknown::new(),
     }))
 }
 
@@ -247,6 +270,8 @@ fn device(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         added_at: uint(row, "added_at")?,
         seen_at: uint(row, "seen_at")?,
         revoked_at: revoked_at.and_then(|at| u64::try_from(at).ok()),
+        revoked_because: get(row, "revoked_because")?,
+        unknown: Unknown::new(),
         lost: lost.map_or(Ok(Vec::new()), |text| serde_json::from_str(&text)).map_err(damaged)?,
     })
 }

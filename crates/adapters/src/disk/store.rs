@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     DiskError,
-    row::{self, PROBE, SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_VERSION, unavailable},
+    row::{self, PROBE, SCHEMA, SCHEMA_2, SCHEMA_3, SCHEMA_4, SCHEMA_VERSION, unavailable},
 };
 
 /// Jobs that may wait; beyond it callers are told that the store is not available.
@@ -76,6 +76,9 @@ impl DiskStore {
         }
         if found < 3 {
             sqlx::raw_sql(SCHEMA_3).execute(&mut connection).await.map_err(sql)?;
+        }
+        if found < 4 {
+            sqlx::raw_sql(SCHEMA_4).execute(&mut connection).await.map_err(sql)?;
         }
         let (jobs, queue) = mpsc::channel(QUEUE_LEN);
         tokio::spawn(run(connection, queue));
@@ -228,6 +231,12 @@ async fn find_lease(
         LeaseKey::Desktop(hash) => {
             sqlx::query("SELECT id FROM sessions WHERE compat_desktop_hash=?1")
                 .bind(hash.0.to_vec())
+                .fetch_all(connection)
+                .await
+        }
+        LeaseKey::Request(id) => {
+            sqlx::query("SELECT id FROM sessions WHERE pairing IS NOT NULL AND instr(pairing, ?1)")
+                .bind(id.to_string())
                 .fetch_all(connection)
                 .await
         }

@@ -40,6 +40,7 @@ impl SessionStore for MemoryStore {
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
         let matches = |record: &SessionRecord| match key {
             LeaseKey::Rendezvous(hash) => record.lease.is_some_and(|l| l.rendezvous.matches(&hash)),
+            LeaseKey::Request(id) => record.pairing.ids().any(|known| known == id),
             LeaseKey::Code { prefix, .. } => record.lease.is_some_and(|l| l.code_prefix == prefix),
             LeaseKey::Desktop(hash) => {
                 record.compat.as_ref().is_some_and(|c| c.desktop_token.matches(&hash))

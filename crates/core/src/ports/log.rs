@@ -109,6 +109,13 @@ pub trait MessageLog: Send + Sync + Debug {
     /// Tells entries from now on.
     fn subscribe(&self, listener: Listener);
 
+    /// Entries of this session, by whichever node, are wanted from now on; asked before its logs are read.
+    /// For a log of one node there is nothing to do.
+    fn watch(&self, _session: SessionId) {}
+
+    /// And not any more.
+    fn unwatch(&self, _session: SessionId) {}
+
     /// Drops the entries before this offset, never the last one. For an `up` channel that moves the
     /// bookmark. A purge that a crash undoes is harmless: readers know what they applied.
     fn purge(&self, id: ChannelId, before: u64) -> LogAnswer<()>;

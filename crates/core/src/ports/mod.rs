@@ -1,5 +1,6 @@
 //! What core needs from outside, as small object-safe traits; `belay-adapters` implements them.
 
+mod cluster;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod log;
@@ -10,6 +11,9 @@ use belay_wire::{MemberId, SessionId};
 
 use crate::{SessionRecord, session::LeaseKey};
 
+pub use cluster::{
+    Alive, Bus, BusEvent, BusFrame, BusListener, Leases, Limits, Presence, Seat, Version,
+};
 pub use log::{
     AppendError, ChannelId, Entry, Listener, Loaded, LogAnswer, LogEvent, LogUnavailable,
     MessageLog, Tail,
@@ -53,8 +57,8 @@ pub trait SessionStore: Send + Sync + Debug {
     /// Reads a session.
     fn load(&self, id: SessionId) -> Answer<Option<SessionRecord>>;
 
-    /// The sessions whose join lease this key could mean: one for a rendezvous, all with the
-    /// prefix for a typed code. Expired leases may be among them.
+    /// The sessions that this key could mean: one for a rendezvous, a desktop's token or a pair request,
+    /// all with the prefix for a typed code. Expired ones may be among them.
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>>;
 
     /// All sessions, oldest first, after `after`, at most `limit`.
@@ -68,6 +72,11 @@ pub trait SessionStore: Send + Sync + Debug {
 
     /// Forgets a session.
     fn remove(&self, id: SessionId) -> Answer<()>;
+
+    /// What is stored of these sessions now, in their order; the default is for a store of one node.
+    fn versions(&self, ids: Vec<SessionId>) -> Answer<Vec<Version>> {
+        Box::pin(std::future::ready(Ok(vec![Version::default(); ids.len()])))
+    }
 
     /// Reads and writes something: an error means that new authentications cannot be served.
     fn check(&self) -> Answer<()>;

@@ -128,7 +128,10 @@ pub enum PairAnswer {
 }
 
 /// Why a pairing step failed, with what a person should do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum PairError {
     #[error("this pairing link or code has expired; show a new one on the desktop")]
     CodeExpired,

@@ -22,7 +22,7 @@ use belay_wire::{
 };
 
 use crate::{
-    Env, HostRecord, SessionRecord, TokenState,
+    Env, HostRecord, PairingRecord, SessionRecord, TokenState, Unknown,
     delivery::{Log, LogLimits, Overdue, Volatiles, lost},
     env::{Policy, draw},
     token::{Claims, Principal},
@@ -97,6 +97,8 @@ impl Session {
             devices: Vec::new(),
             lease: None,
             compat: None,
+            pairing: PairingRecord::default(),
+            unknown: Unknown::new(),
         };
         let mut session = Self::load(record);
         let made = session.make_lease(env);

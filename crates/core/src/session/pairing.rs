@@ -17,7 +17,7 @@ use super::{
     effect::{PairAnswer, PairError, WaiterId},
 };
 use crate::{
-    DeviceRecord, Env, HashKey, LeaseRecord, TokenState,
+    DeviceRecord, Env, HashKey, LeaseRecord, TokenState, Unknown,
     crypto::{SecretHash, verify_signature},
     env::draw,
     token::{Claims, Principal, token_hash},
@@ -35,6 +35,8 @@ pub enum LeaseKey {
     Desktop(SecretHash),
     /// By the QR's rendezvous.
     Rendezvous(SecretHash),
+    /// A pair request, pending or decided a moment ago.
+    Request(RequestId),
     /// By a typed code: all leases that share its first three characters, and its hash.
     Code { prefix: [u8; 3], hash: SecretHash },
 }
@@ -224,7 +226,7 @@ impl Session {
         let lease = self.record.lease.as_mut().ok_or(PairError::CodeExpired)?;
         let matches = match key {
             Some(LeaseKey::Rendezvous(hash)) => hash.matches(&lease.rendezvous),
-            Some(LeaseKey::Desktop(_)) | None => false,
+            Some(LeaseKey::Desktop(_) | LeaseKey::Request(_)) | None => false,
             Some(LeaseKey::Code { hash, .. }) => {
                 if lease.tries >= env.policy.code_tries {
                     return Err(PairError::CodeBurnt);
@@ -420,7 +422,9 @@ impl Session {
             added_at: env.now.unix_ms,
             seen_at: env.now.unix_ms,
             revoked_at: None,
+            revoked_because: None,
             lost: Vec::new(),
+            unknown: Unknown::new(),
         });
         Paired {
             session: self.record.id,

@@ -1,6 +1,6 @@
 //! A phone that is paired already.
 
-use belay_core::{DeviceRecord, TokenState};
+use belay_core::{DeviceRecord, TokenState, Unknown};
 use belay_wire::{MemberId, PublicKey, pair::DeviceInfo};
 
 use crate::around::Around;
@@ -22,6 +22,8 @@ pub(crate) fn phone(
         added_at: now,
         seen_at: now,
         revoked_at: None,
+        revoked_because: None,
         lost: Vec::new(),
+        unknown: Unknown::new(),
     }
 }

@@ -81,7 +81,9 @@ fn device(node: &Node, member: MemberId) -> belay_core::DeviceRecord {
         added_at: 0,
         seen_at: 0,
         revoked_at: None,
+        revoked_because: None,
         lost: Vec::new(),
+        unknown: belay_core::Unknown::new(),
     }
 }
 

@@ -5,12 +5,14 @@ pub mod log;
 use std::sync::Arc;
 
 use belay_wire::{
-    Bytes32, Channel, Epoch, Lost, MemberId, PublicKey, Seq, SessionId, pair::DeviceInfo,
+    Bytes32, Bytes64, Channel, Epoch, Lost, MemberId, PublicKey, RendezvousId, RequestId, Seq,
+    SessionId, pair::DeviceInfo,
 };
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
-    CompatRecord, DeviceRecord, HashKey, HostRecord, LeaseRecord, SessionRecord, TokenState,
+    CompatRecord, DecidedPair, DeviceRecord, HashKey, HostRecord, LeaseRecord, PairDecided,
+    PairError, PairStage, PairingRecord, PendingPair, SessionRecord, TokenState, Unknown,
     session::LeaseKey,
 };
 
@@ -47,6 +49,8 @@ pub fn sample(n: u8, prefix: [u8; 3]) -> SessionRecord {
             taken: false,
         }),
         compat: None,
+        pairing: PairingRecord::default(),
+        unknown: Unknown::new(),
     }
 }
 
@@ -79,6 +83,8 @@ fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
         added_at: 1,
         seen_at: 2,
         revoked_at,
+        revoked_because: revoked_at.map(|_| "token_reused".to_owned()),
+        unknown: Unknown::new(),
         lost: vec![Lost {
             ch: Channel::Up(MemberId::from_bytes([n; 16])),
             epoch: Epoch(u64::from(n)),
@@ -97,6 +103,7 @@ pub async fn session_store(store: Arc<dyn SessionStore>) {
     keeps_devices(&*store).await;
     finds_leases(&*store).await;
     finds_desktops(&*store).await;
+    finds_pair_requests(&*store).await;
     lists_and_removes(&*store).await;
 }
 
@@ -184,6 +191,48 @@ async fn finds_desktops(store: &dyn SessionStore) {
     let loaded = store.load(record.id).await.expect("readable").expect("present");
     assert_eq!(format!("{loaded:?}"), format!("{record:?}"));
     store.remove(record.id).await.expect("removed");
+}
+
+async fn finds_pair_requests(store: &dyn SessionStore) {
+    let mut record = sample(41, *b"AAA");
+    let id = |n| RequestId::from_bytes([n; 16]);
+    let bytes = Bytes32([7; 32]);
+    let stage = PairStage::Waiting {
+        commit: bytes,
+        nonce: bytes,
+        rendezvous: RendezvousId::from_bytes([3; 16]),
+        key: public_key(5),
+        opening: bytes,
+        present: true,
+    };
+    let (device, address) = (device(9, None).info, "192.0.2.1".to_owned());
+    let expires_at = 1_700_000_045_000;
+    record.pairing.pending = Some(PendingPair { id: id(1), device, address, expires_at, stage });
+    store.save(record.clone()).await.expect("stored");
+    let find = |n| store.find_lease(LeaseKey::Request(id(n)));
+    assert_eq!(find(1).await.expect("readable"), [record.id]);
+    assert_eq!(find(2).await.expect("readable"), []);
+
+    record.version = 2;
+    record.pairing.pending = None;
+    let decided = |n, outcome| DecidedPair { id: id(n), commit: Some(bytes), outcome, until: 5 };
+    let paired = PairDecided::Paired {
+        member: MemberId::from_bytes([4; 16]),
+        nonce: [1; 16],
+        issued_at: 3,
+        signature: Some(Bytes64([2; 64])),
+        approval_expires_at: 4,
+    };
+    let full = PairError::DeviceLimit { used: 2, allowed: 2 };
+    record.pairing.decided = vec![decided(1, paired), decided(2, PairDecided::Failed(full))];
+    store.save(record.clone()).await.expect("stored");
+
+    let loaded = store.load(record.id).await.expect("readable").expect("present");
+    assert_eq!(format!("{loaded:?}"), format!("{record:?}"));
+    assert_eq!(find(1).await.expect("readable"), [record.id]);
+    assert_eq!(find(2).await.expect("readable"), [record.id]);
+    store.remove(record.id).await.expect("removed");
+    assert_eq!(find(1).await.expect("readable"), []);
 }
 
 async fn lists_and_removes(store: &dyn SessionStore) {

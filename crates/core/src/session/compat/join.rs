@@ -11,7 +11,7 @@ use super::{
     CompatJoin, CompatRefresh, Joined, Pending, join_hash,
 };
 use crate::{
-    DeviceRecord, Env, TokenState,
+    DeviceRecord, Env, TokenState, Unknown,
     env::draw,
     token::{Claims, Principal, token_hash},
 };
@@ -184,7 +184,9 @@ impl Session {
             added_at: now,
             seen_at: now,
             revoked_at: None,
+            revoked_because: None,
             lost: Vec::new(),
+            unknown: Unknown::new(),
         });
         Ok(Joined { device, token: env.keys.mint(&claims) })
     }

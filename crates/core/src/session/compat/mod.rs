@@ -16,8 +16,8 @@ use belay_wire::{Channel, ConnectionId, MemberId, RequestId, Secret, SessionId, 
 
 use super::{Effect, Effects, Event, Session, effect::WaiterId};
 use crate::{
-    CompatRecord, Env, Gcra, HashKey, HostRecord, SessionRecord, TokenState, crypto::SecretHash,
-    token::Claims,
+    CompatRecord, Env, Gcra, HashKey, HostRecord, PairingRecord, SessionRecord, TokenState,
+    Unknown, crypto::SecretHash, token::Claims,
 };
 
 /// How a desktop opens a session.
@@ -193,6 +193,8 @@ impl Session {
                 idle_secs: start.idle_secs,
                 active_at: now,
             }),
+            pairing: PairingRecord::default(),
+            unknown: Unknown::new(),
         })
     }
 
