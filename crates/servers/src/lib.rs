@@ -1,0 +1,12 @@
+//! Real servers for tests and for a cluster on one machine: Redis, NATS and PostgreSQL on free loopback
+//! ports, each in a folder of its own. They end with whoever started them, also if that is killed.
+
+mod nats;
+mod postgres;
+mod process;
+mod redis;
+
+pub use nats::{Nats, NatsCluster, NatsOptions};
+pub use postgres::Postgres;
+pub use process::{Process, free_port, program};
+pub use redis::{Redis, RedisGroup};

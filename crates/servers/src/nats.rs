@@ -1,0 +1,123 @@
+//! NATS with JetStream, alone or as a cluster of three.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::{Process, free_port, program, write};
+
+/// What differs between servers.
+#[derive(Debug, Clone, Default)]
+pub struct NatsOptions {
+    /// Lines of the configuration that come last.
+    pub settings: Vec<String>,
+    /// A smaller `max_payload` than the 8 MiB that tests and `cluster-dev` use.
+    pub max_payload: Option<usize>,
+}
+
+/// One NATS server.
+#[derive(Debug)]
+pub struct Nats {
+    pub port: u16,
+    /// Of its cluster; 0 if it is alone.
+    cluster_port: u16,
+    folder: PathBuf,
+    text: String,
+    process: Process,
+}
+
+impl Nats {
+    /// Starts one alone, in a folder.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start.
+    pub fn start(folder: &Path, options: &NatsOptions) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        Self::start_with(port, 0, folder, config("n1", port, folder, options))
+    }
+
+    fn start_with(
+        port: u16,
+        cluster_port: u16,
+        folder: &Path,
+        text: String,
+    ) -> anyhow::Result<Self> {
+        let file = folder.join("nats.conf");
+        write(&file, &text)?;
+        let command = [program("nats-server")?, PathBuf::from("-c"), file];
+        let process = Process::start("nats", folder, command)?;
+        process.until_listening(port)?;
+        Ok(Self { port, cluster_port, folder: folder.to_owned(), text, process })
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps streams.
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("jetstream")
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// kill -9 if it runs, and starts it again on its folder.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        let (folder, text) = (self.folder.clone(), self.text.clone());
+        *self = Self::start_with(self.port, self.cluster_port, &folder, text)?;
+        Ok(())
+    }
+}
+
+/// Three servers, so that streams have three replicas.
+#[derive(Debug)]
+pub struct NatsCluster {
+    pub servers: Vec<Nats>,
+}
+
+impl NatsCluster {
+    /// Starts them; a leader may not be chosen yet.
+    ///
+    /// # Errors
+    /// When one is not installed or does not start.
+    pub fn start(folder: &Path, options: &NatsOptions) -> anyhow::Result<Self> {
+        let mut ports = Vec::new();
+        for _ in 0..3 {
+            ports.push((free_port()?, free_port()?));
+        }
+        let routes: Vec<_> =
+            ports.iter().map(|(_, cluster)| format!("nats://127.0.0.1:{cluster}")).collect();
+        let mut servers = Vec::new();
+        for (n, (port, cluster)) in (1..).zip(&ports) {
+            let (name, folder) = (format!("n{n}"), folder.join(format!("nats{n}")));
+            let text = format!(
+                "{}cluster {{ name: belay, listen: \"127.0.0.1:{cluster}\", routes: [{}] }}\n",
+                config(&name, *port, &folder, options),
+                routes.join(", ")
+            );
+            servers.push(Nats::start_with(*port, *cluster, &folder, text)?);
+        }
+        Ok(Self { servers })
+    }
+
+    /// The addresses of all of them.
+    pub fn url(&self) -> String {
+        let all: Vec<_> =
+            self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+        format!("nats://{}", all.join(","))
+    }
+}
+
+fn config(name: &str, port: u16, folder: &Path, options: &NatsOptions) -> String {
+    let max_payload = options.max_payload.unwrap_or(8 << 20);
+    format!(
+        "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\n\
+         jetstream {{ store_dir: \"{}\", max_mem: 1G, max_file: 8G }}\n{}\n",
+        folder.display(),
+        options.settings.join("\n")
+    )
+}

@@ -1,0 +1,91 @@
+//! PostgreSQL.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::process::{Process, free_port, program};
+
+/// One PostgreSQL server with a superuser `belay` and no password.
+#[derive(Debug)]
+pub struct Postgres {
+    pub port: u16,
+    folder: PathBuf,
+    process: Process,
+}
+
+impl Postgres {
+    /// Starts one in a folder.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        if is_root() {
+            // It refuses to run as root.
+            run(Command::new("chown").arg("postgres").arg(folder))?;
+        }
+        let data = folder.join("data");
+        if !data.exists() {
+            let args = ["-A", "trust", "-U", "belay", "-E", "UTF8", "--no-sync", "-D"];
+            let mut command = vec![program("initdb")?.into_os_string()];
+            command.extend(args.map(Into::into));
+            command.push(data.clone().into_os_string());
+            let mut command = as_postgres(command).into_iter();
+            run(Command::new(command.next().context("a program")?).args(command))?;
+        }
+        let port = free_port()?;
+        Ok(Self { port, folder: folder.to_owned(), process: start(port, folder)? })
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://belay@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// kill -9 if it runs, and starts it again on its folder.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        self.process = start(self.port, &self.folder)?;
+        Ok(())
+    }
+}
+
+fn start(port: u16, folder: &Path) -> anyhow::Result<Process> {
+    let mut command = vec![program("postgres")?.into_os_string()];
+    command.extend(["-D".into(), folder.join("data").into_os_string()]);
+    command.extend(["-p".into(), port.to_string().into()]);
+    command.extend(["-h".into(), "127.0.0.1".into(), "-k".into(), "".into()]);
+    let process = Process::start("postgres", folder, as_postgres(command))?;
+    process.until_listening(port)?;
+    Ok(process)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn as_postgres(command: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
+    if !is_root() {
+        return command;
+    }
+    // `setpriv` becomes the program, so a signal reaches it.
+    let by = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"];
+    by.iter().map(Into::into).chain(command).collect()
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{command:?}: {said}");
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! One server process.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take until it accepts connections.
+const READY: Duration = Duration::from_secs(20);
+
+/// Runs a command beside itself and ends it when its own input ends: whoever started it may be killed.
+const KEEPER: &str = r#"
+exec 3>&1 1>"$0" 2>&1
+"$@" </dev/null 3>&- &
+echo $! >&3
+exec 3>&-
+read -r _
+kill -KILL $! 2>/dev/null
+wait
+"#;
+
+/// A server process that ends when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    keeper: Child,
+    pid: Pid,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a command; what it prints goes to `<name>.log` in `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start<A: AsRef<OsStr>>(
+        name: &'static str,
+        folder: &Path,
+        command: impl IntoIterator<Item = A>,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let log = folder.join(format!("{name}.log"));
+        let mut keeper = Command::new("bash")
+            .args(["-c", KEEPER])
+            .arg(&log)
+            .args(command)
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("bash")?;
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().context("a pipe")?).read_line(&mut line)?;
+        let pid = line.trim().parse().ok().and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{name} was not started"))?;
+        Ok(Self { name, keeper, pid, log })
+    }
+
+    /// Waits until it accepts connections on a port.
+    ///
+    /// # Errors
+    /// When it ended, or is not in time, with the end of what it printed.
+    pub fn until_listening(&self, port: u16) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if Instant::now() > deadline || !self.is_running() {
+                bail!("{} does not listen on port {port}: {}", self.name, self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// The end of what it printed.
+    pub fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(12).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process(self.pid, signal);
+    }
+
+    /// Tells whether it is there, also if it was stopped by a signal. Its keeper reaps it once all of its
+    /// threads are gone.
+    pub fn is_running(&self) -> bool {
+        Path::new(&format!("/proc/{}", self.pid)).exists()
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        while self.is_running() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// A port that is free now.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Where a program is: on the path, or where the system keeps those of servers.
+///
+/// # Errors
+/// When it is not installed, with what to do.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let mut folders: Vec<_> = std::env::split_paths(&variable("PATH")).collect();
+    folders.extend(["/usr/sbin", "/usr/local/bin"].map(PathBuf::from));
+    let cache = match variable("BELAY_CACHE") {
+        set if !set.is_empty() => PathBuf::from(set),
+        _ => Path::new(&variable("HOME")).join(".cache/belay"),
+    };
+    // What scripts/bootstrap installed, and where Debian keeps its PostgreSQL.
+    for parent in [cache, PathBuf::from("/usr/lib/postgresql")] {
+        let versions = std::fs::read_dir(parent).into_iter().flatten().flatten();
+        folders.extend(versions.map(|version| version.path().join("bin")));
+    }
+    let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.with_context(|| format!("{name} is not installed; run scripts/bootstrap test"))
+}
+
+fn variable(name: &str) -> std::ffi::OsString {
+    #[expect(clippy::disallowed_methods, reason = "the environment says where programs are")]
+    std::env::var_os(name).unwrap_or_default()
+}
+
+/// Writes a file of a server's folder.
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(path).with_context(|| path.display().to_string())?;
+    Ok(std::io::Write::write_all(&mut file, text.as_bytes())?)
+}

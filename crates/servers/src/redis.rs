@@ -1,0 +1,122 @@
+//! Redis, alone or with a replica and Sentinels.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::{Process, free_port, program, write};
+
+/// One Redis server that writes an append-only file.
+#[derive(Debug)]
+pub struct Redis {
+    pub port: u16,
+    folder: PathBuf,
+    settings: Vec<String>,
+    process: Process,
+}
+
+impl Redis {
+    /// Starts one in a folder; `settings` are lines of its configuration that come last.
+    ///
+    /// # Errors
+    /// When it is not installed or does not start.
+    pub fn start(folder: &Path, settings: &[&str]) -> anyhow::Result<Self> {
+        let settings = settings.iter().map(|line| (*line).to_owned()).collect();
+        Self::start_at(free_port()?, folder, settings)
+    }
+
+    fn start_at(port: u16, folder: &Path, settings: Vec<String>) -> anyhow::Result<Self> {
+        let text = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\nappendonly yes\nappendfsync everysec\n\
+             save \"\"\nmaxmemory-policy noeviction\nrepl-diskless-sync-delay 0\n{}\n",
+            folder.display(),
+            settings.join("\n")
+        );
+        let file = folder.join("redis.conf");
+        // A Sentinel may have written to it: who the master is stays.
+        if !file.exists() {
+            write(&file, &text)?;
+        }
+        let command = [program("redis-server")?, file];
+        let process = Process::start("redis", folder, command)?;
+        process.until_listening(port)?;
+        Ok(Self { port, folder: folder.to_owned(), settings, process })
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Starts it again on its folder, after it was killed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        *self = Self::start_at(self.port, &self.folder, self.settings.clone())?;
+        Ok(())
+    }
+
+    /// Forgets everything, and starts.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart_empty(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        let kept = self.folder.join("appendonlydir");
+        if kept.exists() {
+            std::fs::remove_dir_all(kept)?;
+        }
+        self.restart()
+    }
+}
+
+/// A master, a replica and three Sentinels.
+#[derive(Debug)]
+pub struct RedisGroup {
+    pub servers: Vec<Redis>,
+    pub sentinels: Vec<(u16, Process)>,
+}
+
+/// The name under which the Sentinels know the master.
+const MASTER: &str = "belay";
+
+impl RedisGroup {
+    /// Starts all of them.
+    ///
+    /// # Errors
+    /// When one is not installed or does not start.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let master = Redis::start(&folder.join("redis1"), &[])?;
+        let of = format!("replicaof 127.0.0.1 {}", master.port);
+        let replica = Redis::start(&folder.join("redis2"), &[&of])?;
+        let mut sentinels = Vec::new();
+        for n in 1..=3 {
+            let (port, folder) = (free_port()?, folder.join(format!("sentinel{n}")));
+            let text = format!(
+                "bind 127.0.0.1\nport {port}\ndir {0}\n\
+                 sentinel monitor {MASTER} 127.0.0.1 {1} 2\n\
+                 sentinel down-after-milliseconds {MASTER} 1500\n\
+                 sentinel failover-timeout {MASTER} 6000\n",
+                folder.display(),
+                master.port
+            );
+            let file = folder.join("sentinel.conf");
+            write(&file, &text)?;
+            let command = [program("redis-sentinel")?, file];
+            let process = Process::start("sentinel", &folder, command)?;
+            process.until_listening(port)?;
+            sentinels.push((port, process));
+        }
+        Ok(Self { servers: vec![master, replica], sentinels })
+    }
+
+    /// The address by which a client finds the master.
+    pub fn url(&self) -> String {
+        let places: Vec<_> =
+            self.sentinels.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
+        format!("redis+sentinel://{}/{MASTER}", places.join(","))
+    }
+}
