@@ -11,4 +11,4 @@ pub use disk::{
 };
 pub use keys::{KeyError, Keys};
 pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
-pub use resolve::{ResolveError, Stores, check_store, resolve};
+pub use resolve::{ResolveError, Shared, Stores, check_store, resolve};

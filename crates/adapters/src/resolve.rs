@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use belay_core::ports::{MessageLog, Revocations, SessionStore};
+use belay_core::ports::{Bus, Leases, Limits, MessageLog, Presence, Revocations, SessionStore};
 
 use crate::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, MemoryLog,
@@ -29,10 +29,21 @@ pub struct Stores {
     /// Where the compat protocol keeps messages: its clients start anew from a snapshot, so on one node
     /// nothing of theirs need outlive the process.
     pub compat_log: Arc<dyn MessageLog>,
+    /// Present if other nodes may use the same.
+    pub shared: Option<Shared>,
     /// What an operator should know of what was found at start.
     pub notes: Vec<String>,
     /// Held as long as the data folder is in use.
     pub lock: Option<Arc<FolderLock>>,
+}
+
+/// What nodes share besides sessions and logs.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub presence: Arc<dyn Presence>,
+    pub leases: Arc<dyn Leases>,
+    pub limits: Arc<dyn Limits>,
+    pub bus: Arc<dyn Bus>,
 }
 
 impl Stores {
@@ -43,6 +54,7 @@ impl Stores {
             revocations: Arc::new(MemoryRevocations::default()),
             log: Arc::new(MemoryLog::default()),
             compat_log: Arc::new(MemoryLog::default()),
+            shared: None,
             notes: Vec::new(),
             lock: None,
         }
@@ -74,6 +86,7 @@ pub async fn resolve(url: &str, data_dir: &Path, sync: SyncPolicy) -> Result<Sto
             Ok(Stores {
                 log: Arc::new(log),
                 compat_log: Arc::new(MemoryLog::default()),
+                shared: None,
                 notes,
                 sessions: Arc::new(DiskStore::open(data_dir).await?),
                 revocations: Arc::new(DiskRevocations::open(data_dir)?),

@@ -37,7 +37,9 @@ fn settle(log: &mut Log, stored: &mut Logs, now: Now) -> Vec<Outcome> {
             outcomes.push(match told {
                 LogTold::Loaded(answer) => log.on_loaded(answer, now),
                 LogTold::Appended(answer) => log.on_appended(&answer, now),
-                LogTold::Stored { .. } | LogTold::Doubt => panic!("not asked for"),
+                LogTold::Stored { .. } | LogTold::Tail(_) | LogTold::Doubt => {
+                    panic!("not asked for")
+                }
             });
         }
     }

@@ -291,6 +291,7 @@ pub(crate) fn keep_time(node: &Arc<Node>) {
     node.tasks.spawn(tick(node.clone()));
     node.tasks.spawn(sweep::run(node.clone()));
     node.tasks.spawn(recheck(node.clone()));
+    node.join_cluster();
 }
 
 async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>, now: std::time::Instant) {
@@ -328,12 +329,12 @@ async fn tick(node: Arc<Node>) {
             _ = interval.tick() => {}
             () = node.stopping.cancelled() => return,
         }
-        let now = Node::now().mono;
+        let now = node.now().mono;
         // Together, so that the store writes them in one go.
         let handles = node.registry.all();
         join_all(handles.iter().map(|handle| tell_time(&node, handle, now))).await;
         drop(handles);
-        node.registry.forget_idle();
+        node.registry.forget_idle().into_iter().for_each(|id| node.unwatch(id));
         node.metrics.sessions_loaded.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));
     }
 }

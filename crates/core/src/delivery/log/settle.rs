@@ -201,6 +201,16 @@ impl Log {
         outcome
     }
 
+    /// Another node knows the log to end here.
+    pub fn on_tail(&mut self, tail: Tail) {
+        self.heard = self.heard.max(tail.offset);
+        let is_known =
+            |known: Tail| known.incarnation == tail.incarnation && tail.offset <= known.offset;
+        if !self.tail.is_some_and(is_known) {
+            self.doubt();
+        }
+    }
+
     /// Something may have been missed, or the log may have gone back: read it before the next append.
     pub fn doubt(&mut self) {
         match self.phase {
