@@ -436,7 +436,9 @@ impl Session {
             })
             .collect();
         if let Some(host) = self.host().map(|host| host.id) {
-            ended.into_iter().for_each(|ended| self.control(host, ended, effects));
+            for ended in ended {
+                self.control(host, ended, effects);
+            }
         }
         if self.record.pairing.pending != old.pending {
             let step = |pairing: &PairingRecord| pairing.pending.as_ref().map(PendingPair::step);
@@ -508,7 +510,9 @@ impl Session {
             let own = decided.commit == Some(commit);
             let given = match &decided.outcome {
                 PairDecided::Paired { .. } if !own => Err(PairError::Conflict),
-                outcome => self.answer_decided(outcome, env),
+                PairDecided::Paired { .. } | PairDecided::Failed(_) => {
+                    self.answer_decided(&decided.outcome, env)
+                }
             };
             return answer(waiter, given, effects);
         }
@@ -608,14 +612,13 @@ impl Session {
             Ok(()) => check_capacity(&self.record, env),
         };
         let mut record = self.draft(env);
-        let decided = match outcome {
-            Err(error) => PairDecided::Failed(error),
-            Ok(()) => {
-                let nonce = draw(env.entropy);
-                let device = new_device(&pending, Some(key), &nonce, env);
-                let signed = (decision.signature, decision.expires_at);
-                record.add_device(device, Some(signed), nonce)
-            }
+        let decided = if let Err(error) = outcome {
+            PairDecided::Failed(error)
+        } else {
+            let nonce = draw(env.entropy);
+            let device = new_device(&pending, Some(key), &nonce, env);
+            let signed = (decision.signature, decision.expires_at);
+            record.add_device(device, Some(signed), nonce)
         };
         record.decide(decided, env, effects);
         effects.save = Some(record);
