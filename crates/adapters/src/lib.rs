@@ -2,8 +2,10 @@
 
 mod disk;
 mod keys;
+mod lease;
 mod memory;
 mod record;
+mod redis;
 mod resolve;
 
 pub use disk::{
@@ -11,4 +13,5 @@ pub use disk::{
 };
 pub use keys::{KeyError, Keys};
 pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
+pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{ResolveError, Stores, check_store, resolve};

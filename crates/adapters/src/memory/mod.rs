@@ -12,6 +12,8 @@ use belay_core::{
 use belay_wire::{MemberId, SessionId};
 use parking_lot::Mutex;
 
+use crate::lease::means;
+
 pub use log::MemoryLog;
 
 /// A store that ends with its process.
@@ -38,16 +40,8 @@ impl SessionStore for MemoryStore {
     }
 
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
-        let matches = |record: &SessionRecord| match key {
-            LeaseKey::Rendezvous(hash) => record.lease.is_some_and(|l| l.rendezvous.matches(&hash)),
-            LeaseKey::Request(id) => record.pairing.ids().any(|known| known == id),
-            LeaseKey::Code { prefix, .. } => record.lease.is_some_and(|l| l.code_prefix == prefix),
-            LeaseKey::Desktop(hash) => {
-                record.compat.as_ref().is_some_and(|c| c.desktop_token.matches(&hash))
-            }
-        };
         let sessions = self.sessions.lock();
-        done(Ok(sessions.values().filter(|r| matches(r)).map(|r| r.id).collect()))
+        done(Ok(sessions.values().filter(|r| means(r, &key)).map(|r| r.id).collect()))
     }
 
     fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>> {
