@@ -12,6 +12,6 @@ pub use disk::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, SyncPolicy,
 };
 pub use keys::{KeyError, Keys};
-pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
+pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
 pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{ResolveError, Stores, check_store, resolve};

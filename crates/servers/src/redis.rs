@@ -1,8 +1,17 @@
-//! Redis, alone or with a replica and Sentinels.
+//! Redis, alone, with a replica and Sentinels, or as a cluster.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
 
 use crate::process::{Process, free_port, program, write};
+
+/// How long servers may take until they agree on who they are.
+const AGREED: Duration = Duration::from_secs(20);
 
 /// One Redis server that writes an append-only file.
 #[derive(Debug)]
@@ -47,6 +56,38 @@ impl Redis {
 
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// What `redis-cli` answers to a command.
+    ///
+    /// # Errors
+    /// When it is not installed or says that it failed.
+    pub fn cli(&self, command: &[&str]) -> anyhow::Result<String> {
+        let port = self.port.to_string();
+        let asked = Command::new(program("redis-cli")?)
+            .args(["-p", &port])
+            .args(command)
+            .stdin(Stdio::null())
+            .output()?;
+        let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        ensure!(asked.status.success(), "redis-cli {command:?}: {told}");
+        Ok(told)
+    }
+
+    /// Waits until the answer to a command holds a text.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn until(&self, text: &str, command: &[&str]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + AGREED;
+        loop {
+            let told = self.cli(command)?;
+            if told.contains(text) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{command:?} does not answer {text}: {told}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Starts it again on its folder, after it was killed.
@@ -118,5 +159,45 @@ impl RedisGroup {
         let places: Vec<_> =
             self.sentinels.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
         format!("redis+sentinel://{}/{MASTER}", places.join(","))
+    }
+}
+
+/// Three masters that share the keys.
+#[derive(Debug)]
+pub struct RedisCluster {
+    pub servers: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Starts them, and waits until they agree on who has which keys.
+    ///
+    /// # Errors
+    /// When one is not installed or does not start, or they do not agree.
+    pub fn start(folder: &Path) -> anyhow::Result<Self> {
+        let mut servers = Vec::new();
+        for n in 1..=3 {
+            let bus = format!("cluster-port {}", free_port()?);
+            let settings = ["cluster-enabled yes", "cluster-node-timeout 2000", &bus];
+            servers.push(Redis::start(&folder.join(format!("cluster{n}")), &settings)?);
+        }
+        let places = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let made = Command::new(program("redis-cli")?)
+            .args(["--cluster", "create"])
+            .args(places)
+            .arg("--cluster-yes")
+            .stdin(Stdio::null())
+            .output()?;
+        let told = String::from_utf8_lossy(&made.stdout);
+        ensure!(made.status.success(), "the cluster was not made: {told}");
+        let cluster = Self { servers };
+        for server in &cluster.servers {
+            server.until("cluster_state:ok", &["CLUSTER", "INFO"])?;
+        }
+        Ok(cluster)
+    }
+
+    /// The addresses of all of them.
+    pub fn urls(&self) -> Vec<String> {
+        self.servers.iter().map(Redis::url).collect()
     }
 }

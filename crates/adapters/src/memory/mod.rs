@@ -1,5 +1,6 @@
 //! Sessions and logs in memory, for tests and for relays that need not survive a restart.
 
+mod cluster;
 mod log;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,12 +15,21 @@ use parking_lot::Mutex;
 
 use crate::lease::means;
 
+pub use cluster::MemoryCluster;
 pub use log::MemoryLog;
 
 /// A store that ends with its process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     sessions: Mutex<BTreeMap<SessionId, SessionRecord>>,
+}
+
+impl MemoryStore {
+    /// The versions of these records, 0 for those that are not there.
+    fn record_versions(&self, ids: &[SessionId]) -> Vec<u64> {
+        let sessions = self.sessions.lock();
+        ids.iter().map(|id| sessions.get(id).map_or(0, |record| record.version)).collect()
+    }
 }
 
 impl SessionStore for MemoryStore {

@@ -26,15 +26,21 @@ pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// Operations under way at once: what a stalled server can make wait.
 const IN_FLIGHT_MAX: usize = 4_096;
 /// Pauses between attempts to connect: the first, and the longest.
-const CONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const CONNECT_PAUSES: (Duration, Duration) =
+    (Duration::from_millis(20), Duration::from_millis(500));
 /// One attempt to connect, also by way of three Sentinels of which two do not answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Clone)]
 enum State {
     /// The `life` tells connections apart.
-    Ready { life: u64, wire: Wire },
-    Away { cause: String },
+    Ready {
+        life: u64,
+        wire: Wire,
+    },
+    Away {
+        cause: String,
+    },
 }
 
 /// The way to Redis.
@@ -150,11 +156,7 @@ impl Link {
         let commands: Vec<_> = steps.iter().map(|step| step.command(whole)).collect();
         self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
         let sent = async {
-            if ordered {
-                wire.send(&commands).await
-            } else {
-                wire.send_any_order(&commands).await
-            }
+            if ordered { wire.send(&commands).await } else { wire.send_any_order(&commands).await }
         };
         let cause = match timeout(ATTEMPT_TIMEOUT, sent).await {
             Ok(Ok(answers)) if answers.len() == steps.len() => return Ok((life, answers)),

@@ -83,10 +83,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`RedisError`].
-    pub async fn cluster(
-        urls: &[String],
-        prefix: &str,
-    ) -> Result<(Self, Vec<String>), RedisError> {
+    pub async fn cluster(urls: &[String], prefix: &str) -> Result<(Self, Vec<String>), RedisError> {
         Self::at(Address::cluster(urls)?, prefix).await
     }
 

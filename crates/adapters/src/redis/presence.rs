@@ -87,9 +87,8 @@ impl Presence for RedisStore {
                 .arg(ENDED_STAYS_MS.to_string());
             let mut nodes: Vec<String> = only(inner.link.run(&[step]).await?)?;
             let now = nodes.first().and_then(|now| now.parse().ok());
-            let now_ms = now.ok_or_else(|| {
-                StoreError::Damaged("Redis answered without its time".to_owned())
-            })?;
+            let now_ms = now
+                .ok_or_else(|| StoreError::Damaged("Redis answered without its time".to_owned()))?;
             nodes.remove(0);
             Ok(Alive { now_ms, nodes })
         })

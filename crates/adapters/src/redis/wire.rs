@@ -37,10 +37,8 @@ impl Wire {
             Address::Server(place) => Ok(Self::One(open(place).await?)),
             Address::Sentinels { name, places } => Ok(Self::One(open_master(name, places).await?)),
             Address::Cluster(places) => {
-                let unreachable = |cause: String| RedisError::Unreachable {
-                    address: address.to_string(),
-                    cause,
-                };
+                let unreachable =
+                    |cause: String| RedisError::Unreachable { address: address.to_string(), cause };
                 let client = ClusterClient::new(places.clone())
                     .map_err(|cause| unreachable(cause.to_string()))?;
                 let opening = timeout(PLACE_TIMEOUT, client.get_async_connection()).await;
@@ -93,8 +91,7 @@ const NO_ANSWER: &str = "no answer in time";
 
 async fn open(place: &ConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
     let address = place.addr().to_string();
-    let unreachable =
-        |cause: String| RedisError::Unreachable { address: address.clone(), cause };
+    let unreachable = |cause: String| RedisError::Unreachable { address: address.clone(), cause };
     let client = Client::open(place.clone()).map_err(|cause| unreachable(cause.to_string()))?;
     // Time is limited by whoever waits, so that one number says how long that is.
     let config = AsyncConnectionConfig::new()

@@ -1,6 +1,8 @@
 //! What every adapter must do, as one suite that their tests run.
 
+pub mod cluster;
 pub mod log;
+mod shared;
 
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use belay_wire::{
     Bytes32, Bytes64, Channel, Epoch, Lost, MemberId, PublicKey, RendezvousId, RequestId, Seq,
     SessionId, pair::DeviceInfo,
 };
+
+pub use shared::shared_store;
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
