@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::process::{Process, free_port, program, write};
 
@@ -63,31 +63,7 @@ impl Redis {
     /// # Errors
     /// When it is not installed or says that it failed.
     pub fn cli(&self, command: &[&str]) -> anyhow::Result<String> {
-        let port = self.port.to_string();
-        let asked = Command::new(program("redis-cli")?)
-            .args(["-p", &port])
-            .args(command)
-            .stdin(Stdio::null())
-            .output()?;
-        let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
-        ensure!(asked.status.success(), "redis-cli {command:?}: {told}");
-        Ok(told)
-    }
-
-    /// Waits until the answer to a command holds a text.
-    ///
-    /// # Errors
-    /// When it does not in time.
-    pub fn until(&self, text: &str, command: &[&str]) -> anyhow::Result<()> {
-        let deadline = Instant::now() + AGREED;
-        loop {
-            let told = self.cli(command)?;
-            if told.contains(text) {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "{command:?} does not answer {text}: {told}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        cli(self.port, command)
     }
 
     /// Starts it again on its folder, after it was killed.
@@ -111,6 +87,31 @@ impl Redis {
             std::fs::remove_dir_all(kept)?;
         }
         self.restart()
+    }
+}
+
+fn cli(port: u16, command: &[&str]) -> anyhow::Result<String> {
+    let asked = Command::new(program("redis-cli")?)
+        .args(["-e", "-p", &port.to_string()])
+        .args(command)
+        .stdin(Stdio::null())
+        .output()?;
+    let told = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+    let error = String::from_utf8_lossy(&asked.stderr);
+    ensure!(asked.status.success(), "redis-cli {command:?}: {told} {error}");
+    Ok(told)
+}
+
+/// Waits until the answer to a command holds a text.
+fn until(port: u16, command: &[&str], text: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + AGREED;
+    loop {
+        let told = cli(port, command)?;
+        if told.contains(text) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{command:?} does not answer {text}: {told}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -151,7 +152,22 @@ impl RedisGroup {
             process.until_listening(port)?;
             sentinels.push((port, process));
         }
+        // Before they know each other they could not agree on a new master.
+        for (port, _) in &sentinels {
+            until(*port, &["SENTINEL", "MASTER", MASTER], "num-slaves\n1\n")?;
+            until(*port, &["SENTINEL", "MASTER", MASTER], "num-other-sentinels\n2\n")?;
+        }
+        until(replica.port, &["INFO", "replication"], "master_link_status:up")?;
         Ok(Self { servers: vec![master, replica], sentinels })
+    }
+
+    /// Has the replica take over while the master is well.
+    ///
+    /// # Errors
+    /// When the Sentinels refuse.
+    pub fn failover(&self) -> anyhow::Result<()> {
+        let (port, _) = self.sentinels.first().context("a Sentinel")?;
+        cli(*port, &["SENTINEL", "FAILOVER", MASTER]).map(drop)
     }
 
     /// The address by which a client finds the master.
@@ -191,7 +207,7 @@ impl RedisCluster {
         ensure!(made.status.success(), "the cluster was not made: {told}");
         let cluster = Self { servers };
         for server in &cluster.servers {
-            server.until("cluster_state:ok", &["CLUSTER", "INFO"])?;
+            until(server.port, &["CLUSTER", "INFO"], "cluster_state:ok")?;
         }
         Ok(cluster)
     }

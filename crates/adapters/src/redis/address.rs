@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, io::tcp::TcpSettings};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates,
+    io::tcp::TcpSettings,
+};
 
 use super::RedisError;
 
@@ -48,14 +51,14 @@ impl Address {
     ///
     /// # Errors
     /// [`RedisError::Address`], without the URL, which may hold a password.
-    pub(super) fn parse(url: &str) -> Result<Self, RedisError> {
+    pub(super) fn parse(url: &str, ca: Option<&[u8]>) -> Result<Self, RedisError> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(RedisError::Address("it has no scheme".to_owned()));
         };
         match scheme {
-            "redis" | "rediss" => Ok(Self::Server(place(url)?)),
-            "redis+sentinel" => sentinels("redis", rest),
-            "rediss+sentinel" => sentinels("rediss", rest),
+            "redis" | "rediss" => Ok(Self::Server(place(url, ca)?)),
+            "redis+sentinel" => sentinels("redis", rest, ca),
+            "rediss+sentinel" => sentinels("rediss", rest, ca),
             other => Err(RedisError::Address(format!(
                 "\"{other}\" is not one of redis, rediss, redis+sentinel and rediss+sentinel"
             ))),
@@ -64,7 +67,7 @@ impl Address {
 
     /// First places of a cluster, as URLs.
     pub(super) fn cluster(urls: &[String]) -> Result<Self, RedisError> {
-        Ok(Self::Cluster(urls.iter().map(|url| place(url)).collect::<Result<_, _>>()?))
+        Ok(Self::Cluster(urls.iter().map(|url| place(url, None)).collect::<Result<_, _>>()?))
     }
 
     /// Tells whether connections are encrypted.
@@ -77,8 +80,8 @@ impl Address {
     }
 }
 
-/// One server.
-fn place(url: &str) -> Result<ConnectionInfo, RedisError> {
+/// One server; if it speaks TLS its certificate is verified by `ca` (PEM), or by those of the system.
+fn place(url: &str, ca: Option<&[u8]>) -> Result<ConnectionInfo, RedisError> {
     let refused = |cause: redis::RedisError| {
         // The detail of an error can quote the URL.
         RedisError::Address(match cause.detail() {
@@ -91,11 +94,17 @@ fn place(url: &str) -> Result<ConnectionInfo, RedisError> {
         return Err(RedisError::Address("certificates are always verified".to_owned()));
     }
     // Commands are small, and somebody waits for each answer.
-    Ok(place.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    let place = place.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+    let (ConnectionAddr::TcpTls { .. }, Some(ca)) = (place.addr(), ca) else { return Ok(place) };
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) };
+    let client = Client::build_with_tls(place, certificates).map_err(|cause| {
+        RedisError::Address(format!("its certificates cannot be read: {cause}"))
+    })?;
+    Ok(client.get_connection_info().clone())
 }
 
 /// `[user:pass@]host:port,host:port/master[/db]`
-fn sentinels(scheme: &str, rest: &str) -> Result<Address, RedisError> {
+fn sentinels(scheme: &str, rest: &str, ca: Option<&[u8]>) -> Result<Address, RedisError> {
     let missing = |what: &str| RedisError::Address(format!("it names no {what}"));
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (format!("{login}@"), rest),
@@ -113,7 +122,7 @@ fn sentinels(scheme: &str, rest: &str) -> Result<Address, RedisError> {
     let places = hosts.into_iter().map(|host| {
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
-        place(&format!("{scheme}://{login}{host}{port}/{db}"))
+        place(&format!("{scheme}://{login}{host}{port}/{db}"), ca)
     });
     let places = places.collect::<Result<_, _>>()?;
     Ok(Address::Sentinels { name: name.to_owned(), places })
@@ -125,7 +134,7 @@ mod tests {
 
     #[test]
     fn each_scheme_is_read_and_named_without_its_password() {
-        let named = |url| Address::parse(url).expect(url).to_string();
+        let named = |url| Address::parse(url, None).expect(url).to_string();
 
         assert_eq!(named("redis://ana:secret@example.org/3"), "example.org:6379");
         assert_eq!(named("rediss://:secret@example.org:7000"), "example.org:7000");
@@ -134,7 +143,7 @@ mod tests {
             "one:1, two:26379, ::1:3 (Sentinels of belay)"
         );
         let Ok(Address::Sentinels { places, .. }) =
-            Address::parse("rediss+sentinel://ana:se%40cret@one/belay/2")
+            Address::parse("rediss+sentinel://ana:se%40cret@one/belay/2", None)
         else {
             panic!("it names Sentinels");
         };
@@ -159,7 +168,7 @@ mod tests {
             "redis+sentinel://ana:secret@one/",
             "redis+sentinel://ana:secret@one/belay/not-secret",
         ] {
-            let refused = Address::parse(url).expect_err(url);
+            let refused = Address::parse(url, None).expect_err(url);
             let text = format!("{refused} {refused:?}");
             assert!(!text.contains("secret") && !text.contains("ana"), "{text}");
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -118,16 +118,11 @@ impl Link {
     }
 
     async fn attempts(&self, steps: &[Step], ordered: bool) -> Result<Vec<Value>, StoreError> {
-        let mut whole = false;
         let mut attempt = 0;
         loop {
-            let failed = match self.attempt(steps, whole, ordered).await {
-                Ok((life, answers)) => match problem(&answers) {
+            let failed = match self.attempt(steps, ordered).await {
+                Ok((life, answers)) => match passing(&answers) {
                     None => return Ok(answers),
-                    Some(error) if error::unknown_script(error) && !whole => {
-                        whole = true;
-                        continue;
-                    }
                     Some(error) => {
                         if error::moved(error) {
                             self.report(life);
@@ -146,20 +141,36 @@ impl Link {
         }
     }
 
-    async fn attempt(
+    /// All steps once; scripts that the server does not know are sent again as texts, and only those: what
+    /// the others answered would be lost.
+    async fn attempt(&self, steps: &[Step], ordered: bool) -> Result<(u64, Vec<Value>), Failed> {
+        let (life, wire) = self.ready().await?;
+        let commands = steps.iter().map(|step| step.command(false)).collect();
+        let mut answers = self.send(life, wire.clone(), commands, ordered).await?;
+        let unknown: Vec<_> = (0..steps.len()).filter(|n| is_unknown(&answers[*n])).collect();
+        if !unknown.is_empty() {
+            let commands = unknown.iter().map(|n| steps[*n].command(true)).collect();
+            let again = self.send(life, wire, commands, ordered).await?;
+            for (n, answer) in unknown.into_iter().zip(again) {
+                answers[n] = answer;
+            }
+        }
+        Ok((life, answers))
+    }
+
+    async fn send(
         &self,
-        steps: &[Step],
-        whole: bool,
+        life: u64,
+        mut wire: Wire,
+        commands: Vec<Cmd>,
         ordered: bool,
-    ) -> Result<(u64, Vec<Value>), Failed> {
-        let (life, mut wire) = self.ready().await?;
-        let commands: Vec<_> = steps.iter().map(|step| step.command(whole)).collect();
+    ) -> Result<Vec<Value>, Failed> {
         self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
         let sent = async {
             if ordered { wire.send(&commands).await } else { wire.send_any_order(&commands).await }
         };
         let cause = match timeout(ATTEMPT_TIMEOUT, sent).await {
-            Ok(Ok(answers)) if answers.len() == steps.len() => return Ok((life, answers)),
+            Ok(Ok(answers)) if answers.len() == commands.len() => return Ok(answers),
             Ok(Ok(_)) => "Redis answered something else than was asked".to_owned(),
             Ok(Err(error)) => format!("the connection to Redis broke: {error}"),
             Err(_) => format!("Redis did not answer within {ATTEMPT_TIMEOUT:?}"),
@@ -193,14 +204,17 @@ impl Link {
     }
 }
 
-/// The first answer that stands in the way of all others.
-fn problem(answers: &[Value]) -> Option<&redis::ServerError> {
+/// The first answer that may be another one in a moment.
+fn passing(answers: &[Value]) -> Option<&redis::ServerError> {
     answers.iter().find_map(|answer| match answer {
-        Value::ServerError(error) if error::passes(error) || error::unknown_script(error) => {
-            Some(error)
-        }
+        Value::ServerError(error) if error::passes(error) => Some(error),
         _ => None,
     })
+}
+
+/// Tells whether the server did not know a script.
+fn is_unknown(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error::unknown_script(error))
 }
 
 async fn open(address: &Address) -> Result<Wire, RedisError> {

@@ -32,16 +32,18 @@ pub use error::RedisError;
 #[non_exhaustive]
 pub struct RedisOptions {
     /// `redis://`, `rediss://`, or with Sentinels `redis+sentinel://[user:password@]host:port,host:port/master[/db]`
-    /// and `rediss+sentinel://`. TLS trusts the certificates of the system.
+    /// and `rediss+sentinel://`.
     pub url: String,
     /// Stands before every key: 1 to 64 letters, digits and any of `._:-`.
     pub prefix: String,
+    /// The authority that signed the server's certificate, as PEM; those of the system if there is none.
+    pub ca: Option<Vec<u8>>,
 }
 
 impl RedisOptions {
     /// An address, and the prefix of keys there.
     pub fn new(url: impl Into<String>, prefix: impl Into<String>) -> Self {
-        Self { url: url.into(), prefix: prefix.into() }
+        Self { url: url.into(), prefix: prefix.into(), ca: None }
     }
 }
 
@@ -76,7 +78,7 @@ impl RedisStore {
     /// # Errors
     /// [`RedisError`].
     pub async fn connect(options: RedisOptions) -> Result<(Self, Vec<String>), RedisError> {
-        Self::at(Address::parse(&options.url)?, &options.prefix).await
+        Self::at(Address::parse(&options.url, options.ca.as_deref())?, &options.prefix).await
     }
 
     /// The same for a Redis Cluster, of which some servers are named by their `redis://` URLs.

@@ -133,8 +133,8 @@ async fn open_master_of(
 ) -> Result<MultiplexedConnection, RedisError> {
     let (host, port) = ask(name, sentinel).await?;
     let addr = match sentinel.addr() {
-        ConnectionAddr::TcpTls { .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        ConnectionAddr::TcpTls { tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: tls_params.clone() }
         }
         _ => ConnectionAddr::Tcp(host, port),
     };

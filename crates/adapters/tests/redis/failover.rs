@@ -1,1 +1,53 @@
-//! Soon.
+//! A master that is replaced by its replica.
+
+use std::time::Duration;
+
+use belay_core::ports::{SessionStore, contract};
+use belay_servers::RedisGroup;
+
+use crate::{store, until_well};
+
+/// Until Sentinels have agreed and the new master is found.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_master_is_followed_to_its_replica() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let group = RedisGroup::start(folder.path()).expect("group");
+    let store = store(&group.url()).await;
+    let mut record = contract::sample(1, *b"AAA");
+    store.save(record.clone()).await.expect("stored");
+    group.servers[0].cli(&["WAIT", "1", "5000"]).expect("replicated");
+
+    group.servers[0].process().kill();
+    // One Sentinel less: two of three still agree.
+    group.sentinels[0].1.kill();
+    until_well(PATIENCE, || store.check()).await;
+
+    assert_eq!(store.load(record.id).await.expect("readable").expect("present").version, 1);
+    record.version = 2;
+    store.save(record.clone()).await.expect("stored");
+    assert_eq!(
+        group.servers[1].cli(&["INFO", "replication"]).expect("up").contains("role:master"),
+        true
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_became_a_replica_is_left() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let group = RedisGroup::start(folder.path()).expect("group");
+    let store = store(&group.url()).await;
+    let mut record = contract::sample(1, *b"AAA");
+    store.save(record.clone()).await.expect("stored");
+    group.servers[0].cli(&["WAIT", "1", "5000"]).expect("replicated");
+
+    group.failover().expect("asked for");
+
+    record.version = 2;
+    until_well(PATIENCE, || store.save(record.clone())).await;
+    let role = group.servers[1].cli(&["INFO", "replication"]).expect("up");
+    assert!(role.contains("role:master"), "{role}");
+    let text = format!("test:{{{}}}:version", record.id);
+    assert_eq!(group.servers[1].cli(&["GET", &text]).expect("there"), "2 0");
+}

