@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use belay_core::ports::{SessionStore, contract};
+use belay_core::ports::{SessionStore, StoreError, contract};
 use belay_servers::RedisGroup;
 
-use crate::{store, until_well};
+use crate::{server, store, until_well};
 
 /// Until Sentinels have agreed and the new master is found.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,10 +27,8 @@ async fn a_killed_master_is_followed_to_its_replica() {
     assert_eq!(store.load(record.id).await.expect("readable").expect("present").version, 1);
     record.version = 2;
     store.save(record.clone()).await.expect("stored");
-    assert_eq!(
-        group.servers[1].cli(&["INFO", "replication"]).expect("up").contains("role:master"),
-        true
-    );
+    let role = group.servers[1].cli(&["INFO", "replication"]).expect("up");
+    assert!(role.contains("role:master"), "{role}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,11 +41,36 @@ async fn a_master_that_became_a_replica_is_left() {
     group.servers[0].cli(&["WAIT", "1", "5000"]).expect("replicated");
 
     group.failover().expect("asked for");
+    let role = async |n: usize| group.servers[n].cli(&["INFO", "replication"]).expect("up");
+    let becomes = async |n: usize, what: &str| {
+        until_well(PATIENCE, async || role(n).await.contains(what).then_some(()).ok_or("not yet"))
+            .await;
+    };
+    becomes(1, "role:master").await;
+    becomes(0, "role:slave").await;
 
     record.version = 2;
     until_well(PATIENCE, || store.save(record.clone())).await;
-    let role = group.servers[1].cli(&["INFO", "replication"]).expect("up");
-    assert!(role.contains("role:master"), "{role}");
     let text = format!("test:{{{}}}:version", record.id);
     assert_eq!(group.servers[1].cli(&["GET", &text]).expect("there"), "2 0");
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_says_so_until_it_is_none_any_more() {
+    let (redis, _folder) = server(&[]);
+    let store = store(&redis.url()).await;
+    let mut record = contract::sample(1, *b"AAA");
+    store.save(record.clone()).await.expect("stored");
+    redis.cli(&["REPLICAOF", "127.0.0.1", "1"]).expect("a replica");
+
+    record.version = 2;
+    let refused = store.save(record.clone()).await.expect_err("it takes no writes");
+    assert!(
+        matches!(&refused, StoreError::Unavailable(why) if why.contains("replica")),
+        "{refused}"
+    );
+    assert_eq!(store.load(record.id).await.expect("readable").expect("present").version, 1);
+
+    redis.cli(&["REPLICAOF", "NO", "ONE"]).expect("a master");
+    store.save(record).await.expect("stored");
 }
