@@ -166,10 +166,10 @@ impl Limits for MemoryCluster {
         let mut state = self.shared.state.lock();
         let due = state.limits.get(&key).map_or(now, |due| (*due).max(now));
         let after = due.saturating_add(every.saturating_mul(cost));
-        let ahead = after - now;
+        let ahead = after.saturating_sub(now);
         let allowed = every.saturating_mul(burst.max(1));
         if ahead > allowed {
-            return done(Ok(Err(ahead - allowed)));
+            return done(Ok(Err(ahead.saturating_sub(allowed))));
         }
         state.limits.insert(key, after);
         // What is full again need not be remembered.

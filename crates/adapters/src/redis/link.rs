@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, Value};
+use redis::{Cmd, ServerError, Value};
 use tokio::{
     sync::{Semaphore, watch},
     time::{sleep, timeout},
@@ -13,7 +13,7 @@ use tokio::{
 
 use belay_core::ports::StoreError;
 
-use super::{RedisError, address::Address, error, script::Step, wire::Wire};
+use super::{RedisError, address::Address, answer::refusal, error, script::Step, wire::Wire};
 
 /// How long one attempt waits for a connection, and then for the answer.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -205,16 +205,13 @@ impl Link {
 }
 
 /// The first answer that may be another one in a moment.
-fn passing(answers: &[Value]) -> Option<&redis::ServerError> {
-    answers.iter().find_map(|answer| match answer {
-        Value::ServerError(error) if error::passes(error) => Some(error),
-        _ => None,
-    })
+fn passing(answers: &[Value]) -> Option<&ServerError> {
+    answers.iter().filter_map(refusal).find(|error| error::passes(error))
 }
 
 /// Tells whether the server did not know a script.
 fn is_unknown(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if error::unknown_script(error))
+    refusal(answer).is_some_and(error::unknown_script)
 }
 
 async fn open(address: &Address) -> Result<Wire, RedisError> {

@@ -38,17 +38,20 @@ pub(super) fn encode(record: &SessionRecord, save: &str) -> Result<Vec<u8>, Stor
 /// # Errors
 /// [`StoreError::Newer`] and [`StoreError::Damaged`].
 pub(super) fn decode(id: SessionId, bytes: &[u8]) -> Result<SessionRecord, StoreError> {
-    let damaged = |what: &dyn std::fmt::Display| {
+    let damaged = |what: String| {
         StoreError::Damaged(format!("what is stored of session {id} is no record: {what}"))
     };
-    let read: Read<'_> = serde_json::from_slice(bytes).map_err(|e| damaged(&e))?;
+    // An error as text would quote what is stored.
+    let unreadable =
+        |e: serde_json::Error| damaged(format!("{:?} at {}", e.classify(), e.column()));
+    let read: Read<'_> = serde_json::from_slice(bytes).map_err(unreadable)?;
     if read.v > FORMAT {
         return Err(StoreError::Newer { found: read.v, known: FORMAT });
     }
-    let raw = read.record.ok_or_else(|| damaged(&"it is empty"))?;
-    let record: SessionRecord = serde_json::from_str(raw.get()).map_err(|e| damaged(&e))?;
+    let raw = read.record.ok_or_else(|| damaged("it is empty".to_owned()))?;
+    let record: SessionRecord = serde_json::from_str(raw.get()).map_err(unreadable)?;
     if record.id != id {
-        return Err(damaged(&format!("it is one of {}", record.id)));
+        return Err(damaged(format!("it is one of {}", record.id)));
     }
     Ok(record)
 }

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use redis::Value;
+use redis::{Value, from_redis_value_ref};
 
-use super::{RedisError, answer::only, link::Link, script::Step};
+use super::{
+    RedisError,
+    answer::{only, refusal},
+    link::Link,
+    script::Step,
+};
 
 /// The oldest version that has all that is used here.
 const OLDEST: (u32, u32) = (6, 2);
@@ -59,16 +64,10 @@ async fn info(link: &Link) -> BTreeMap<String, String> {
     for section in ["server", "persistence", "memory"] {
         let asked = link.run(&[Step::plain("INFO", &[section])]).await;
         let Ok(answer) = asked.and_then(only::<Value>) else { continue };
-        let text = match &answer {
-            Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Value::VerbatimString { text, .. } => text.clone(),
-            // A cluster answers with one text per server: the first stands for all.
-            Value::Map(servers) => match servers.first() {
-                Some((_, Value::BulkString(bytes))) => String::from_utf8_lossy(bytes).into_owned(),
-                _ => continue,
-            },
-            _ => continue,
-        };
+        // A cluster answers with one text per server: the first stands for all.
+        let of_all = || from_redis_value_ref::<BTreeMap<String, String>>(&answer).ok();
+        let text = from_redis_value_ref::<String>(&answer).ok();
+        let Some(text) = text.or_else(|| of_all()?.into_values().next()) else { continue };
         let pairs = text.lines().filter_map(|line| line.trim().split_once(':'));
         all.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
@@ -78,12 +77,9 @@ async fn info(link: &Link) -> BTreeMap<String, String> {
 /// Why even a harmless command is not allowed, if so.
 async fn refused(link: &Link) -> Option<String> {
     let step = Step::plain("ECHO", &["belay"]);
-    match link.run(&[step]).await.ok()?.first()? {
-        Value::ServerError(error) if error.code() == "NOAUTH" => {
-            Some(error.details().unwrap_or("a password is needed").to_owned())
-        }
-        _ => None,
-    }
+    let answers = link.run(&[step]).await.ok()?;
+    let error = answers.first().and_then(refusal).filter(|error| error.code() == "NOAUTH")?;
+    Some(error.details().unwrap_or("a password is needed").to_owned())
 }
 
 /// Tells whether anything reaches the disk: an append-only file, or snapshots.

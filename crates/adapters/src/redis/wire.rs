@@ -56,9 +56,9 @@ impl Wire {
         match self {
             Self::One(connection) => {
                 let mut pipeline = pipe();
-                commands.iter().for_each(|command| {
+                for command in commands {
                     pipeline.add_command(command.clone());
-                });
+                }
                 connection.req_packed_commands(&pipeline, 0, commands.len()).await
             }
             Self::Cluster(connection) => {
@@ -132,11 +132,10 @@ async fn open_master_of(
     sentinel: &ConnectionInfo,
 ) -> Result<MultiplexedConnection, RedisError> {
     let (host, port) = ask(name, sentinel).await?;
-    let addr = match sentinel.addr() {
-        ConnectionAddr::TcpTls { tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: tls_params.clone() }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
+    let addr = if let ConnectionAddr::TcpTls { tls_params, .. } = sentinel.addr() {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: tls_params.clone() }
+    } else {
+        ConnectionAddr::Tcp(host, port)
     };
     let place = sentinel.clone().set_addr(addr);
     let mut connection = open(&place).await?;

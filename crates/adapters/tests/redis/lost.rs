@@ -126,7 +126,7 @@ async fn what_else_is_asked_may_be_done_twice() {
     let (redis, _folder) = server(&[]);
     let proxy = Proxy::start(redis.port, Loss::Cut).await;
     let behind = store(&proxy.url).await;
-    let ttl = Duration::from_secs(60);
+    let ttl = Duration::from_mins(1);
     proxy.lose(1);
     let fence = behind.hold("sweep", "n1".to_owned(), ttl).await.expect("asked").expect("free");
     assert_eq!(behind.hold("sweep", "n1".to_owned(), ttl).await.expect("asked"), Some(fence));

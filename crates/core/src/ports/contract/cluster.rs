@@ -15,7 +15,7 @@ use crate::{
 /// A lease that the suites let end.
 const SHORT: Duration = Duration::from_millis(300);
 /// One that does not end while they run.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A seat of the `n`-th connection.
 fn seat(principal: Principal, n: u8) -> Seat {
