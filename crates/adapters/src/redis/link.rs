@@ -8,7 +8,7 @@ use std::{
 use redis::{Cmd, ServerError, Value};
 use tokio::{
     sync::{Semaphore, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use belay_core::ports::StoreError;
@@ -28,6 +28,9 @@ const IN_FLIGHT_MAX: usize = 4_096;
 /// Pauses between attempts to connect: the first, and the longest.
 const CONNECT_PAUSES: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
+/// A connection is not made anew sooner than this after it was made: one that breaks at once, or a server
+/// that takes no writes, must not make a node connect in a loop.
+const LIFE_MIN: Duration = Duration::from_millis(250);
 /// One attempt to connect, also by way of three Sentinels of which two do not answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -165,12 +168,13 @@ impl Link {
         commands: Vec<Cmd>,
         ordered: bool,
     ) -> Result<Vec<Value>, Failed> {
-        self.commands.fetch_add(commands.len() as u64, Ordering::Relaxed);
+        let count = commands.len();
+        self.commands.fetch_add(count as u64, Ordering::Relaxed);
         let sent = async {
-            if ordered { wire.send(&commands).await } else { wire.send_any_order(&commands).await }
+            if ordered { wire.send(commands).await } else { wire.send_any_order(commands).await }
         };
         let cause = match timeout(ATTEMPT_TIMEOUT, sent).await {
-            Ok(Ok(answers)) if answers.len() == commands.len() => return Ok(answers),
+            Ok(Ok(answers)) if answers.len() == count => return Ok(answers),
             Ok(Ok(_)) => "Redis answered something else than was asked".to_owned(),
             Ok(Err(error)) => format!("the connection to Redis broke: {error}"),
             Err(_) => format!("Redis did not answer within {ATTEMPT_TIMEOUT:?}"),
@@ -223,15 +227,16 @@ async fn open(address: &Address) -> Result<Wire, RedisError> {
 
 /// Makes a connection anew each time one is found broken, until nobody needs it any more.
 async fn keep(address: Address, state: watch::Sender<State>, mut broken: watch::Receiver<u64>) {
-    let mut life = 1;
+    let (mut life, mut made) = (1, Instant::now());
     while broken.wait_for(|newest| *newest >= life).await.is_ok() {
         let cause = format!("the connection to Redis at {address} broke");
         state.send_replace(State::Away { cause });
+        sleep_until(made + LIFE_MIN).await;
         let (mut pause, longest) = CONNECT_PAUSES;
         loop {
             match open(&address).await {
                 Ok(wire) => {
-                    life += 1;
+                    (life, made) = (life + 1, Instant::now());
                     state.send_replace(State::Ready { life, wire });
                     break;
                 }

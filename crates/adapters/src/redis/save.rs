@@ -16,6 +16,11 @@ use super::{
 /// Both last minutes; a lease that outlives this is not found any more.
 pub(super) const INDEX_MS: u64 = 24 * 3_600 * 1_000;
 
+/// Answer of the script: another version is stored.
+const REFUSED: u8 = 0;
+/// Answer of the script: an earlier attempt of the same save did it. Its change of devices is not known.
+const DONE_BEFORE: u8 = 2;
+
 impl Inner {
     /// Stores the next version of a record. Ways to it come first, in the same round trip: one that leads
     /// nowhere is harmless, a record without its ways is not.
@@ -39,8 +44,11 @@ impl Inner {
         let mut answers = self.link.run(&steps).await?;
         let after = answers.split_off(way_count.saturating_add(1).min(answers.len()));
         let (done, change): (u8, i64) = only(answers.split_off(way_count.min(answers.len())))?;
-        if done == 0 {
+        if done == REFUSED {
             return Err(StoreError::Conflict);
+        }
+        if done == DONE_BEFORE {
+            self.drifted.store(true, Ordering::Relaxed);
         }
         self.count_devices_by(change).await;
         all_well(&answers)?;

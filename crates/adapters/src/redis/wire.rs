@@ -52,19 +52,20 @@ impl Wire {
     ///
     /// # Errors
     /// When the connection broke; what was sent may have been done.
-    pub(super) async fn send(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+    pub(super) async fn send(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         match self {
             Self::One(connection) => {
+                let count = commands.len();
                 let mut pipeline = pipe();
                 for command in commands {
-                    pipeline.add_command(command.clone());
+                    pipeline.add_command(command);
                 }
-                connection.req_packed_commands(&pipeline, 0, commands.len()).await
+                connection.req_packed_commands(&pipeline, 0, count).await
             }
             Self::Cluster(connection) => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in commands {
-                    answers.push(answered(connection.req_packed_command(command).await)?);
+                    answers.push(answered(connection.req_packed_command(&command).await)?);
                 }
                 Ok(answers)
             }
@@ -72,11 +73,11 @@ impl Wire {
     }
 
     /// Sends commands of which none waits for another.
-    pub(super) async fn send_any_order(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+    pub(super) async fn send_any_order(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
         let Self::Cluster(connection) = self else { return self.send(commands).await };
-        let all = commands.iter().map(|command| {
+        let all = commands.into_iter().map(|command| {
             let mut connection = connection.clone();
-            async move { answered(connection.req_packed_command(command).await) }
+            async move { answered(connection.req_packed_command(&command).await) }
         });
         join_all(all).await.into_iter().collect()
     }
