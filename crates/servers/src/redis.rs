@@ -126,10 +126,10 @@ pub struct RedisGroup {
 const MASTER: &str = "belay";
 
 impl RedisGroup {
-    /// Starts all of them.
+    /// Starts all of them, and waits until they know each other.
     ///
     /// # Errors
-    /// When one is not installed or does not start.
+    /// When one is not installed or does not start, or they do not find each other.
     pub fn start(folder: &Path) -> anyhow::Result<Self> {
         let master = Redis::start(&folder.join("redis1"), &[])?;
         let of = format!("replicaof 127.0.0.1 {}", master.port);
@@ -166,8 +166,24 @@ impl RedisGroup {
     /// # Errors
     /// When the Sentinels refuse.
     pub fn failover(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + AGREED;
+        loop {
+            // A Sentinel looks every ten seconds whether a replica has caught up.
+            match self.sentinel_cli(&["SENTINEL", "FAILOVER", MASTER]) {
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => std::thread::sleep(Duration::from_millis(200)),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// What the first Sentinel answers to a command.
+    ///
+    /// # Errors
+    /// When it says that it failed.
+    pub fn sentinel_cli(&self, command: &[&str]) -> anyhow::Result<String> {
         let (port, _) = self.sentinels.first().context("a Sentinel")?;
-        cli(*port, &["SENTINEL", "FAILOVER", MASTER]).map(drop)
+        cli(*port, command)
     }
 
     /// The address by which a client finds the master.

@@ -122,7 +122,9 @@ async fn open_master(
     for sentinel in sentinels {
         match open_master_of(name, sentinel).await {
             Ok(connection) => return Ok(connection),
-            Err(error) => last = Some(error),
+            // That nobody was let in says more than that another one is away.
+            Err(error) if !matches!(last, Some(RedisError::Refused { .. })) => last = Some(error),
+            Err(_) => {}
         }
     }
     Err(last.unwrap_or_else(|| RedisError::Address("it names no Sentinel".to_owned())))
@@ -144,6 +146,10 @@ async fn open_master_of(
     let is_master = match role {
         Ok(Ok(role)) => {
             matches!(role.first(), Some(Value::BulkString(role)) if role == b"master")
+        }
+        Ok(Err(error)) if error.code() == Some("NOAUTH") => {
+            let (address, cause) = (place.addr().to_string(), error.to_string());
+            return Err(RedisError::Refused { address, cause });
         }
         // Not every user may ask; a write to a replica is refused anyway.
         Ok(Err(error)) => error.code() == Some("NOPERM"),

@@ -2,7 +2,7 @@
 
 use belay_adapters::{RedisError, RedisOptions, RedisStore};
 use belay_core::ports::SessionStore;
-use belay_servers::{Redis, free_port};
+use belay_servers::{Redis, RedisGroup, free_port};
 
 use crate::{PREFIX, server};
 
@@ -33,6 +33,16 @@ async fn a_wrong_password_is_told_and_not_printed() {
     assert_eq!(notes, Vec::<String>::new());
     assert!(!format!("{store:?}").contains("right-one"), "{store:?}");
     store.check().await.expect("well");
+}
+
+#[tokio::test]
+async fn a_server_that_quotes_what_it_was_told_does_not_make_us_print_it() {
+    let (redis, _folder) = server(&["rename-command AUTH gone"]);
+
+    let refused = connect(&with_login(&redis, "ana:s3cret")).await.expect_err("no such command");
+
+    let text = format!("{refused} {refused:?}");
+    assert!(!text.contains("s3cret"), "{text}");
 }
 
 #[tokio::test]
@@ -85,5 +95,28 @@ async fn a_user_that_may_not_ask_gets_notes_too() {
     redis.cli(&["BGSAVE"]).expect("started");
     let (store, notes) = connect(&with_login(&redis, "bea:pass")).await.expect("connected");
     assert!(notes.len() == 1 && notes[0].contains("INFO"), "{notes:?}");
+    store.check().await.expect("well");
+}
+
+#[tokio::test]
+async fn a_login_is_for_the_master_and_for_sentinels_that_want_one() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let group = RedisGroup::start(folder.path()).expect("group");
+    for server in &group.servers {
+        server.cli(&["CONFIG", "SET", "masterauth", "s3cret"]).expect("set");
+        server.cli(&["CONFIG", "SET", "requirepass", "s3cret"]).expect("set");
+    }
+    let url = group.url().replace("sentinel://", "sentinel://:s3cret@");
+    let (store, _) = connect(&url).await.expect("Sentinels without a password");
+    store.check().await.expect("well");
+
+    let refused = connect(&group.url()).await.expect_err("the master wants one");
+    assert!(matches!(refused, RedisError::Refused { .. }), "{refused}");
+    let refused = connect(&url.replace("/belay", "/other")).await.expect_err("no such master");
+    let text = refused.to_string();
+    assert!(text.contains("knows no master \"other\"") && !text.contains("s3cret"), "{text}");
+    group.sentinel_cli(&["ACL", "SETUSER", "default", "resetpass", ">s3cret"]).expect("set");
+    let first = &url[..url.find(',').expect("several")];
+    let (store, _) = connect(&format!("{first}/belay")).await.expect("and one with it");
     store.check().await.expect("well");
 }

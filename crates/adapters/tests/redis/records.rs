@@ -1,9 +1,9 @@
 //! What stands in Redis, and what else may stand there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use belay_core::{
-    ports::{Presence, SessionStore, StoreError, contract},
+    ports::{Leases, Limits, Presence, SessionStore, StoreError, contract},
     session::LeaseKey,
 };
 use belay_servers::Redis;
@@ -123,6 +123,15 @@ async fn what_else_stands_at_our_keys_is_told_and_kept() {
     assert_eq!(store.find_lease(key).await.expect_err("no session").label(), "damaged");
     redis.cli(&["SET", "test:code:BBB", "nobody"]).expect("written");
     assert_eq!(store.find_lease(key).await.expect_err("no set").label(), "damaged");
+    redis.cli(&["SET", "test:limit:a", "never"]).expect("written");
+    let taken = store.take("a".to_owned(), 1, Duration::from_secs(1), 1).await;
+    assert_eq!(taken.expect_err("no time").label(), "damaged");
+    redis.cli(&["SET", "test:{lease-sweep}:fence", "high"]).expect("written");
+    let held = store.hold("sweep", "n1".to_owned(), Duration::from_secs(1)).await;
+    assert_eq!(held.expect_err("no number").label(), "damaged");
+    redis.cli(&["SET", "test:nodes", "n1"]).expect("written");
+    let renewed = store.renew("n1".to_owned(), Duration::from_secs(1)).await;
+    assert_eq!(renewed.expect_err("no set").label(), "damaged");
     redis.cli(&["SET", "test:devices", "many"]).expect("written");
     assert_eq!(store.count_devices().await.expect_err("no number").label(), "damaged");
 }
