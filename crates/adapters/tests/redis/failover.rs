@@ -55,6 +55,31 @@ async fn a_master_that_became_a_replica_is_left() {
     assert_eq!(group.servers[1].cli(&["GET", &text]).expect("there"), "2 0");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_stays_is_left_when_its_server_takes_no_writes() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let group = RedisGroup::start(folder.path()).expect("group");
+    let url = group.url();
+    let url = format!("{}/belay", &url[..url.find(',').expect("several")]);
+    let store = store(&url).await;
+    let mut record = contract::sample(1, *b"AAA");
+    store.save(record.clone()).await.expect("stored");
+    group.servers[0].cli(&["WAIT", "1", "5000"]).expect("replicated");
+    // By hand, for Sentinels would close the connection.
+    group.sentinels[1..].iter().for_each(|(_, sentinel)| sentinel.kill());
+    group.sentinel_cli(&["SENTINEL", "REMOVE", "belay"]).expect("removed");
+    let new = group.servers[1].port.to_string();
+    group.servers[1].cli(&["REPLICAOF", "NO", "ONE"]).expect("a master");
+    group.servers[0].cli(&["REPLICAOF", "127.0.0.1", &new]).expect("a replica");
+    group.sentinel_cli(&["SENTINEL", "MONITOR", "belay", "127.0.0.1", &new, "1"]).expect("known");
+
+    record.version = 2;
+    store.save(record.clone()).await.expect("at the first call");
+
+    let version = format!("test:{{{}}}:version", record.id);
+    assert_eq!(group.servers[1].cli(&["GET", &version]).expect("there"), "2 0");
+}
+
 #[tokio::test]
 async fn a_server_that_became_a_replica_says_so_until_it_is_none_any_more() {
     let (redis, _folder) = server(&[]);
