@@ -2,13 +2,16 @@
 
 mod disk;
 mod keys;
+mod lease;
 mod memory;
 mod record;
+mod redis;
 mod resolve;
 
 pub use disk::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, SyncPolicy,
 };
 pub use keys::{KeyError, Keys};
-pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
+pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
+pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{ResolveError, Shared, Stores, check_store, resolve};
