@@ -3,6 +3,7 @@
 mod disk;
 mod keys;
 mod memory;
+mod nats;
 mod record;
 mod resolve;
 
@@ -11,4 +12,5 @@ pub use disk::{
 };
 pub use keys::{KeyError, Keys};
 pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
+pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
 pub use resolve::{ResolveError, Stores, check_store, resolve};
