@@ -6,6 +6,8 @@ mod bus;
 mod contract;
 #[path = "nats/faults.rs"]
 mod faults;
+#[path = "nats/raw.rs"]
+mod raw;
 #[path = "nats/streams.rs"]
 mod streams;
 

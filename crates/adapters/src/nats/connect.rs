@@ -100,12 +100,14 @@ pub(super) async fn connect(
         let servers = address.hosts();
         match settings.connect(&address.servers[..]).await {
             Ok(client) => return Ok(client),
-            Err(error) => match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            Err(error) => {
+                let refusals =
+                    [ConnectErrorKind::Authentication, ConnectErrorKind::AuthorizationViolation];
+                if refusals.contains(&error.kind()) {
                     return Err(NatsError::Unauthorized { servers });
                 }
-                _ => last = error.to_string(),
-            },
+                last = error.to_string();
+            }
         }
         sleep(PAUSE_MAX / 4).await;
     }
@@ -162,10 +164,8 @@ pub(super) async fn check_server(client: &Client, wire: &Wire) -> Result<(), Nat
     let mut tries = 0;
     loop {
         tries += 1;
-        let error = match wire.call::<Value>("INFO", &Value::Null, REQUEST_TIMEOUT).await {
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
+        let asked = wire.call::<Value>("INFO", &Value::Null, REQUEST_TIMEOUT).await;
+        let Err(error) = asked else { return Ok(()) };
         let off = matches!(
             error,
             CallError::Nobody

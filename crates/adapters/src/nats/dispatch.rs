@@ -1,6 +1,9 @@
 //! One task that takes all that is told of all watched sessions, in order, and hands it on.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+};
 
 use async_nats::{Message, Subscriber};
 use belay_core::ports::{ChannelId, Entry, LogEvent, Tail};
@@ -53,13 +56,13 @@ async fn change(
         }
         return;
     }
-    if !handles.contains_key(&session) {
+    if let hash_map::Entry::Vacant(handle) = handles.entry(session) {
         let subject = inner.streams.names.session(session);
         // It waits only for room on the way to the connection, and fails only if that ended for good.
         let Ok(subscriber) = inner.wire.client().subscribe(subject).await else { return };
-        let (stream, handle) = abortable(subscriber);
+        let (stream, ends) = abortable(subscriber);
         told.push(stream);
-        handles.insert(session, handle);
+        handle.insert(ends);
     }
     inner.watch.set_subscribed(session);
 }

@@ -57,7 +57,7 @@ pub(super) struct Unreadable {
 
 #[derive(Debug, Default)]
 struct Met {
-    met: HashSet<(u64, u64)>,
+    known: HashSet<(u64, u64)>,
     version: u64,
     damaged: u64,
 }
@@ -66,7 +66,7 @@ impl Unreadable {
     /// One was met, perhaps again.
     pub(super) fn count(&self, incarnation: u64, sequence: u64, error: EntryError) {
         let mut state = self.state.lock();
-        if state.met.len() < MET_MAX && !state.met.insert((incarnation, sequence)) {
+        if state.known.len() < MET_MAX && !state.known.insert((incarnation, sequence)) {
             return;
         }
         match error {

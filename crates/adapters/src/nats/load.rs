@@ -82,10 +82,10 @@ impl Inner {
             return Ok(Loaded { tail: empty, entries: Vec::new() });
         };
         let tail = Tail { offset: last.sequence, ..empty };
-        let mut raw = self.from_replica(stream, &subject, tail.offset).await;
+        let mut raw = self.read_replica(stream, &subject, tail.offset).await;
         let known = raw.last().map_or(0, |entry| entry.sequence);
         if last.previous != Some(known) {
-            raw.extend(self.from_leader(stream, &subject, known + 1, tail.offset).await?);
+            raw.extend(self.read_leader(stream, &subject, known + 1, tail.offset).await?);
         }
         raw.push(last);
         let mut entries = Vec::with_capacity(raw.len());
@@ -126,7 +126,7 @@ impl Inner {
     }
 
     /// The entries before `end`, as far as a replica has them and tells them in time.
-    async fn from_replica(&self, stream: &Stream, subject: &str, end: u64) -> Vec<Raw> {
+    async fn read_replica(&self, stream: &Stream, subject: &str, end: u64) -> Vec<Raw> {
         let mut raw: Vec<Raw> = Vec::new();
         let target = format!("$JS.API.DIRECT.GET.{}", stream.name);
         loop {
@@ -156,7 +156,7 @@ impl Inner {
     }
 
     /// The entries from `start` to before `end`, each asked for.
-    async fn from_leader(
+    async fn read_leader(
         &self,
         stream: &Stream,
         subject: &str,

@@ -74,9 +74,9 @@ impl NatsOptions {
             replicas: 1,
             shards: 4,
             limits: StreamLimits::default(),
-            replay_window: Duration::from_secs(120),
+            replay_window: Duration::from_mins(2),
             clock_skew: Duration::from_secs(30),
-            look_every: Duration::from_secs(60),
+            look_every: Duration::from_mins(1),
         }
     }
 

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn replays() -> Replays {
-        Replays::new(Duration::from_secs(120), Duration::from_secs(30))
+        Replays::new(Duration::from_mins(2), Duration::from_secs(30))
     }
 
     #[test]

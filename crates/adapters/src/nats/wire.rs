@@ -144,17 +144,14 @@ impl Wire {
             let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
             let Some(token) = token else { continue };
             let mut waiters = self.waiters.lock();
-            match waiters.get(&token) {
+            match waiters.remove(&token) {
+                Some(Waiter::One(to)) => {
+                    let _ = to.send(message);
+                }
                 Some(Waiter::Many(to)) => {
                     // Without one of its answers the request is worth nothing.
-                    if to.try_send(message).is_err() {
-                        waiters.remove(&token);
-                    }
-                }
-                Some(Waiter::One(_)) => {
-                    if let Some(Waiter::One(to)) = waiters.remove(&token) {
-                        let _ = to.send(message);
-                    }
+                    let kept = to.try_send(message).is_ok();
+                    kept.then(|| waiters.insert(token, Waiter::Many(to)));
                 }
                 None => {}
             }

@@ -29,7 +29,8 @@ async fn one_server_keeps_the_contract_of_logs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_keeps_the_contract_of_logs() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let cluster = NatsCluster::start(folder.path(), &Default::default()).expect("nats");
+    let cluster =
+        NatsCluster::start(folder.path(), &belay_servers::NatsOptions::default()).expect("nats");
     let with = |name| belay_adapters::NatsOptions { replicas: 3, ..options(&cluster.url(), name) };
     // Both make the streams at once.
     let (one, other) = tokio::join!(connect(with("n1")), connect(with("n2")));

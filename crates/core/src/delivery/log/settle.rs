@@ -201,6 +201,13 @@ impl Log {
         outcome
     }
 
+    /// The log was found to end here.
+    pub fn on_tail(&mut self, tail: Tail) {
+        if self.tail != Some(tail) {
+            self.doubt();
+        }
+    }
+
     /// Something may have been missed, or the log may have gone back: read it before the next append.
     pub fn doubt(&mut self) {
         match self.phase {
