@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerInfo};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
     sync::{Notify, watch},
@@ -46,6 +47,8 @@ pub(super) struct Signals {
     pub(super) changed: Notify,
     /// Something may have been missed without a loss.
     dropped: AtomicBool,
+    /// The last complaint of the broker: something is not allowed, for instance.
+    said: Mutex<Option<String>>,
 }
 
 impl Signals {
@@ -56,6 +59,7 @@ impl Signals {
             connected: AtomicBool::new(true),
             changed: Notify::new(),
             dropped: AtomicBool::new(false),
+            said: Mutex::default(),
         };
         (Arc::new(signals), receiver)
     }
@@ -72,6 +76,10 @@ impl Signals {
         self.dropped.swap(false, Ordering::AcqRel)
     }
 
+    pub(super) fn take_said(&self) -> Option<String> {
+        self.said.lock().take()
+    }
+
     fn take(&self, event: &Event) {
         match event {
             Event::Disconnected | Event::Closed => {
@@ -79,8 +87,11 @@ impl Signals {
                 self.lost.send_modify(|n| *n += 1);
             }
             Event::Connected => self.connected.store(true, Ordering::Release),
-            Event::SlowConsumer(_) | Event::ServerError(_) => {
-                self.dropped.store(true, Ordering::Release);
+            Event::SlowConsumer(_) => self.dropped.store(true, Ordering::Release),
+            // What is lost with it comes with a loss of the connection.
+            Event::ServerError(error) => {
+                *self.said.lock() = Some(error.to_string());
+                return;
             }
             Event::LameDuckMode | Event::Draining | Event::ClientError(_) => return,
         }

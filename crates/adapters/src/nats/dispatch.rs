@@ -96,14 +96,14 @@ impl Inner {
         self.streams.saw(place, tail.incarnation, tail.offset);
         match entry::decode(message.payload) {
             Ok(records) => {
-                self.watch.set_tail(id, tail);
+                self.watch.advance(id, tail);
                 let entry = Entry { offset: tail.offset, records };
                 self.tell(&LogEvent::Stored { id, previous, tail, entry });
             }
             Err(error) => {
                 self.unreadable.count(tail.incarnation, tail.offset, error);
                 // Its log must still be known to end there.
-                self.watch.set_tail(id, tail);
+                self.watch.advance(id, tail);
                 self.tell(&LogEvent::Tail { id, tail });
             }
         }

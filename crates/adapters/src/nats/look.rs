@@ -1,35 +1,24 @@
 //! What events may have missed: doubts after a new connection or leader, and a look at all streams from
 //! time to time that costs an idle session nothing.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use belay_core::ports::{ChannelId, LogEvent, Tail};
-use belay_wire::SessionId;
-use serde_json::json;
+use belay_core::ports::LogEvent;
 use tokio::time::sleep;
 
-use super::{
-    Inner, entry,
-    names::{Place, Way},
-    streams::Stream,
-    wire::CallError,
-};
+use super::{Inner, names::Place, wire::CallError};
 
 /// Doubts that come closer together than this are one.
 const DOUBT_PAUSE: Duration = Duration::from_millis(250);
 /// How long other servers may take to learn of a subscription.
 const YOUNG: Duration = Duration::from_secs(2);
-/// What was found to differ may be on its way: it is asked again after this.
-const SETTLE: Duration = Duration::from_secs(1);
-/// Sessions that one request compares. A session has at most 33 channels of one direction, and the broker
-/// answers at most 1,024.
-const SESSIONS_PER_REQUEST: usize = 16;
-/// Bytes of one answer; the broker brings the last entries whole.
-const ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// A stream, and up to where all that was watched was compared with it.
+#[derive(Debug, Clone, Copy)]
+struct Checked {
+    incarnation: u64,
+    up_to: u64,
+}
 
 /// Tells doubts, but not too many.
 pub(super) async fn doubts(inner: Arc<Inner>) {
@@ -48,22 +37,20 @@ pub(super) async fn young(inner: Arc<Inner>) {
         sleep(YOUNG).await;
         let sessions = inner.watch.take_young();
         for place in inner.streams.names.places() {
-            // A connection that is away comes back with a doubt.
-            let _ = inner.compare(place, &sessions).await;
+            let compared = inner.compare(place, &sessions, 1).await;
+            inner.doubt_if_impossible(&compared);
         }
     }
 }
 
 /// Looks at all streams from time to time.
 pub(super) async fn periodically(inner: Arc<Inner>) {
-    let mut before = HashMap::new();
+    let mut checked = HashMap::new();
     loop {
         sleep(jittered(inner.options.look_every)).await;
         for place in inner.streams.names.places() {
-            if let Ok(true) = inner.look(place, &mut before).await {
-                let sessions = inner.watch.sessions();
-                let _ = inner.compare(place, &sessions).await;
-            }
+            // What cannot be asked now is asked the next time: nothing of it is forgotten.
+            let _ = inner.look(place, &mut checked).await;
         }
     }
 }
@@ -76,12 +63,12 @@ fn jittered(time: Duration) -> Duration {
 }
 
 impl Inner {
-    /// Looks at one stream; tells whether something was stored since the last look.
+    /// Looks at one stream, and compares what was stored since the last look with what was told of it.
     async fn look(
         &self,
         place: Place,
-        before: &mut HashMap<Place, (u64, u64)>,
-    ) -> Result<bool, CallError> {
+        checked: &mut HashMap<Place, Checked>,
+    ) -> Result<(), CallError> {
         let known = self.streams.current(place).await?;
         let (stream, info) = match self.streams.info(&known).await {
             Err(error) if error.is_gone() => {
@@ -93,101 +80,36 @@ impl Inner {
         };
         let last = info.state.last_seq;
         let seen = self.streams.swap_seen(place, last);
-        if stream.incarnation != known.incarnation || last < seen {
+        let went_back = stream.incarnation != known.incarnation || last < seen;
+        if went_back {
             self.doubt.notify_one();
         }
-        let now = (stream.incarnation, last);
-        Ok(before.insert(place, now).is_some_and(|before| before != now))
-    }
-
-    /// Compares the known tails of sessions with a stream, and tells those that differ.
-    async fn compare(&self, place: Place, sessions: &[SessionId]) -> Result<(), CallError> {
-        let here = |session: &SessionId| self.streams.names.shard(*session) == place.shard;
-        let sessions: Vec<_> = sessions.iter().copied().filter(here).collect();
-        let stream = self.streams.current(place).await?;
-        let mut suspects = Vec::new();
-        for part in sessions.chunks(SESSIONS_PER_REQUEST) {
-            suspects.extend(self.suspects(place.way, &stream, part).await?);
-        }
-        if suspects.is_empty() {
-            return Ok(());
-        }
-        sleep(SETTLE).await;
-        for (id, known) in suspects {
-            // It moved meanwhile: events come.
-            if self.watch.tail(id) != Some(known) {
-                continue;
-            }
-            let last = self.last(&stream, &self.streams.names.subject(id)).await?;
-            let offset = last.map_or(0, |last| last.sequence);
-            let tail = Tail { incarnation: stream.incarnation, offset };
-            if tail != known && self.watch.tail(id) == Some(known) {
-                self.tell(&LogEvent::Tail { id, tail });
+        let now = Checked { incarnation: stream.incarnation, up_to: last };
+        let before = checked.entry(place).or_insert(now);
+        if went_back || before.incarnation != now.incarnation {
+            *before = now;
+        } else if last > before.up_to {
+            let sessions = self.watch.sessions();
+            let compared = self.compare(place, &sessions, before.up_to + 1).await;
+            self.doubt_if_impossible(&compared);
+            match compared {
+                // The replica that answered may be behind.
+                Ok(up_to) => before.up_to = before.up_to.max(up_to.min(last)),
+                Err(error) if is_impossible(&error) => before.up_to = last,
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// The channels whose tail, as some replica has it, is not the known one.
-    async fn suspects(
-        &self,
-        way: Way,
-        stream: &Stream,
-        sessions: &[SessionId],
-    ) -> Result<Vec<(ChannelId, Tail)>, CallError> {
-        let of_way = |id: &ChannelId| Way::of(id.channel) == way;
-        let mut known: HashMap<ChannelId, Tail> = HashMap::new();
-        for session in sessions {
-            known.extend(self.watch.tails(*session).into_iter().filter(|(id, _)| of_way(id)));
+    fn doubt_if_impossible<T>(&self, compared: &Result<T, CallError>) {
+        if compared.as_ref().is_err_and(is_impossible) {
+            self.doubt.notify_one();
         }
-        if known.is_empty() {
-            return Ok(Vec::new());
-        }
-        let with_tails: HashSet<_> = known.keys().map(|id| id.session).collect();
-        let subjects: Vec<_> =
-            with_tails.iter().map(|id| self.streams.names.channels(way, *id)).collect();
-        let found = self.tails(stream, subjects).await?;
-        let differs = |(id, tail): &(ChannelId, Tail)| {
-            tail.incarnation != stream.incarnation
-                || found.get(id).copied().unwrap_or_default() != tail.offset
-        };
-        Ok(known.into_iter().filter(differs).collect())
     }
+}
 
-    /// The offsets of the last entries at these subjects, as some replica has them.
-    async fn tails(
-        &self,
-        stream: &Stream,
-        subjects: Vec<String>,
-    ) -> Result<HashMap<ChannelId, u64>, CallError> {
-        let target = format!("$JS.API.DIRECT.GET.{}", stream.name);
-        let mut found = HashMap::new();
-        let mut from = 1;
-        loop {
-            let body = json!({
-                "multi_last": subjects, "seq": from, "batch": 1_024, "max_bytes": ANSWER_BYTES,
-            });
-            let mut answers = self.wire.ask(target.clone(), &body).await?;
-            let before = found.len();
-            loop {
-                let message = answers.next().await.ok_or(CallError::Late)?;
-                if message.status.is_some() {
-                    let pending = message.headers.as_ref();
-                    let pending = pending.and_then(|h| entry::number(h, "Nats-Num-Pending"));
-                    if pending.unwrap_or_default() == 0 || found.len() == before {
-                        return Ok(found);
-                    }
-                    break;
-                }
-                let garbled = || CallError::Garbled("an entry without headers".to_owned());
-                let headers = message.headers.as_ref().ok_or_else(garbled)?;
-                let sequence = entry::number(headers, "Nats-Sequence").ok_or_else(garbled)?;
-                let subject = headers.get_last("Nats-Subject").map_or("", |value| value.as_str());
-                if let Some(id) = self.streams.names.channel(subject) {
-                    found.insert(id, sequence);
-                }
-                from = from.max(sequence + 1);
-            }
-        }
-    }
+/// The broker cannot compare many tails at once: it is older than 2.11, or the stream's settings forbid it.
+fn is_impossible(error: &CallError) -> bool {
+    matches!(error, CallError::Nobody | CallError::Garbled(_))
 }

@@ -8,6 +8,7 @@
 mod address;
 mod append;
 mod bus;
+mod compare;
 mod connect;
 mod dispatch;
 mod entry;
@@ -19,6 +20,7 @@ mod options;
 mod ports;
 mod purge;
 mod replay;
+mod settings;
 mod streams;
 mod watch;
 mod wire;
@@ -147,9 +149,11 @@ impl Nats {
         self.inner.unreadable.by_reason()
     }
 
-    /// What was found of streams since [`Nats::connect`] or since this was asked last.
+    /// What was found of streams, and what the broker complained of, since [`Nats::connect`] or since this
+    /// was asked last.
     pub fn notes(&self) -> Vec<String> {
-        self.inner.streams.take_notes()
+        let said = self.inner.signals.take_said();
+        said.into_iter().chain(self.inner.streams.take_notes()).collect()
     }
 }
 

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    names::{Names, Place, Way},
+    names::{Names, Place},
     options::{NatsError, NatsOptions},
+    settings,
     wire::{CallError, REQUEST_TIMEOUT, Wire, codes},
 };
 
@@ -225,25 +226,14 @@ impl Streams {
     /// Tells whether a stream is as it should be.
     async fn check(&self, place: Place, stream: &Stream) -> Result<(), Trouble> {
         let info = self.info(stream).await?;
-        let wanted = self.config(place, stream.incarnation);
-        self.check_shards(&info.config)?;
-        let differ = drift(&wanted, &info.config);
+        let wanted = settings::wanted(&self.options, &self.names, place, stream.incarnation);
+        settings::check_shards(&self.options, &info.config).map_err(Trouble::Final)?;
+        let differ = settings::drift(&wanted, &info.config);
         if !differ.is_empty() {
             let note = format!("stream {} differs from what is configured: {differ}", stream.name);
             self.notes.lock().insert(note);
         }
         Ok(())
-    }
-
-    fn check_shards(&self, config: &Value) -> Result<(), Trouble> {
-        let wanted = self.options.shards;
-        match config["metadata"]["belay_shards"].as_str() {
-            Some(found) if found != wanted.to_string() => {
-                let (prefix, found) = (self.options.prefix.clone(), found.to_owned());
-                Err(Trouble::Final(NatsError::Shards { prefix, found, wanted }))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// State and configuration of a stream, from its leader.
@@ -258,7 +248,7 @@ impl Streams {
         drawn.map_err(|e| Trouble::Call(CallError::Garbled(e.to_string())))?;
         // 0 is the incarnation of logs that were never read.
         let incarnation = u64::from_be_bytes(bytes).max(1);
-        let config = self.config(place, incarnation);
+        let config = settings::wanted(&self.options, &self.names, place, incarnation);
         let name = self.names.stream(place, incarnation);
         let operation = format!("STREAM.CREATE.{name}");
         match self.wire.call::<Value>(&operation, &config, MAKE_TIMEOUT).await {
@@ -272,34 +262,6 @@ impl Streams {
             }
             Err(error) => Err(Trouble::Call(error)),
         }
-    }
-
-    fn config(&self, place: Place, incarnation: u64) -> Value {
-        let limits = self.options.limits;
-        let entries = match place.way {
-            Way::Down => limits.down_entries,
-            Way::Up => limits.up_entries,
-        };
-        let bytes = limits.stream_bytes.and_then(|bytes| i64::try_from(bytes).ok());
-        let subjects = self.names.subjects(place);
-        json!({
-            "name": self.names.stream(place, incarnation),
-            "subjects": [subjects],
-            "retention": "limits",
-            "storage": "file",
-            "num_replicas": self.options.replicas,
-            "discard": "new",
-            "discard_new_per_subject": place.way == Way::Up,
-            "max_msgs_per_subject": entries,
-            "max_msgs": -1,
-            "max_bytes": bytes.unwrap_or(-1),
-            "max_msg_size": -1,
-            "max_age": 0,
-            "max_consumers": -1,
-            "allow_direct": true,
-            "republish": { "src": subjects, "dest": self.names.told(place) },
-            "metadata": { "belay_shards": self.options.shards.to_string() },
-        })
     }
 
     /// Asks all streams whether they can be written.
@@ -338,19 +300,4 @@ impl From<CallError> for Trouble {
     fn from(error: CallError) -> Self {
         Self::Call(error)
     }
-}
-
-/// The settings that are not as they are wanted, as text.
-fn drift(wanted: &Value, found: &Value) -> String {
-    let Some(wanted) = wanted.as_object() else { return String::new() };
-    let absent = |v: &Value| v.is_null() || v == &json!(false) || v == &json!(0);
-    let mut differ = Vec::new();
-    for (key, want) in wanted.iter().filter(|(key, _)| *key != "metadata") {
-        let have = &found[key];
-        // The broker leaves out what has its zero value.
-        if have != want && !(absent(have) && absent(want)) {
-            differ.push(format!("{key} is {have}, not {want}"));
-        }
-    }
-    differ.join("; ")
 }

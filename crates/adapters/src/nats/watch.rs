@@ -124,7 +124,17 @@ impl Watch {
         self.state.lock().sessions.keys().copied().collect()
     }
 
-    /// A log ends here, as it was read or told.
+    /// An entry was told: a log ends there, unless more of it was read already.
+    pub(super) fn advance(&self, id: ChannelId, tail: Tail) {
+        if let Some(watched) = self.state.lock().sessions.get_mut(&id.session) {
+            let known = watched.tails.entry(id.channel).or_insert(tail);
+            if known.incarnation != tail.incarnation || known.offset < tail.offset {
+                *known = tail;
+            }
+        }
+    }
+
+    /// A log was read, and ends here.
     pub(super) fn set_tail(&self, id: ChannelId, tail: Tail) {
         if let Some(watched) = self.state.lock().sessions.get_mut(&id.session) {
             watched.tails.insert(id.channel, tail);

@@ -85,7 +85,9 @@ async fn frames_reach_the_others_that_watch_in_order_and_whole() {
     let heard = [hear(&one), hear(&two), hear(&three)];
 
     let said = frames();
-    said.iter().for_each(|frame| one.tell(session, frame.clone()));
+    for frame in &said {
+        one.tell(session, frame.clone());
+    }
     one.tell(down(2).session, BusFrame::Changed);
 
     until("all of them", PATIENCE, || heard[1].lock().len() == said.len()).await;
@@ -219,9 +221,11 @@ async fn a_listener_that_is_too_slow_leads_to_a_doubt() {
     let session = down(1).session;
     watch(&node, session).await;
     let events = told(&node);
-    let slow = Arc::new(Mutex::new(()));
-    let (held, waits) = (slow.clone(), slow.lock());
-    node.listen(Arc::new(move |_| drop(held.lock())));
+    let (go_on, waits) = std::sync::mpsc::sync_channel::<()>(0);
+    let waits = Mutex::new(waits);
+    node.listen(Arc::new(move |_| {
+        let _ = waits.lock().recv();
+    }));
     let client = raw::client(&server.url()).await;
     let subject = format!("belay.s.{session}.bus");
     let head = format!(r#"{{"n":"n9","t":{},"c":1,"f":{{"k":"changed"}}}}"#, now());
@@ -232,6 +236,6 @@ async fn a_listener_that_is_too_slow_leads_to_a_doubt() {
     client.flush().await.expect("sent");
     // It blocks a thread of the runtime: another one must see that frames are dropped.
     let doubt = tokio::task::spawn_blocking(move || events.recv_timeout(PATIENCE)).await;
-    drop(waits);
+    drop(go_on);
     assert!(matches!(doubt.expect("no panic"), Ok(LogEvent::Doubt)));
 }

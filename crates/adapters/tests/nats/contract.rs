@@ -112,3 +112,41 @@ async fn watching_is_counted_and_ends() {
     append(&one, id, 4).await;
     watched(4);
 }
+
+/// What is told of an entry names the one before it in its channel, whatever lies between them.
+async fn chains_are_told(one: &belay_adapters::Nats, other: &belay_adapters::Nats) {
+    let session = down(40).session;
+    let member = belay_wire::MemberId::from_bytes([1; 16]);
+    let ids = [Channel::Down, Channel::DownTo(member), Channel::Up(member)]
+        .map(|channel| ChannelId { session, channel });
+    MessageLog::watch(other, session);
+    let mut tails = Vec::new();
+    for id in ids {
+        tails.push(other.load(id).await.expect("readable").tail);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let events = told(other);
+    for n in 1..=5 {
+        for (id, tail) in ids.into_iter().zip(&mut tails) {
+            let before = std::mem::replace(tail, append(one, id, n).await);
+            let event = events.recv_timeout(Duration::from_secs(5)).expect("told");
+            let LogEvent::Stored { id: of, previous, tail: at, .. } = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!((of, previous, at), (id, before.offset, *tail));
+            one.purge(id, tail.offset).await.expect("purged");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_of_an_entry_names_the_one_before() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let server = start(&folder.path().join("alone"));
+    chains_are_told(&node(&server, "n1").await, &node(&server, "n2").await).await;
+    drop(server);
+    let cluster =
+        NatsCluster::start(folder.path(), &belay_servers::NatsOptions::default()).expect("nats");
+    let with = |name| belay_adapters::NatsOptions { replicas: 3, ..options(&cluster.url(), name) };
+    chains_are_told(&connect(with("n1")).await, &connect(with("n2")).await).await;
+}

@@ -8,7 +8,7 @@ use std::{
 
 use belay_adapters::{Nats, NatsOptions};
 use belay_core::ports::{
-    AppendError, Bus, BusEvent, LogEvent, MessageLog,
+    AppendError, Bus, BusEvent, LogEvent, MessageLog, Tail,
     contract::log::{channel, numbers, record},
 };
 use belay_servers::NatsCluster;
@@ -75,7 +75,7 @@ async fn a_killed_leader_costs_no_acknowledged_append() {
     for id in ids {
         assert_eq!(numbers(&log, id).await, (1..=300).collect::<Vec<_>>());
     }
-    println!("longest append: {:?}", longest.lock());
+    eprintln!("longest append: {:?}", longest.lock());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -223,6 +223,8 @@ async fn a_frozen_broker_is_told_within_the_bound() {
     log.load(id).await.expect("readable");
 
     server.process().signal(Signal::STOP);
+    // It is in force once all threads have seen it.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let since = Instant::now();
     let failed = log.append(id, tail, vec![record(2, 1)]).await.expect_err("nobody answers");
     assert!(matches!(failed, AppendError::Unknown(_)), "{failed}");
@@ -259,7 +261,7 @@ async fn subscriptions_are_there_after_a_new_connection() {
 
     server.process().kill();
     until("the loss is known", Duration::from_secs(2), || {
-        let append = other.append(watched, Default::default(), vec![record(4, 1)]);
+        let append = other.append(watched, Tail::default(), vec![record(4, 1)]);
         matches!(futures_util::FutureExt::now_or_never(append), Some(Err(AppendError::Refused(_))))
     })
     .await;
