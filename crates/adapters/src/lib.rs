@@ -4,6 +4,7 @@ mod disk;
 mod keys;
 mod lease;
 mod memory;
+mod nats;
 mod record;
 mod redis;
 mod resolve;
@@ -13,5 +14,6 @@ pub use disk::{
 };
 pub use keys::{KeyError, Keys};
 pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
+pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
 pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{ResolveError, Shared, Stores, check_store, resolve};

@@ -85,6 +85,8 @@ pub type LogAnswer<T, E = LogUnavailable> =
 pub enum LogEvent {
     /// An entry was stored, here or by another node, right after `previous`.
     Stored { id: ChannelId, previous: u64, tail: Tail, entry: Entry },
+    /// A log ends here, as far as was found without its entries: if another end is known, read it.
+    Tail { id: ChannelId, tail: Tail },
     /// Entries may have been missed: compare all tails.
     Doubt,
 }

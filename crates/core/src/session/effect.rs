@@ -149,6 +149,8 @@ pub enum LogTold {
         entry: Entry,
     },
     /// It ends here, says another node.
+    Hint(Tail),
+    /// It was found to end here.
     Tail(Tail),
     /// Something may have been missed.
     Doubt,

@@ -75,6 +75,10 @@ impl Session {
             LogTold::Stored { previous, tail, entry } => {
                 state.log.on_stored(previous, tail, entry, env.now)
             }
+            LogTold::Hint(tail) => {
+                state.log.on_hint(tail);
+                return;
+            }
             LogTold::Tail(tail) => {
                 state.log.on_tail(tail);
                 return;

@@ -109,7 +109,7 @@ impl Session {
             BusFrame::Changed => {}
             BusFrame::Ended { reason } => self.end(known_reason(&reason), effects),
             BusFrame::Tail { channel, tail } => {
-                self.log_told(channel, LogTold::Tail(tail), env, effects);
+                self.log_told(channel, LogTold::Hint(tail), env, effects);
             }
             BusFrame::Applied { positions } => self.applied_elsewhere(positions, effects),
             BusFrame::Volatile { channel, message } => {

@@ -166,7 +166,7 @@ pub async fn told_log(one: Arc<dyn MessageLog>, other: Arc<dyn MessageLog>) {
                 assert_eq!(entry.offset, tail.offset);
                 return (previous, tail, entry.records);
             }
-            LogEvent::Stored { .. } | LogEvent::Doubt => {}
+            LogEvent::Stored { .. } | LogEvent::Tail { .. } | LogEvent::Doubt => {}
         }
     };
     for expected in expected {
