@@ -131,8 +131,7 @@ impl Node {
             },
             ..Policy::default()
         };
-        let cluster =
-            parts.stores.shared.clone().map(|shared| Cluster::new(shared, life(&parts.id)));
+        let cluster = parts.stores.shared.clone().map(Cluster::new);
         let drain = if config.is_ephemeral() {
             Drain::default()
         } else {
@@ -494,13 +493,6 @@ fn nack_label(reason: NackReason) -> &'static str {
         NackReason::Conflict => "conflict",
         NackReason::HostOffline => "host_offline",
     }
-}
-
-/// A name for this life of a node: one that starts again is another.
-fn life(id: &str) -> String {
-    let mut bytes = [0; 8];
-    crate::entropy::fill(&mut bytes);
-    format!("{id}.{:016x}", u64::from_le_bytes(bytes))
 }
 
 /// Milliseconds since 1970 UTC.
