@@ -213,15 +213,24 @@ impl Node {
                 let _ = self.observe(self.stores.revocations.add(device.member)).await;
             }
         }
-        self.watch(id);
         let session = self.open(Session::load(record)).await;
-        let (handle, is_new) = self.registry.add(session);
-        if is_new {
-            self.refresh_seats(&handle, None).await?;
-        } else {
+        let (handle, others) = self.registry.add(session);
+        if others {
             self.unwatch(id);
+        } else {
+            self.refresh_seats(&handle, None).await?;
         }
         Ok(Some(handle))
+    }
+
+    /// Takes in a session that was just made and stored.
+    pub(crate) async fn take_new(self: &Arc<Self>, session: Session) {
+        let id = session.record().id;
+        let session = self.open(session).await;
+        let (_, others) = self.registry.add_new(session);
+        if others {
+            self.unwatch(id);
+        }
     }
 
     /// Watches a store operation: its time, its failures, whether the store is there.
