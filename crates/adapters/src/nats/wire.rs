@@ -49,6 +49,11 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Tells whether the same request to another replica fails, too.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Nobody | Self::Refused { .. } | Self::Garbled(_))
+    }
+
     /// Tells whether the stream that was asked is not there.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Nobody | Self::Refused { code: codes::STREAM_NOT_FOUND, .. })
