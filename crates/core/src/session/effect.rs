@@ -82,6 +82,8 @@ pub enum LogTold {
         tail: Tail,
         entry: Entry,
     },
+    /// It ends here.
+    Tail(Tail),
     /// Something may have been missed.
     Doubt,
 }

@@ -74,6 +74,10 @@ impl Session {
             LogTold::Stored { previous, tail, entry } => {
                 state.log.on_stored(previous, tail, entry, env.now)
             }
+            LogTold::Tail(tail) => {
+                state.log.on_tail(tail);
+                return;
+            }
             LogTold::Doubt => {
                 state.log.doubt();
                 return;
