@@ -2,15 +2,18 @@
 
 mod disk;
 mod keys;
+mod lease;
 mod memory;
 mod nats;
 mod record;
+mod redis;
 mod resolve;
 
 pub use disk::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, SyncPolicy,
 };
 pub use keys::{KeyError, Keys};
-pub use memory::{MemoryLog, MemoryRevocations, MemoryStore};
+pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
 pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
-pub use resolve::{ResolveError, Stores, check_store, resolve};
+pub use redis::{RedisError, RedisOptions, RedisStore};
+pub use resolve::{ClusterPlaces, Places, ResolveError, Shared, Stores, check_store, resolve};

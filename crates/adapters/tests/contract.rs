@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use belay_adapters::{
-    DiskError, DiskRevocations, DiskStore, FolderLock, MemoryRevocations, MemoryStore,
+    DiskError, DiskRevocations, DiskStore, FolderLock, MemoryCluster, MemoryRevocations,
+    MemoryStore,
 };
 use belay_core::ports::{SessionStore, contract};
 
@@ -72,4 +73,17 @@ fn a_second_process_on_the_folder_is_told_who_holds_it() {
     assert!(text.contains(&format!("(process {})", std::process::id())), "{text}");
     drop(held);
     FolderLock::take(folder.path()).expect("free again");
+}
+
+#[tokio::test]
+async fn nodes_of_one_process_share_what_a_cluster_shares() {
+    let one = MemoryCluster::default();
+    let other = Arc::new(one.clone());
+    let one = Arc::new(one);
+
+    contract::session_store(one.clone()).await;
+    contract::shared_store(one.clone(), other.clone()).await;
+    contract::cluster::presence(one.clone()).await;
+    contract::cluster::leases(one.clone()).await;
+    contract::cluster::limits(one, other).await;
 }

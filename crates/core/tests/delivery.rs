@@ -37,7 +37,7 @@ fn settle(log: &mut Log, stored: &mut Logs, now: Now) -> Vec<Outcome> {
             outcomes.push(match told {
                 LogTold::Loaded(answer) => log.on_loaded(answer, now),
                 LogTold::Appended(answer) => log.on_appended(&answer, now),
-                LogTold::Stored { .. } | LogTold::Tail(_) | LogTold::Doubt => {
+                LogTold::Stored { .. } | LogTold::Hint(_) | LogTold::Tail(_) | LogTold::Doubt => {
                     panic!("not asked for")
                 }
             });

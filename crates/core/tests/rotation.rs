@@ -90,22 +90,25 @@ impl World {
         while let Some(input) = inputs.pop() {
             let mut env = self.around.env();
             let Effects { save, then, .. } = self.session.handle(input, &mut env);
+            let mut next = Vec::new();
             if let Some(record) = save {
                 if !saved {
                     self.die();
                     return false;
                 }
-                self.stored.push(record);
+                self.stored.push(record.clone());
+                next.push(Input::Record(Box::new(record)));
             }
             for effect in then {
                 match effect {
-                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Feed(input) => next.push(input),
                     Effect::Close { connection, code } if self.open == Some(connection) => {
                         *refused = Some(code);
                     }
                     _ => {}
                 }
             }
+            inputs.extend(next.into_iter().rev());
         }
         true
     }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
 };
 
@@ -54,8 +54,10 @@ pub(crate) struct Handle {
     pub(crate) compat: bool,
     pub(crate) session: Mutex<Session>,
     signals: Mutex<HashMap<ConnectionId, Arc<Signal>>>,
-    /// A save failed: what is in memory may be ahead of the store, so it must be loaded anew.
-    poisoned: AtomicBool,
+    /// One save at a time.
+    pub(crate) saving: tokio::sync::Mutex<()>,
+    /// Version of the seats that the session knows.
+    pub(crate) seats_seen: AtomicU64,
     /// Revoked members that the second place does not have yet.
     half_revoked: Mutex<Vec<MemberId>>,
 }
@@ -76,17 +78,14 @@ impl Handle {
             compat: session.record().compat.is_some(),
             session: Mutex::new(session),
             signals: Mutex::new(HashMap::new()),
-            poisoned: AtomicBool::new(false),
+            saving: tokio::sync::Mutex::default(),
+            seats_seen: AtomicU64::new(u64::MAX),
             half_revoked: Mutex::default(),
         }
     }
 
     pub(crate) fn add_signal(&self, connection: ConnectionId, signal: Arc<Signal>) {
-        let mut signals = self.signals.lock();
-        if self.is_poisoned() {
-            signal.close(CloseCode::Unavailable);
-        }
-        signals.insert(connection, signal);
+        self.signals.lock().insert(connection, signal);
     }
 
     pub(crate) fn remove_signal(&self, connection: ConnectionId) {
@@ -109,20 +108,12 @@ impl Handle {
         }
     }
 
-    /// Closes all sockets so that they come back to a freshly loaded session.
-    pub(crate) fn poison(&self) {
-        self.poisoned.store(true, Ordering::Release);
-        for signal in self.signals.lock().values() {
-            signal.close(CloseCode::Unavailable);
-        }
+    pub(crate) fn has_sockets(&self) -> bool {
+        !self.signals.lock().is_empty()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         self.session.lock().end_reason().is_some()
-    }
-
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
     }
 }
 
@@ -144,28 +135,29 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, id: SessionId) -> Option<Arc<Handle>> {
-        self.shard(id).lock().get(&id).filter(|h| !h.is_poisoned()).cloned()
+        self.shard(id).lock().get(&id).cloned()
     }
 
     /// Adds a session that was loaded unless somebody else just did; gives the one that is there, which
-    /// may have ended since: what was loaded before its end must not live again.
-    pub(crate) fn add(&self, session: Session) -> Arc<Handle> {
-        self.add_unless(session, |there| !there.is_poisoned())
+    /// may have ended since: what was loaded before its end must not live again. Tells whether there was
+    /// another one.
+    pub(crate) fn add(&self, session: Session) -> (Arc<Handle>, bool) {
+        self.add_unless(session, |_| true)
     }
 
     /// Adds a session that was just made. One of its name that has ended gives way.
-    pub(crate) fn add_new(&self, session: Session) -> Arc<Handle> {
-        self.add_unless(session, |there| !there.is_poisoned() && !there.has_ended())
+    pub(crate) fn add_new(&self, session: Session) -> (Arc<Handle>, bool) {
+        self.add_unless(session, |there| !there.has_ended())
     }
 
-    fn add_unless(&self, session: Session, stays: impl Fn(&Handle) -> bool) -> Arc<Handle> {
+    fn add_unless(&self, session: Session, stays: impl Fn(&Handle) -> bool) -> (Arc<Handle>, bool) {
         let handle = Arc::new(Handle::new(session));
         let mut shard = self.shard(handle.id).lock();
         if let Some(there) = shard.get(&handle.id).filter(|there| stays(there)) {
-            there.clone()
+            (there.clone(), true)
         } else {
-            shard.insert(handle.id, handle.clone());
-            handle
+            let others = shard.insert(handle.id, handle.clone()).is_some();
+            (handle, others)
         }
     }
 
@@ -177,13 +169,18 @@ impl Registry {
         self.shards.iter().map(|s| s.lock().len()).sum()
     }
 
-    /// Lets sessions leave memory in which nothing lives.
-    pub(crate) fn forget_idle(&self) {
+    /// Lets sessions leave memory in which nothing lives; tells which.
+    pub(crate) fn forget_idle(&self) -> Vec<SessionId> {
+        let mut gone = Vec::new();
         for shard in &self.shards {
-            shard.lock().retain(|_, handle| {
-                Arc::strong_count(handle) > 1
-                    || !(handle.is_poisoned() || handle.session.lock().is_idle())
+            shard.lock().retain(|id, handle| {
+                let stays = Arc::strong_count(handle) > 1 || !handle.session.lock().is_idle();
+                if !stays {
+                    gone.push(*id);
+                }
+                stays
             });
         }
+        gone
     }
 }

@@ -25,13 +25,13 @@ const JUMP_MS: u64 = 60_000;
 
 /// Sweeps until the node stops.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut calm = Calm::new(Node::now());
+    let mut calm = Calm::new(node.now());
     loop {
         tokio::select! {
             () = tokio::time::sleep(node.config.sweep_every) => {}
             () = node.stopping.cancelled() => return,
         }
-        let believed = calm.believed(Node::now());
+        let believed = calm.believed(node.now());
         if let Err(error) = sweep(&node, believed).await {
             tracing::warn!(%error, "not swept; the next sweep tries again");
         }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_is_removed_soon_after_a_start_or_a_jump_of_the_clock() {
-        let start = Node::now();
+        let start = Now { mono: Instant::now(), unix_ms: unix_ms() };
         let at = |mono_s: u64, unix_s: i64| Now {
             mono: start.mono + Duration::from_secs(mono_s),
             unix_ms: start.unix_ms.saturating_add_signed(unix_s * 1_000),

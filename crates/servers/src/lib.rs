@@ -9,4 +9,4 @@ mod redis;
 pub use nats::{Nats, NatsCluster, NatsOptions};
 pub use postgres::Postgres;
 pub use process::{Process, free_port, program};
-pub use redis::{Redis, RedisGroup};
+pub use redis::{Redis, RedisCluster, RedisGroup};

@@ -149,6 +149,7 @@ impl Node {
             node: String::new(),
             offer: false,
             compat: false,
+            offered: None,
         };
         self.connected.insert(hello.connection, hello.client);
         self.give(Input::Attach(Box::new(attach)), shared, now, rng)
@@ -159,15 +160,22 @@ impl Node {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let mut env = env(shared, now, rng);
-            let Effects { log, then, .. } = self.session.handle(input, &mut env);
+            let Effects { log, save, then, .. } = self.session.handle(input, &mut env);
             out.asks.extend(log);
+            let stored = save.map(|record| Input::Record(Box::new(record)));
+            let mut next: Vec<_> = stored.into_iter().collect();
             for effect in then {
                 match effect {
-                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Feed(input) => next.push(input),
                     Effect::Close { connection, .. } => out.closed.push(connection),
-                    Effect::Answer { .. } | Effect::Revoke { .. } => {}
+                    Effect::Answer { .. }
+                    | Effect::Revoke { .. }
+                    | Effect::Sit { .. }
+                    | Effect::Leave { .. }
+                    | Effect::Bus(_) => {}
                 }
             }
+            inputs.extend(next.into_iter().rev());
         }
         self.pull(shared, now, rng, &mut out);
         for connection in &out.closed {

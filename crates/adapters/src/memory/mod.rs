@@ -1,5 +1,6 @@
 //! Sessions and logs in memory, for tests and for relays that need not survive a restart.
 
+mod cluster;
 mod log;
 
 use std::collections::{BTreeMap, HashSet};
@@ -12,12 +13,23 @@ use belay_core::{
 use belay_wire::{MemberId, SessionId};
 use parking_lot::Mutex;
 
+use crate::lease::means;
+
+pub use cluster::MemoryCluster;
 pub use log::MemoryLog;
 
 /// A store that ends with its process.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     sessions: Mutex<BTreeMap<SessionId, SessionRecord>>,
+}
+
+impl MemoryStore {
+    /// The versions of these records, 0 for those that are not there.
+    fn record_versions(&self, ids: &[SessionId]) -> Vec<u64> {
+        let sessions = self.sessions.lock();
+        ids.iter().map(|id| sessions.get(id).map_or(0, |record| record.version)).collect()
+    }
 }
 
 impl SessionStore for MemoryStore {
@@ -38,16 +50,8 @@ impl SessionStore for MemoryStore {
     }
 
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
-        let matches = |record: &SessionRecord| match key {
-            LeaseKey::Rendezvous(hash) => record.lease.is_some_and(|l| l.rendezvous.matches(&hash)),
-            LeaseKey::Request(id) => record.pairing.ids().any(|known| known == id),
-            LeaseKey::Code { prefix, .. } => record.lease.is_some_and(|l| l.code_prefix == prefix),
-            LeaseKey::Desktop(hash) => {
-                record.compat.as_ref().is_some_and(|c| c.desktop_token.matches(&hash))
-            }
-        };
         let sessions = self.sessions.lock();
-        done(Ok(sessions.values().filter(|r| matches(r)).map(|r| r.id).collect()))
+        done(Ok(sessions.values().filter(|r| means(r, &key)).map(|r| r.id).collect()))
     }
 
     fn list(&self, after: Option<SessionId>, limit: usize) -> Answer<Vec<SessionId>> {

@@ -169,6 +169,11 @@ impl Log {
         &self.ring
     }
 
+    /// Where it ends, as far as is known here.
+    pub fn tail(&self) -> Option<Tail> {
+        self.tail
+    }
+
     /// Tells whether the log was read once, so that places in it can be told.
     pub fn is_open(&self) -> bool {
         self.tail.is_some()
@@ -309,6 +314,13 @@ impl Log {
         // The last one that was applied stays: it is bookmark, and tail if nothing follows.
         self.purge = self.purge.max(offset);
         true
+    }
+
+    /// The same, told by the node that purges them.
+    pub fn applied_elsewhere(&mut self, position: Position) -> bool {
+        let is_new = self.applied(position);
+        self.purged = self.purged.max(self.purge);
+        is_new
     }
 
     /// Drops the records before this index: no reader needs them.

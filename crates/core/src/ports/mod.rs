@@ -35,6 +35,12 @@ pub enum StoreError {
     /// What is stored cannot be read.
     #[error("store is damaged: {0}")]
     Damaged(String),
+    /// A newer version wrote it, in a format that this one does not know. It is left as it is.
+    #[error(
+        "session was written by a newer version of belay (format {found}, this one knows {known}); \
+         run that version on this node, too"
+    )]
+    Newer { found: u64, known: u64 },
 }
 
 impl StoreError {
@@ -44,6 +50,7 @@ impl StoreError {
             Self::Conflict => "conflict",
             Self::Unavailable(_) => "unavailable",
             Self::Damaged(_) => "damaged",
+            Self::Newer { .. } => "newer",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use belay_wire::{
-    Channel, ClientInfo, CloseCode, ConnectionId, Frame, LimitsView, Notice, Position, Positions,
-    Resumed, Secret, Seq, Stable, TokenCommitted, TokenOffer, Welcome,
+    Channel, ClientInfo, CloseCode, ConnectionId, Frame, LimitsView, Position, Positions, Resumed,
+    Secret, Seq, Stable, TokenCommitted, TokenOffer, Welcome,
 };
 
 use super::{
@@ -36,6 +36,8 @@ pub struct Attach {
     pub offer: bool,
     /// It came by the compat protocol.
     pub compat: bool,
+    /// The successor that it is offered in the compat protocol, where that is current before it is told.
+    pub offered: Option<Claims>,
 }
 
 impl Session {
@@ -76,9 +78,8 @@ impl Session {
                 self.admit(attach, env, effects);
             }
             Judgement::Commit { ahead } => {
-                self.commit(&attach.claims, env);
                 effects.events.push(Event::TokenCommitted { ahead });
-                effects.save = Some(self.next_version());
+                effects.save = Some(self.with_token(&attach.claims, env));
                 effects.then.push(Effect::Feed(Input::Admit(Box::new(attach))));
             }
             Judgement::ProofMissing => {
@@ -126,31 +127,32 @@ impl Session {
 
     /// Inside one instance the higher attempt wins.
     fn older_attempt(&self, attach: &Attach) -> Option<CloseCode> {
-        let held = self.connection_of(attach.claims.principal)?;
-        let outdated = held.client.instance == attach.client.instance
-            && held.client.attempt >= attach.client.attempt;
+        let principal = attach.claims.principal;
+        let here = self.connection_of(principal).map(|c| (&c.client.instance, c.client.attempt));
+        let elsewhere = self.remote.iter().filter(|seat| seat.principal == principal);
+        let mut held = here.into_iter().chain(elsewhere.map(|seat| (&seat.instance, seat.attempt)));
+        let outdated = held.any(|(instance, attempt)| {
+            *instance == attach.client.instance && attempt >= attach.client.attempt
+        });
         outdated.then_some(CloseCode::OutdatedAttempt)
     }
 
-    pub(super) fn token_state(&mut self, principal: Principal) -> Option<&mut TokenState> {
+    /// The stored state of a principal's token.
+    pub(super) fn token_state(&self, principal: Principal) -> Option<TokenState> {
         match principal {
-            Principal::Host => Some(&mut self.record.host.token),
-            Principal::Member(member) => self.record.device_mut(member).map(|d| &mut d.token),
+            Principal::Host => Some(self.record.host.token),
+            Principal::Member(member) => self.record.device(member).map(|d| d.token),
         }
     }
 
-    pub(super) fn commit(&mut self, claims: &Claims, env: &Env<'_>) {
-        let state = TokenState {
-            generation: claims.generation,
-            nonce: token_hash(env.hash_key, &claims.nonce),
-            committed_at: env.now.unix_ms,
-        };
-        if let Some(token) = self.token_state(claims.principal) {
-            *token = state;
-        }
+    /// The record once this token is the current one.
+    pub(super) fn with_token(&self, claims: &Claims, env: &Env<'_>) -> crate::SessionRecord {
+        let mut record = self.draft(env);
+        record.set_token(claims, env);
+        record
     }
 
-    fn rotation_is_due(&mut self, principal: Principal, env: &Env<'_>) -> bool {
+    fn rotation_is_due(&self, principal: Principal, env: &Env<'_>) -> bool {
         self.token_state(principal).is_some_and(|token| {
             let age = env.now.unix_ms.saturating_sub(token.committed_at);
             age >= millis(env.policy.rotation_after)
@@ -168,7 +170,7 @@ impl Session {
             nonce: if same { [0; 16] } else { draw(env.entropy) },
         };
         if Mutation::CommitAtOffer.is_on() {
-            self.commit(&claims, env);
+            self.record.set_token(&claims, env);
         }
         Some(env.keys.mint(&claims))
     }
@@ -208,13 +210,9 @@ impl Session {
             // A successor of it is in use: this one will be stale.
             return;
         }
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.claims = claims;
-        }
         if claims.generation > stored {
-            self.commit(&claims, env);
             effects.events.push(Event::TokenCommitted { ahead: claims.generation > stored + 1 });
-            effects.save = Some(self.next_version());
+            effects.save = Some(self.with_token(&claims, env));
         }
         effects.then.push(Effect::Feed(Input::Tell { connection: id, frame: committed() }));
     }
@@ -246,8 +244,7 @@ impl Session {
             connection.control.push_back(super::logged::health(true).into());
         }
         let next_token = if attach.offer { self.offer(principal, env) } else { None };
-        let host_connected =
-            principal == Principal::Host || self.connection_of(Principal::Host).is_some();
+        let host_connected = principal == Principal::Host || self.is_connected(Principal::Host);
         connection.control.push_front(
             Welcome {
                 session: self.record.id,
@@ -273,6 +270,7 @@ impl Session {
         });
         self.connections.insert(attach.connection, connection);
         effects.wake.push(attach.connection);
+        self.sit(attach.connection, effects);
         self.tell_lost(attach.connection, principal, &attach.base, effects);
         if principal == Principal::Host {
             self.tell_stable(attach.connection, effects);
@@ -308,11 +306,14 @@ impl Session {
         let Principal::Member(member) = principal else { return };
         let ch = Channel::Up(member);
         let base = bases.get(&ch);
-        let Some(device) = self.record.device_mut(member) else { return };
-        let before = device.lost.len();
-        device.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
-        let lost = device.lost.clone();
-        self.unsaved |= lost.len() < before;
+        let Some(device) = self.record.device(member) else { return };
+        let is_of_use =
+            |l: &&belay_wire::Lost| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to);
+        let lost: Vec<_> = device.lost.iter().filter(is_of_use).cloned().collect();
+        if lost.len() < device.lost.len() {
+            let base = base.copied();
+            effects.then.push(Effect::Feed(Input::LostHeard { member, base }));
+        }
         for lost in lost {
             self.control(id, lost, effects);
         }
@@ -436,8 +437,11 @@ impl Session {
             if state.log.applied(*at) {
                 self.asks = true;
                 let member = channel.member().map(Principal::Member);
+                let pos = Positions::from([(*channel, *at)]);
                 if let Some(id) = member.and_then(|m| self.connection_of(m)).map(|c| c.id) {
-                    self.control(id, Stable { pos: Positions::from([(*channel, *at)]) }, effects);
+                    self.control(id, Stable { pos }, effects);
+                } else {
+                    self.tell_applied(&pos, effects);
                 }
             }
         }
@@ -450,14 +454,14 @@ impl Session {
             self.restore_replaced(&gone, effects);
         }
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
-        if gone.is_host() {
-            self.compat_host_left(effects);
+        let (principal, generation) = (gone.principal, gone.generation);
+        effects.then.push(Effect::Leave { principal, generation });
+        if gone.is_host() && self.record.compat.is_some() {
+            self.host_may_have_left(effects);
         }
-        self.touch(gone.principal, env.now.unix_ms);
+        self.touch(principal, env.now.unix_ms);
         self.forget_read();
         self.mark_presence(effects);
-        // One that has ended is not in the store any more.
-        self.unsaved = !self.compat.is_over();
         self.quiet_since = Some(env.now.mono);
     }
 
@@ -465,44 +469,39 @@ impl Session {
     fn restore_replaced(&mut self, gone: &Connection, effects: &mut Effects) {
         let Some(old) = gone.replaces.and_then(|id| self.connections.get_mut(&id)) else { return };
         old.superseded = false;
-        effects.wake.push(old.id);
+        let id = old.id;
+        effects.wake.push(id);
+        self.sit(id, effects);
     }
 
     pub(super) fn touch(&mut self, principal: Principal, unix_ms: u64) {
-        match principal {
-            Principal::Host => {
-                self.host_seen_at = unix_ms;
-                self.record.host.seen_at = unix_ms;
-            }
-            Principal::Member(member) => {
-                if let Some(device) = self.record.device_mut(member) {
-                    device.seen_at = unix_ms;
-                }
-            }
-        }
+        self.seen.insert(principal, unix_ms);
     }
 
     /// Two holders of one token.
-    fn punish_theft(&mut self, principal: Principal, env: &mut Env<'_>, effects: &mut Effects) {
-        let Principal::Member(member) = principal else { return };
-        self.revoke_because(member, "token_reused", env, effects);
-        if let Some(host) = self.host() {
-            let _ = host.send(Notice {
-                code: "token_reused".to_owned(),
-                text: "an outdated key of a device was used again, so the device was removed; \
-                       pair it again and check who else may hold its data"
-                    .to_owned(),
-            });
-            let id = host.id;
-            effects.wake.push(id);
+    fn punish_theft(&self, principal: Principal, env: &Env<'_>, effects: &mut Effects) {
+        if let Principal::Member(member) = principal {
+            self.revoke_because(member, Some("token_reused"), env, effects);
         }
     }
+}
 
-    /// The record as it is to be stored next.
-    pub(super) fn next_version(&mut self) -> crate::SessionRecord {
-        self.record.version += 1;
-        self.unsaved = false;
-        self.record.clone()
+impl crate::SessionRecord {
+    /// From here on this is the current token of its principal.
+    pub(super) fn set_token(&mut self, claims: &Claims, env: &Env<'_>) {
+        let state = TokenState {
+            generation: claims.generation,
+            nonce: token_hash(env.hash_key, &claims.nonce),
+            committed_at: env.now.unix_ms,
+        };
+        match claims.principal {
+            Principal::Host => self.host.token = state,
+            Principal::Member(member) => {
+                if let Some(device) = self.device_mut(member) {
+                    device.token = state;
+                }
+            }
+        }
     }
 }
 
@@ -523,7 +522,6 @@ pub(super) fn new_connection(
         id: attach.connection,
         principal: attach.claims.principal,
         client: attach.client.clone(),
-        claims: attach.claims,
         control: VecDeque::new(),
         readers: Vec::new(),
         window: Window::default(),
@@ -535,6 +533,7 @@ pub(super) fn new_connection(
         devices_due: attach.claims.principal == Principal::Host,
         live_due: true,
         superseded: false,
+        generation: None,
         replaces,
         closing: None,
         opened: BTreeMap::new(),

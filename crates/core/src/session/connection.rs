@@ -12,7 +12,7 @@ use belay_wire::{
 use crate::{
     Capability, Gcra,
     delivery::{Cursor, Window},
-    token::{Claims, Principal},
+    token::Principal,
 };
 
 /// Control frames that may wait for one connection.
@@ -41,8 +41,6 @@ pub struct Connection {
     pub(super) id: ConnectionId,
     pub(super) principal: Principal,
     pub(super) client: ClientInfo,
-    /// The claims it authenticated with; a successor is made from them.
-    pub(super) claims: Claims,
     pub(super) control: VecDeque<Frame>,
     pub(super) readers: Vec<Reader>,
     pub(super) window: Window,
@@ -58,6 +56,8 @@ pub struct Connection {
     /// Set once a newer connection of the same principal is admitted: nothing is written here any
     /// more but the farewell, and frames are ignored.
     pub(super) superseded: bool,
+    /// Of the seat that it took; `None`: it has not sat down yet.
+    pub(super) generation: Option<u64>,
     /// The connection that this one replaces, to be closed with the first frame after `welcome`.
     pub(super) replaces: Option<ConnectionId>,
     pub(super) closing: Option<CloseCode>,

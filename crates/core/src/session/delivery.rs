@@ -11,11 +11,12 @@ use belay_wire::{
     binary::{BinaryFrame, BinaryKind, MsgHeader, VolHeader},
 };
 
-use super::{Effects, Event, Session, connection::ControlFull};
+use super::{Effect, Effects, Event, Session, connection::ControlFull};
 use crate::{
     Capability, Env,
     delivery::{Accepted, Put, Record, Refused, Volatile},
     env::millis,
+    ports::BusFrame,
     token::Principal,
 };
 
@@ -299,10 +300,14 @@ impl Session {
         if !self.channel_may_exist(ch) {
             return;
         }
+        let elsewhere = self.is_read_elsewhere(ch).then(|| message.clone());
         match self.channel(ch, env.policy).volatiles.put(message) {
             Put::Kept => {}
             Put::Replaced => effects.events.push(Event::VolatileReplaced),
             Put::Outdated => return,
+        }
+        if let Some(message) = elsewhere {
+            effects.then.push(Effect::Bus(BusFrame::Volatile { channel: ch, message }));
         }
         effects.wake.extend(self.readers_of(ch));
     }
@@ -332,9 +337,11 @@ impl Session {
                 state.log.applied(position);
                 self.asks = true;
             }
+            let pos = Positions::from([(channel, position)]);
             if let Some(writer) = self.connection_of(writer).map(|c| c.id) {
-                let pos = Positions::from([(channel, position)]);
                 self.control(writer, Stable { pos }, effects);
+            } else {
+                self.tell_applied(&pos, effects);
             }
         }
     }
@@ -458,15 +465,24 @@ impl Session {
             return self.protocol_error(id, "id or reason of a snapshot is too long", effects);
         }
         snapshot.from = self.connections.get(&id).and_then(super::Connection::member);
+        if self.host().is_some() {
+            self.ask_snapshot(snapshot, effects);
+        } else if self.is_elsewhere(Principal::Host) {
+            self.tell_host(snapshot.into(), effects);
+        } else {
+            let (ch, reason) = (Channel::Down, NackReason::HostOffline);
+            let nack = Nack { ch, epoch: None, expect: None, reason, retry_ms: None };
+            self.control(id, nack, effects);
+        }
+    }
+
+    /// Asks a host here.
+    pub(super) fn ask_snapshot(&mut self, snapshot: Snapshot, effects: &mut Effects) {
         if let Some(host) = self.host() {
             // One request per member: the newest stands for those that wait.
             host.control.retain(|f| !matches!(f, Frame::Snapshot(s) if s.from == snapshot.from));
             let host = host.id;
             self.control(host, snapshot, effects);
-        } else {
-            let (ch, reason) = (Channel::Down, NackReason::HostOffline);
-            let nack = Nack { ch, epoch: None, expect: None, reason, retry_ms: None };
-            self.control(id, nack, effects);
         }
     }
 }

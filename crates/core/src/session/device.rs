@@ -6,98 +6,52 @@ use belay_wire::{
 };
 
 use super::{Effect, Effects, Event, Input, Session};
-use crate::{Env, token::Principal};
+use crate::{Env, SessionRecord, ports::BusFrame, token::Principal};
 
 /// Tombstones of revoked devices that a record keeps; older ones answer "unknown" instead of
 /// "revoked", and the second place still refuses them.
 const TOMBSTONES_MAX: usize = 64;
 
 impl Session {
-    pub(super) fn revoke(&mut self, member: MemberId, env: &mut Env<'_>, effects: &mut Effects) {
-        self.revoke_because(member, "revoked", env, effects);
+    pub(super) fn revoke(&self, member: MemberId, env: &Env<'_>, effects: &mut Effects) {
+        self.revoke_because(member, None, env, effects);
     }
 
+    /// `because` tells the host more than that it is gone.
     pub(super) fn revoke_because(
-        &mut self,
+        &self,
         member: MemberId,
-        cause: &'static str,
-        env: &mut Env<'_>,
+        because: Option<&'static str>,
+        env: &Env<'_>,
         effects: &mut Effects,
     ) {
-        let now = env.now.unix_ms;
-        self.compat.forget(member);
-        let Some(device) = self.record.device_mut(member) else { return };
+        let mut record = self.draft(env);
+        let Some(device) = record.device_mut(member) else { return };
+        effects.then.push(Effect::Revoke { member });
         if device.revoked_at.is_some() {
             // The second place may still miss it.
-            return effects.then.push(Effect::Revoke { member });
+            return;
         }
-        device.revoked_at = Some(now);
-        self.forget_old_tombstones();
-        effects.events.push(Event::DeviceRevoked { member, cause });
-        effects.save = Some(self.next_version());
-        effects.then.push(Effect::Revoke { member });
-        self.compat.revokes += 1;
-        let theirs: Vec<ConnectionId> = self
-            .connections
-            .values()
-            .filter(|c| c.principal == Principal::Member(member))
-            .map(|c| c.id)
-            .collect();
-        for connection in theirs {
-            self.close(connection, CloseCode::Revoked, effects);
-        }
-        self.forget_log(Channel::DownTo(member), effects);
-        let up = Channel::Up(member);
-        let head = self.channels.get(&up).and_then(|c| c.log.projected());
-        self.forget_log(up, effects);
-        if let Some(host) = self.host() {
-            let read = host.readers.iter().find(|r| r.channel == up).map(|r| r.cursor.at());
-            host.readers.retain(|r| r.channel != up);
-            self.tell_undelivered(up, read.flatten(), head, effects);
-        }
+        device.revoked_at = Some(env.now.unix_ms);
+        device.revoked_because = because.map(str::to_owned);
+        forget_old_tombstones(&mut record);
+        effects.save = Some(record);
+        effects.events.push(Event::DeviceRevoked { member, cause: because.unwrap_or("revoked") });
         let told = Box::new(DeviceRevoked { member, durable: false }.into());
         effects.then.push(Effect::Feed(Input::TellHost(told)));
-        self.mark_devices(effects);
-        self.mark_presence(effects);
-    }
-
-    /// Commands of a removed member that the host was not sent are gone, and it is told.
-    fn tell_undelivered(
-        &mut self,
-        ch: Channel,
-        read: Option<Position>,
-        head: Option<Position>,
-        effects: &mut Effects,
-    ) {
-        let Some(head) = head else { return };
-        let from = read.filter(|at| at.epoch == head.epoch).map_or(Seq::ZERO, |at| at.seq).next();
-        if from <= head.seq {
-            let (epoch, to, reason) = (head.epoch, head.seq, "revoked".to_owned());
-            self.tell_host(Gap { ch, epoch, from, to, reason }.into(), effects);
-        }
     }
 
     pub(super) fn revoke_durable(&mut self, member: MemberId, effects: &mut Effects) {
         self.tell_host(DeviceRevoked { member, durable: true }.into(), effects);
     }
 
+    /// Tells the host, at whichever node it is.
     pub(super) fn tell_host(&mut self, frame: Frame, effects: &mut Effects) {
         if let Some(id) = self.connection_of(Principal::Host).map(|host| host.id) {
             self.control(id, frame, effects);
+        } else if self.is_elsewhere(Principal::Host) {
+            effects.then.push(Effect::Bus(BusFrame::ToHost { frame: Box::new(frame) }));
         }
-    }
-
-    fn forget_old_tombstones(&mut self) {
-        let mut revoked: Vec<_> = self
-            .record
-            .devices
-            .iter()
-            .filter_map(|d| d.revoked_at.map(|at| (at, d.member)))
-            .collect();
-        revoked.sort_unstable();
-        let excess = revoked.len().saturating_sub(TOMBSTONES_MAX);
-        let gone: Vec<_> = revoked.into_iter().take(excess).map(|(_, member)| member).collect();
-        self.record.devices.retain(|d| !gone.contains(&d.member));
     }
 
     /// The host sees its devices anew with the next write.
@@ -126,16 +80,22 @@ impl Session {
     }
 
     pub(super) fn presence(&self, for_host: bool) -> Presence {
-        let host_connected = self.connection_of(Principal::Host).is_some();
+        let host_connected = self.is_connected(Principal::Host);
         let members = for_host.then(|| {
             let seen = |d: &crate::DeviceRecord| PresenceMember {
                 member: d.member,
-                connected: self.connection_of(Principal::Member(d.member)).is_some(),
-                seen_at: d.seen_at,
+                connected: self.is_connected(Principal::Member(d.member)),
+                seen_at: self.seen_at(Principal::Member(d.member), d.seen_at),
             };
             self.record.active_devices().map(seen).collect()
         });
-        Presence { host_connected, host_seen_at: Some(self.host_seen_at), members }
+        let host_seen_at = Some(self.seen_at(Principal::Host, self.record.host.seen_at));
+        Presence { host_connected, host_seen_at, members }
+    }
+
+    /// When somebody was seen last, which may not be stored yet.
+    fn seen_at(&self, principal: Principal, stored: u64) -> u64 {
+        self.seen.get(&principal).map_or(stored, |at| *at.max(&stored))
     }
 
     /// The devices, for the host and for operators.
@@ -145,8 +105,8 @@ impl Session {
             name: d.info.name.clone(),
             platform: d.info.platform.clone(),
             added_at: d.added_at,
-            seen_at: d.seen_at,
-            connected: self.connection_of(Principal::Member(d.member)).is_some(),
+            seen_at: self.seen_at(Principal::Member(d.member), d.seen_at),
+            connected: self.is_connected(Principal::Member(d.member)),
         };
         let devices: Vec<_> = self.record.active_devices().map(view).collect();
         DeviceListed { used: devices.len(), devices, allowed }
@@ -162,4 +122,25 @@ impl Session {
         effects.events.push(Event::Closed { connection: id, code });
         effects.then.push(Effect::Close { connection: id, code });
     }
+}
+
+fn forget_old_tombstones(record: &mut SessionRecord) {
+    let mut revoked: Vec<_> =
+        record.devices.iter().filter_map(|d| d.revoked_at.map(|at| (at, d.member))).collect();
+    revoked.sort_unstable();
+    let excess = revoked.len().saturating_sub(TOMBSTONES_MAX);
+    let gone: Vec<_> = revoked.into_iter().take(excess).map(|(_, member)| member).collect();
+    record.devices.retain(|d| !gone.contains(&d.member));
+}
+
+/// Commands of a removed member that its host was not sent are gone.
+pub(super) fn undelivered(
+    ch: Channel,
+    read: Option<Position>,
+    head: Option<Position>,
+) -> Option<Gap> {
+    let head = head?;
+    let from = read.filter(|at| at.epoch == head.epoch).map_or(Seq::ZERO, |at| at.seq).next();
+    let (epoch, to, reason) = (head.epoch, head.seq, "revoked".to_owned());
+    (from <= to).then_some(Gap { ch, epoch, from, to, reason })
 }

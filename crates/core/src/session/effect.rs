@@ -1,8 +1,9 @@
 //! What goes into a session and what comes out.
 
 use belay_wire::{
-    Channel, CloseCode, ConnectionId, Frame, MemberId, RequestId,
+    Channel, CloseCode, ConnectionId, Frame, MemberId, Position, RequestId,
     binary::BinaryFrame,
+    compat::Told,
     pair::{CodeMade, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
 };
 
@@ -12,8 +13,9 @@ use super::{
 };
 use crate::{
     SessionRecord,
-    delivery::Ask,
-    ports::{AppendError, Entry, Loaded, LogUnavailable, Tail},
+    delivery::{Ask, Overdue},
+    ports::{AppendError, BusFrame, Entry, Loaded, LogUnavailable, Seat, Tail},
+    token::Principal,
 };
 
 /// An HTTP call that waits for an answer; chosen by the caller, unique per node.
@@ -21,7 +23,7 @@ use crate::{
 pub struct WaiterId(pub u64);
 
 /// What can happen to a session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input {
     /// A connection sent `auth` with a token of this session.
     Attach(Box<Attach>),
@@ -43,14 +45,40 @@ pub enum Input {
     CompatJoin { waiter: WaiterId, join: Box<CompatJoin> },
     /// Its desktop makes a new join token.
     CompatRefresh { waiter: WaiterId, refresh: Box<CompatRefresh> },
-    /// A text frame of a connection of the compat protocol.
-    CompatText { connection: ConnectionId, text: String },
+    /// A text frame of a connection of the compat protocol; `commit`: it may make an offered token current.
+    CompatText { connection: ConnectionId, text: String, commit: bool },
+    /// Something that a connection of the compat protocol may know now, because it is stored.
+    CompatTell { connection: ConnectionId, told: Box<Told> },
     /// All that a connection of the compat protocol was given is written.
     Wrote { connection: ConnectionId },
     /// The session ends, for this reason.
     End { reason: &'static str },
     /// An HTTP call was answered or hung up.
     WaiterGone { waiter: WaiterId },
+    /// An HTTP call waits for this step of a pair request.
+    Await { waiter: WaiterId, waiting: Waiting },
+    /// Nobody here waits for the answer to this pair request any more.
+    Abandoned { request: RequestId },
+    /// The pending pair request waited too long.
+    PairOverdue,
+    /// The host's last connection ended.
+    HostLeft,
+    /// Another version of the record is stored, by whichever node.
+    Record(Box<SessionRecord>),
+    /// The store went back behind this version.
+    Heal(Box<SessionRecord>),
+    /// These connections at other nodes hold the seats of their principals.
+    Seats { seats: Vec<Seat> },
+    /// A connection here took its seat.
+    Seated { connection: ConnectionId, generation: u64 },
+    /// Another node says this.
+    Bus(BusFrame),
+    /// Commands of a channel will not reach the host.
+    CommandsLost { channel: Channel, overdue: Overdue },
+    /// A member heard what it lost; its base is the lowest number that it can still send.
+    LostHeard { member: MemberId, base: Option<Position> },
+    /// The offered token of a connection of the compat protocol is current now.
+    Committed { connection: ConnectionId },
     /// An operator or the command line revokes a device.
     Revoke { member: MemberId },
     /// The second place has a revocation, too.
@@ -71,8 +99,46 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// Tells whether it may want something stored, so that it may have to be given again.
+    pub(super) fn may_save(&self) -> bool {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "frames and inputs that store nothing")]
+        match self {
+            Self::Frame { frame, .. } => matches!(
+                &**frame,
+                Frame::TokenConfirm(_)
+                    | Frame::PairNonce(_)
+                    | Frame::PairDecision(_)
+                    | Frame::DeviceRevoke(_)
+            ),
+            // Few texts hold this word, and only a decision stores something.
+            Self::CompatText { text, commit, .. } => *commit || text.contains("pair_decision"),
+            Self::Binary { .. }
+            | Self::Log { .. }
+            | Self::Detach { .. }
+            | Self::Wrote { .. }
+            | Self::Record(_)
+            | Self::Bus(_) => false,
+            _ => true,
+        }
+    }
+
+    /// The HTTP call that waits for it.
+    pub fn waiter(&self) -> Option<WaiterId> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "others have none")]
+        match self {
+            Self::NewCode { waiter }
+            | Self::StartPair { waiter, .. }
+            | Self::RevealPair { waiter, .. }
+            | Self::CompatJoin { waiter, .. }
+            | Self::CompatRefresh { waiter, .. } => Some(*waiter),
+            _ => None,
+        }
+    }
+}
+
 /// What the log of a channel says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum LogTold {
     Loaded(Result<Loaded, LogUnavailable>),
     Appended(Result<Tail, AppendError>),
@@ -82,20 +148,30 @@ pub enum LogTold {
         tail: Tail,
         entry: Entry,
     },
-    /// It ends here.
+    /// It ends here, says another node.
+    Hint(Tail),
+    /// It was found to end here.
     Tail(Tail),
     /// Something may have been missed.
     Doubt,
 }
 
-/// What must happen outside: give `log` to the message log; store `save`, then do `then`; wake the
-/// connections that have something to pull.
+/// What must happen outside: give `log` to the message log; store `save`, give it back as
+/// [`Input::Record`], then do `then`; wake the connections that have something to pull.
+///
+/// An input that wants something stored has changed nothing yet. So when another version is stored, that one
+/// is given as [`Input::Record`] and then `redo` again; when nothing can be stored, [`Session::not_stored`]
+/// says what becomes of it.
+///
+/// [`Session::not_stored`]: super::Session::not_stored
 #[derive(Debug, Default)]
 pub struct Effects {
     /// What the logs of channels are to do, whatever becomes of the save.
     pub log: Vec<(Channel, Ask)>,
-    /// To be stored before `then` is done.
+    /// To be stored before `then` is done, if what is stored is the version before it.
     pub save: Option<SessionRecord>,
+    /// The input that wants this stored.
+    pub redo: Option<Box<Input>>,
     /// What follows the save, or happens at once if there is none.
     pub then: Vec<Effect>,
     /// Connections with something to pull.
@@ -115,6 +191,30 @@ pub enum Effect {
     Answer { waiter: WaiterId, answer: Result<PairAnswer, PairError> },
     /// Put a revocation in the second place.
     Revoke { member: MemberId },
+    /// Take the seat of its principal for a connection, and say so to the other nodes.
+    Sit { connection: ConnectionId, seat: Box<Seat> },
+    /// Give the seat up, if it was taken.
+    Leave { principal: Principal, generation: Option<u64> },
+    /// Tell the other nodes.
+    Bus(BusFrame),
+}
+
+/// What an HTTP call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// The host's nonce.
+    Start(RequestId),
+    /// The decision.
+    Decision(RequestId),
+}
+
+impl Waiting {
+    /// The pair request.
+    pub const fn request(self) -> RequestId {
+        match self {
+            Self::Start(id) | Self::Decision(id) => id,
+        }
+    }
 }
 
 /// A good answer to an HTTP call.
@@ -257,6 +357,8 @@ pub enum Event {
     PositionAhead {
         what: &'static str,
     },
+    /// The store went back to an older version of the record; it is healed with what is known here.
+    StoreWentBack,
     /// The log of a channel went back: its writer heals it.
     LogWentBack,
     /// Records were found that do not follow each other.

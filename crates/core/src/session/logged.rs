@@ -2,7 +2,7 @@
 
 use belay_wire::{Accepted, Channel, ConnectionId, Epoch, NackReason, Notice, Positions, Stable};
 
-use super::{Effects, Event, LogTold, Session, delivery::retry_of};
+use super::{Effect, Effects, Event, Input, LogTold, Session, delivery::retry_of};
 use crate::{
     Env,
     delivery::{Ask, Outcome, Refused},
@@ -68,11 +68,16 @@ impl Session {
     ) {
         let Some(state) = self.channels.get_mut(&channel) else { return };
         self.asks = true;
+        let appended = matches!(told, LogTold::Appended(Ok(_)));
         let outcome = match told {
             LogTold::Loaded(answer) => state.log.on_loaded(answer, env.now),
             LogTold::Appended(answer) => state.log.on_appended(&answer, env.now),
             LogTold::Stored { previous, tail, entry } => {
                 state.log.on_stored(previous, tail, entry, env.now)
+            }
+            LogTold::Hint(tail) => {
+                state.log.on_hint(tail);
+                return;
             }
             LogTold::Tail(tail) => {
                 state.log.on_tail(tail);
@@ -83,6 +88,9 @@ impl Session {
                 return;
             }
         };
+        if appended {
+            self.owe_tail(channel, env);
+        }
         self.log_moved(channel, outcome, env, effects);
     }
 
@@ -133,8 +141,9 @@ impl Session {
         {
             self.log_opened(writer, ch, env, effects);
         }
-        for lost in outcome.lost {
-            self.commands_lost(ch, lost, effects);
+        for overdue in outcome.lost {
+            effects.events.push(Event::CommandsExpired { count: overdue.messages });
+            effects.then.push(Effect::Feed(Input::CommandsLost { channel: ch, overdue }));
         }
         let Some(writer) = writer else { return };
         if let Some(applied) = outcome.applied {
@@ -163,12 +172,8 @@ impl Session {
     }
 
     /// The connection that writes a channel now.
-    fn writer_of(&self, ch: Channel) -> Option<ConnectionId> {
-        let principal = match ch {
-            Channel::Down | Channel::DownTo(_) => Principal::Host,
-            Channel::Up(member) => Principal::Member(member),
-        };
-        self.connection_of(principal).map(|c| c.id)
+    pub(super) fn writer_of(&self, ch: Channel) -> Option<ConnectionId> {
+        self.connection_of(writing(ch)).map(|c| c.id)
     }
 
     /// A log that could not be read when its writer came can be read now.
@@ -192,6 +197,14 @@ impl Session {
         }
         self.control(writer, Accepted { pos: Positions::from([(ch, accepted)]) }, effects);
         self.tell_lost(writer, principal, &Positions::from([(ch, base)]), effects);
+    }
+}
+
+/// Who writes a channel.
+pub(super) fn writing(ch: Channel) -> Principal {
+    match ch {
+        Channel::Down | Channel::DownTo(_) => Principal::Host,
+        Channel::Up(member) => Principal::Member(member),
     }
 }
 

@@ -13,11 +13,13 @@ mod effect;
 mod logged;
 mod pairing;
 mod pull;
+mod seats;
+mod stored;
 
 use std::{collections::BTreeMap, time::Instant};
 
 use belay_wire::{
-    Channel, ConnectionId, MemberId, SessionId,
+    Channel, ConnectionId, MemberId, Position, SessionId,
     pair::{HostInfo, SessionCreated},
 };
 
@@ -25,13 +27,16 @@ use crate::{
     Env, HostRecord, PairingRecord, SessionRecord, TokenState, Unknown,
     delivery::{Log, LogLimits, Overdue, Volatiles, lost},
     env::{Policy, draw},
+    ports::Seat,
     token::{Claims, Principal},
 };
 
 pub use attach::Attach;
 pub use compat::{CompatJoin, CompatRefresh, CompatStart, Joined, desktop_hash, session_key};
 pub use connection::{Connection, ControlFull};
-pub use effect::{Effect, Effects, Event, Input, LogTold, PairAnswer, PairError, WaiterId};
+pub use effect::{
+    Effect, Effects, Event, Input, LogTold, PairAnswer, PairError, WaiterId, Waiting,
+};
 pub use pairing::LeaseKey;
 pub use pull::{GapTold, OutFrame, Pulled};
 
@@ -40,6 +45,8 @@ pub use pull::{GapTold, OutFrame, Pulled};
 pub(crate) struct ChannelState {
     pub(crate) log: Log,
     pub(crate) volatiles: Volatiles,
+    /// When the other nodes are told once more where the log ends.
+    tail_due: Option<Instant>,
 }
 
 /// Ranges of lost commands that are kept for one member.
@@ -51,12 +58,18 @@ pub struct Session {
     record: SessionRecord,
     connections: BTreeMap<ConnectionId, Connection>,
     channels: BTreeMap<Channel, ChannelState>,
-    pairing: Option<pairing::PairRequest>,
-    outcomes: Vec<pairing::Remembered>,
-    /// When the host's last connection ended, Unix milliseconds.
-    host_seen_at: u64,
-    /// The record holds a time that is not stored yet.
-    unsaved: bool,
+    /// HTTP calls that wait here for a step of a pair request.
+    waiters: BTreeMap<WaiterId, Waiting>,
+    /// Until when the pending pair request may stay as it is, by the clock of this node.
+    pair_deadline: Option<(pairing::Step, Instant)>,
+    /// Connections at other nodes.
+    remote: Vec<Seat>,
+    /// When principals were seen last, as far as that is not stored, Unix milliseconds.
+    seen: BTreeMap<Principal, u64>,
+    /// What could not be stored, to be tried again.
+    retries: Vec<Input>,
+    /// Nothing can be stored before this.
+    retry_at: Option<Instant>,
     /// When the last connection ended.
     quiet_since: Option<Instant>,
     /// A log may have something to ask.
@@ -101,8 +114,8 @@ impl Session {
             unknown: Unknown::new(),
         };
         let mut session = Self::load(record);
-        let made = session.make_lease(env);
-        session.record.version = 1;
+        let (lease, made) = pairing::make_lease(env);
+        session.record.lease = Some(lease);
         let created = SessionCreated {
             session: id,
             host_token: env.keys.mint(&claims),
@@ -115,25 +128,21 @@ impl Session {
 
     /// Brings a stored session back to life, with nobody connected and empty logs.
     pub fn load(record: SessionRecord) -> Self {
-        let host_seen_at = record.host.seen_at;
         Self {
             record,
             connections: BTreeMap::new(),
             channels: BTreeMap::new(),
-            pairing: None,
-            outcomes: Vec::new(),
-            host_seen_at,
-            unsaved: false,
+            waiters: BTreeMap::new(),
+            pair_deadline: None,
+            remote: Vec::new(),
+            seen: BTreeMap::new(),
+            retries: Vec::new(),
+            retry_at: None,
             quiet_since: None,
             asks: false,
             degraded: false,
             compat: compat::Live::default(),
         }
-    }
-
-    /// Tells whether a principal has an open connection.
-    pub fn is_connected(&self, principal: Principal) -> bool {
-        self.connection_of(principal).is_some()
     }
 
     /// The stored part.
@@ -147,6 +156,16 @@ impl Session {
         rings.fold((0, 0), |(n, bytes), ring| (n + ring.messages(), bytes + ring.bytes()))
     }
 
+    /// Tells whether a connection is there and not on its way out.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(Connection::is_serving)
+    }
+
+    /// The channels whose logs are known here.
+    pub fn channels_in_use(&self) -> Vec<Channel> {
+        self.channels.keys().copied().collect()
+    }
+
     /// Tells whether nothing waits to be stored in a channel.
     pub fn is_settled(&self, channel: Channel) -> bool {
         self.channels.get(&channel).is_none_or(|c| c.log.is_settled())
@@ -154,95 +173,115 @@ impl Session {
 
     /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
     pub fn is_idle(&self) -> bool {
-        self.is_quiet() && !self.unsaved
+        self.is_quiet() && !self.is_unsaved() && self.retries.is_empty()
     }
 
     /// Tells whether nothing here could be lost.
     fn is_quiet(&self) -> bool {
         self.connections.is_empty()
-            && self.pairing.is_none()
-            && self.compat.pending.is_none()
-            && self.outcomes.is_empty()
+            && self.waiters.is_empty()
+            && self.record.pairing.pending.is_none()
             && self.channels.values().all(|c| c.log.is_settled())
     }
 
     /// Applies one input.
     pub fn handle(&mut self, input: Input, env: &mut Env<'_>) -> Effects {
         let mut effects = Effects::default();
+        let again = input.may_save().then(|| Box::new(input.clone()));
+        self.apply(input, env, &mut effects);
+        self.note_pairing(env);
+        self.ask_logs(env, &mut effects);
+        if effects.save.is_some() {
+            debug_assert!(again.is_some(), "only some inputs may want something stored");
+            effects.redo = again;
+        }
+        effects
+    }
+
+    fn apply(&mut self, input: Input, env: &mut Env<'_>, effects: &mut Effects) {
         match input {
-            Input::Attach(attach) => self.attach(*attach, env, &mut effects),
-            Input::Admit(attach) => self.admit(*attach, env, &mut effects),
-            Input::Detach { connection } => self.detach(connection, env, &mut effects),
+            Input::Attach(attach) => self.attach(*attach, env, effects),
+            Input::Admit(attach) => self.admit(*attach, env, effects),
+            Input::Detach { connection } => self.detach(connection, env, effects),
             Input::Frame { connection, frame } => {
-                self.handle_frame(connection, *frame, env, &mut effects);
+                self.handle_frame(connection, *frame, env, effects);
             }
             Input::Binary { connection, frame } => {
-                self.handle_binary(connection, frame, env, &mut effects);
+                self.handle_binary(connection, frame, env, effects);
             }
-            Input::NewCode { waiter } => self.new_code(waiter, env, &mut effects),
+            Input::NewCode { waiter } => self.new_code(waiter, env, effects),
             Input::StartPair { waiter, start, address } => {
-                self.start_pair(waiter, *start, address, env, &mut effects);
+                self.start_pair(waiter, &start, address, env, effects);
             }
             Input::RevealPair { waiter, request, reveal } => {
-                self.reveal_pair(waiter, request, &reveal, env, &mut effects);
+                self.reveal_pair(waiter, request, &reveal, env, effects);
             }
-            Input::CompatJoin { waiter, join } => self.join(waiter, *join, env, &mut effects),
+            Input::Await { waiter, waiting } => self.wait_for(waiter, waiting, env, effects),
+            Input::Abandoned { request } => self.abandoned(request, env, effects),
+            Input::PairOverdue => self.pair_overdue(env, effects),
+            Input::HostLeft => self.host_left(env, effects),
+            Input::CompatJoin { waiter, join } => self.join(waiter, &join, env, effects),
             Input::CompatRefresh { waiter, refresh } => {
-                self.refresh(waiter, *refresh, env, &mut effects);
+                self.refresh(waiter, *refresh, env, effects);
             }
-            Input::CompatText { connection, text } => {
-                self.compat_text(connection, &text, env, &mut effects);
+            Input::CompatText { connection, text, commit } => {
+                self.compat_text(connection, &text, commit, env, effects);
             }
-            Input::Wrote { connection } => self.wrote(connection, &mut effects),
-            Input::End { reason } => self.end(reason, &mut effects),
-            Input::WaiterGone { waiter } => self.waiter_gone(waiter, &mut effects),
-            Input::Revoke { member } => self.revoke(member, env, &mut effects),
-            Input::RevokeDurable { member } => self.revoke_durable(member, &mut effects),
-            Input::TellHost(frame) => self.tell_host(*frame, &mut effects),
-            Input::Tell { connection, frame } => self.control(connection, *frame, &mut effects),
-            Input::Flush => self.flush(&mut effects),
+            Input::CompatTell { connection, told } => self.tell(connection, *told, effects),
+            Input::Committed { connection } => self.committed(connection),
+            Input::Wrote { connection } => self.wrote(connection, effects),
+            Input::End { reason } => self.end(reason, effects),
+            Input::WaiterGone { waiter } => self.waiter_gone(waiter, effects),
+            Input::Revoke { member } => self.revoke(member, env, effects),
+            Input::RevokeDurable { member } => self.revoke_durable(member, effects),
+            Input::Record(record) => self.take_record(*record, env, effects),
+            Input::Heal(known) => self.heal(&known, env, effects),
+            Input::Seats { seats } => self.take_seats(seats, effects),
+            Input::Seated { connection, generation } => self.seated(connection, generation),
+            Input::Bus(frame) => self.bus(frame, env, effects),
+            Input::CommandsLost { channel, overdue } => {
+                self.commands_lost(channel, overdue, env, effects);
+            }
+            Input::LostHeard { member, base } => self.lost_heard(member, base, env, effects),
+            Input::TellHost(frame) => self.tell_host(*frame, effects),
+            Input::Tell { connection, frame } => self.control(connection, *frame, effects),
+            Input::Flush => self.flush(env, effects),
             Input::OpenLogs => self.open_logs(env),
-            Input::Log { channel, told } => self.log_told(channel, told, env, &mut effects),
+            Input::Log { channel, told } => self.log_told(channel, told, env, effects),
             Input::LogWorks => self.log_works(),
-            Input::Tick => self.tick(env, &mut effects),
+            Input::Tick => self.tick(env, effects),
         }
-        self.ask_logs(env, &mut effects);
-        effects
     }
 
     /// When [`Input::Tick`] is due next.
     pub fn next_deadline(&self, policy: &Policy) -> Option<Instant> {
         let logs = self.channels.values().filter_map(|c| c.log.deadline());
+        let tails = self.channels.values().filter_map(|c| c.tail_due);
         let windows = self
             .connections
             .values()
             .filter_map(|c| c.window.full_since())
             .map(|since| since + policy.slow_consumer_after);
-        let pairing = self.pairing.as_ref().map(pairing::PairRequest::deadline);
-        let joins = self.compat.pending.as_ref().map(compat::Pending::deadline);
-        let outcomes = self.outcomes.iter().map(|o| o.until);
-        let unsaved = (self.unsaved && self.is_quiet()).then_some(self.quiet_since).flatten();
-        logs.chain(windows).chain(pairing).chain(outcomes).chain(unsaved).chain(joins).min()
+        let retry = self.retry_at.filter(|_| !self.retries.is_empty());
+        let stored = self.pair_deadline.map(|(_, at)| at).into_iter().chain(self.flush_at());
+        // While nothing can be stored, there is no use in trying.
+        let stored = stored.map(|at| self.retry_at.map_or(at, |again| again.max(at)));
+        logs.chain(tails).chain(windows).chain(retry).chain(stored).min()
     }
 
-    /// Stores the times of who left, which are not worth a save that could fail while others work.
-    fn flush(&mut self, effects: &mut Effects) {
-        if self.unsaved && effects.save.is_none() {
-            effects.save = Some(self.next_version());
-        }
+    /// When times that are not stored yet are to be.
+    fn flush_at(&self) -> Option<Instant> {
+        self.quiet_since.filter(|_| self.is_unsaved() && self.is_quiet())
     }
 
     fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
-        self.expire_pairing(env, effects);
-        self.expire_join(env, effects);
         let now = env.now.mono;
+        self.retry(env, effects);
         for state in self.channels.values_mut() {
             state.log.tick(env.now);
         }
         self.asks = true;
-        if self.is_quiet() {
-            self.flush(effects);
-        }
+        self.tell_tails(env, effects);
         let slow: Vec<_> = self
             .connections
             .values()
@@ -254,6 +293,14 @@ impl Session {
             .collect();
         for connection in slow {
             self.close(connection, belay_wire::CloseCode::SlowConsumer, effects);
+        }
+        if self.retry_at.is_some_and(|at| at > now) {
+            return;
+        }
+        if self.pair_deadline.is_some_and(|(_, at)| at <= now) {
+            effects.then.push(Effect::Feed(Input::PairOverdue));
+        } else if self.flush_at().is_some() {
+            effects.then.push(Effect::Feed(Input::Flush));
         }
     }
 
@@ -303,30 +350,52 @@ impl Session {
         self.channels.entry(channel).or_insert_with(|| ChannelState {
             log: Log::new(channel, limits),
             volatiles: Volatiles::default(),
+            tail_due: None,
         })
     }
 
-    /// These commands will not reach the host: their member is told, now or when it comes back.
-    fn commands_lost(&mut self, ch: Channel, overdue: Overdue, effects: &mut Effects) {
-        effects.events.push(Event::CommandsExpired { count: overdue.messages });
+    /// These commands will not reach the host: their member is told, now or when it comes back, also after
+    /// a restart.
+    fn commands_lost(
+        &mut self,
+        ch: Channel,
+        overdue: Overdue,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
         let Some(member) = ch.member() else { return };
-        let connection = self.connection_of(Principal::Member(member)).map(|c| c.id);
         if self.record.compat.is_some() {
+            let connection = self.connection_of(Principal::Member(member)).map(|c| c.id);
             return connection.into_iter().for_each(|id| self.tell_expired(id, effects));
         }
         let lost = lost(ch, overdue.from, overdue.to);
-        let Some(device) = self.record.device_mut(member) else { return };
+        let mut record = self.draft(env);
+        let Some(device) = record.device_mut(member) else { return };
+        // Another node that has the channel may have been first.
+        if device.lost.iter().any(|l| l.epoch == lost.epoch && l.to >= lost.to) {
+            return;
+        }
         device.lost.retain(|l| l.epoch != lost.epoch || l.to < lost.from);
-        device.lost.push(lost.clone());
+        device.lost.push(lost);
         let excess = device.lost.len().saturating_sub(LOST_MAX);
         device.lost.drain(..excess);
-        // It may come back after a restart: it must hear of them then.
-        effects.save = Some(match effects.save {
-            Some(_) => self.record.clone(),
-            None => self.next_version(),
-        });
-        if let Some(id) = connection {
-            self.control(id, lost, effects);
+        effects.save = Some(record);
+    }
+
+    /// A member heard what it lost; what lies below its base it has forgotten.
+    fn lost_heard(
+        &self,
+        member: MemberId,
+        base: Option<Position>,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let mut record = self.draft(env);
+        let Some(device) = record.device_mut(member) else { return };
+        let before = device.lost.len();
+        device.lost.retain(|l| base.is_none_or(|b| b.epoch == l.epoch && b.seq <= l.to));
+        if device.lost.len() < before {
+            effects.save = Some(record);
         }
     }
 

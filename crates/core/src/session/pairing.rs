@@ -1,25 +1,28 @@
 //! Pairing: join lease, commitment, host's nonce, opening, approval.
 //!
 //! One request at a time. A second key within the wait denies both. What was decided is remembered
-//! until the request's expiry, so a phone whose answer got lost asks again and gets the same one.
+//! until the request's expiry, so a phone whose answer got lost asks again and gets the same one. All of it
+//! stands in the record: the host and the phone may be at different nodes, and either may change its node.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::time::Duration;
 
 use belay_wire::{
-    Bytes32, CODE_CHARS, MemberId, Notice, PairCommitted, PairDecision, PairEnded, PairNonce,
-    PairRequested, PairWaiting, PublicKey, RendezvousId, RequestId, Secret,
-    pair::{CodeMade, DeviceInfo, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
+    Bytes32, Bytes64, CODE_CHARS, Frame, MemberId, Notice, PairCommitted, PairDecision, PairEnded,
+    PairNonce, PairRequested, PairWaiting, PublicKey, RendezvousId, RequestId, Secret,
+    pair::{CodeMade, PairOutcome, PairStarted, Paired, RevealPair, StartPair},
     proof::{commitment, decision_transcript, key_hash},
 };
 
 use super::{
-    Effect, Effects, Event, Input, Session,
+    Effect, Effects, Event, Input, Session, Waiting,
     effect::{PairAnswer, PairError, WaiterId},
 };
 use crate::{
-    DeviceRecord, Env, HashKey, LeaseRecord, TokenState, Unknown,
+    DecidedPair, DeviceRecord, Env, HashKey, LeaseRecord, PairDecided, PairStage, PairingRecord,
+    PendingPair, SessionRecord, TokenState, Unknown,
     crypto::{SecretHash, verify_signature},
     env::draw,
+    session::compat::Joined,
     token::{Claims, Principal, token_hash},
 };
 
@@ -68,94 +71,181 @@ impl LeaseKey {
     }
 }
 
-#[derive(Debug, Clone)]
-enum Stage {
-    /// The host has not answered the commitment yet.
-    Committed,
-    /// Waiting for the phone to open its commitment.
-    Nonced { nonce: Bytes32, rendezvous: RendezvousId },
-    /// Waiting for the person at the desktop.
-    Waiting { nonce: Bytes32, rendezvous: RendezvousId, key: PublicKey, opening: Bytes32 },
+/// A pair request and what it waits for; each step has a time of its own.
+pub(super) type Step = (RequestId, u8);
+
+/// Decided requests that a record keeps.
+const DECIDED_MAX: usize = 8;
+
+pub(super) fn make_lease(env: &mut Env<'_>) -> (LeaseRecord, CodeMade) {
+    let rendezvous = RendezvousId::from_bytes(draw(env.entropy));
+    let code: [u8; CODE_CHARS] = draw(env.entropy);
+    let code = code.map(|b| ALPHABET[usize::from(b & 31)]);
+    let expires_at = env.now.unix_after(env.policy.code_ttl);
+    let lease = LeaseRecord {
+        rendezvous: env.hash_key.hash("rendezvous", rendezvous.as_bytes()),
+        code: env.hash_key.hash("code", &code),
+        code_prefix: code[..3].try_into().expect("codes have eight characters"),
+        expires_at,
+        tries: 0,
+        taken: false,
+    };
+    let code = String::from_utf8_lossy(&code).into_owned();
+    (lease, CodeMade { rendezvous, code: Secret::new(code), expires_at })
 }
 
-/// The pending pair request.
-#[derive(Debug, Clone)]
-pub(super) struct PairRequest {
-    id: RequestId,
-    device: DeviceInfo,
-    address: String,
-    commit: Bytes32,
-    typed: bool,
-    stage: Stage,
-    deadline: Instant,
-    /// Unix milliseconds.
-    expires_at: u64,
-    start_waiters: BTreeSet<WaiterId>,
-    reveal_waiters: BTreeSet<WaiterId>,
-}
+impl PendingPair {
+    /// What it waits for, as a number.
+    fn step(&self) -> Step {
+        let stage = match self.stage {
+            PairStage::Committed { .. } => 0,
+            PairStage::Nonced { .. } => 1,
+            PairStage::Waiting { .. } => 2,
+            PairStage::Joining { .. } => 3,
+        };
+        (self.id, stage)
+    }
 
-impl PairRequest {
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
+    /// `None` in the compat protocol.
+    fn commit(&self) -> Option<Bytes32> {
+        match self.stage {
+            PairStage::Committed { commit, .. }
+            | PairStage::Nonced { commit, .. }
+            | PairStage::Waiting { commit, .. } => Some(commit),
+            PairStage::Joining { .. } => None,
+        }
     }
 }
 
-/// A decided request.
-#[derive(Debug, Clone)]
-pub(super) struct Remembered {
-    id: RequestId,
-    commit: Bytes32,
-    answer: Result<Paired, PairError>,
-    pub(super) until: Instant,
+impl SessionRecord {
+    /// Ends the pending request, and remembers how.
+    pub(super) fn decide(&mut self, outcome: PairDecided, env: &Env<'_>, effects: &mut Effects) {
+        let Some(pending) = self.pairing.pending.take() else { return };
+        let told = outcome_of(&outcome);
+        effects.events.push(Event::PairingEnded { request: pending.id, outcome: told });
+        let until = env.now.unix_after(env.policy.approval_ttl);
+        let decided = &mut self.pairing.decided;
+        decided.push(DecidedPair { id: pending.id, commit: pending.commit(), outcome, until });
+        let excess = decided.len().saturating_sub(DECIDED_MAX);
+        decided.drain(..excess);
+    }
+
+    /// Adds a device with its first token.
+    pub(super) fn add_device(
+        &mut self,
+        device: DeviceRecord,
+        signature: Option<(Bytes64, u64)>,
+        nonce: [u8; 16],
+    ) -> PairDecided {
+        let (member, issued_at) = (device.member, device.added_at);
+        self.devices.push(device);
+        let (signature, approval_expires_at) =
+            signature.map_or((None, 0), |(signature, at)| (Some(signature), at));
+        PairDecided::Paired { member, nonce, issued_at, signature, approval_expires_at }
+    }
+}
+
+/// A device that is paired now.
+pub(super) fn new_device(
+    pending: &PendingPair,
+    key: Option<PublicKey>,
+    nonce: &[u8; 16],
+    env: &mut Env<'_>,
+) -> DeviceRecord {
+    let now = env.now.unix_ms;
+    DeviceRecord {
+        member: MemberId::from_bytes(draw(env.entropy)),
+        info: pending.device.clone(),
+        key,
+        token: TokenState {
+            generation: 1,
+            nonce: token_hash(env.hash_key, nonce),
+            committed_at: now,
+        },
+        added_at: now,
+        seen_at: now,
+        revoked_at: None,
+        revoked_because: None,
+        lost: Vec::new(),
+        unknown: Unknown::new(),
+    }
+}
+
+pub(super) fn outcome_of(decided: &PairDecided) -> PairOutcome {
+    match decided {
+        PairDecided::Paired { .. } => PairOutcome::Paired,
+        PairDecided::Failed(error) => match error {
+            PairError::Conflict => PairOutcome::Conflict,
+            PairError::Mismatch => PairOutcome::Mismatch,
+            PairError::DeviceLimit { .. } => PairOutcome::DeviceLimit,
+            PairError::HostOffline | PairError::HostLeft => PairOutcome::HostGone,
+            PairError::ApprovalExpired | PairError::CodeExpired => PairOutcome::Expired,
+            PairError::CodeWrong
+            | PairError::CodeUsed
+            | PairError::CodeBurnt
+            | PairError::Rejected
+            | PairError::RequestUnknown
+            | PairError::TooManyWaiters
+            | PairError::JoinInProgress { .. } => PairOutcome::Rejected,
+        },
+    }
 }
 
 impl Session {
-    pub(super) fn make_lease(&mut self, env: &mut Env<'_>) -> CodeMade {
-        let rendezvous = RendezvousId::from_bytes(draw(env.entropy));
-        let code: [u8; CODE_CHARS] = draw(env.entropy);
-        let code = code.map(|b| ALPHABET[usize::from(b & 31)]);
-        let expires_at = env.now.unix_after(env.policy.code_ttl);
-        self.record.lease = Some(LeaseRecord {
-            rendezvous: env.hash_key.hash("rendezvous", rendezvous.as_bytes()),
-            code: env.hash_key.hash("code", &code),
-            code_prefix: code[..3].try_into().expect("codes have eight characters"),
-            expires_at,
-            tries: 0,
-            taken: false,
-        });
-        let code = String::from_utf8_lossy(&code).into_owned();
-        CodeMade { rendezvous, code: Secret::new(code), expires_at }
+    /// A step of a pair request that is new here gets its time, by the clock of this node.
+    pub(super) fn note_pairing(&mut self, env: &Env<'_>) {
+        let Some(pending) = &self.record.pairing.pending else {
+            self.pair_deadline = None;
+            return;
+        };
+        let step = pending.step();
+        if self.pair_deadline.is_some_and(|(known, _)| known == step) {
+            return;
+        }
+        let left = pending.expires_at.saturating_sub(env.now.unix_ms);
+        let left = Duration::from_millis(left).min(env.policy.approval_ttl);
+        let time = match pending.stage {
+            PairStage::Committed { .. } => env.policy.nonce_timeout,
+            PairStage::Nonced { .. } | PairStage::Waiting { .. } => left,
+            PairStage::Joining { .. } => left.max(super::compat::WAIT_MIN),
+        };
+        self.pair_deadline = Some((step, env.now.mono + time));
     }
 
-    pub(super) fn new_code(&mut self, waiter: WaiterId, env: &mut Env<'_>, effects: &mut Effects) {
-        let made = self.make_lease(env);
-        effects.save = Some(self.next_version());
+    pub(super) fn new_code(&self, waiter: WaiterId, env: &mut Env<'_>, effects: &mut Effects) {
+        let mut record = self.draft(env);
+        let (lease, made) = make_lease(env);
+        record.lease = Some(lease);
+        effects.save = Some(record);
         effects.events.push(Event::CodeMade);
         effects.then.push(Effect::Answer { waiter, answer: Ok(PairAnswer::Code(made)) });
     }
 
     pub(super) fn start_pair(
-        &mut self,
+        &self,
         waiter: WaiterId,
-        start: StartPair,
+        start: &StartPair,
         address: String,
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        if let Err(error) = self.check_lease(&start, env, effects) {
+        if let Err(error) = self.check_lease(start, env, effects) {
             return answer(waiter, Err(error), effects);
         }
-        if let Some(request) = &mut self.pairing {
-            if request.commit == start.commit {
-                return self.join_start(waiter, effects);
+        let mut record = self.draft(env);
+        if let Some(pending) = &self.record.pairing.pending {
+            if pending.commit() == Some(start.commit) {
+                let waiting = Waiting::Start(pending.id);
+                return effects.then.push(Effect::Feed(Input::Await { waiter, waiting }));
             }
-            self.end_pairing(PairOutcome::Conflict, Err(PairError::Conflict), env, effects);
-            self.warn_of_conflict(&address, effects);
+            record.decide(PairDecided::Failed(PairError::Conflict), env, effects);
+            effects.save = Some(record);
+            effects.then.push(Effect::Feed(Input::TellHost(Box::new(conflict(&address)))));
             return answer(waiter, Err(PairError::Conflict), effects);
         }
-        if let Some(remembered) = self.outcomes.iter().find(|o| o.commit == start.commit) {
-            let error = remembered.answer.as_ref().err().copied();
-            return answer(waiter, Err(error.unwrap_or(PairError::CodeUsed)), effects);
+        let decided = self.decided(env).find(|d| d.commit == Some(start.commit));
+        if let Some(decided) = decided {
+            return answer(waiter, Err(failure_of(&decided.outcome)), effects);
         }
         if self.record.lease.is_none_or(|lease| lease.taken) {
             return answer(waiter, Err(PairError::CodeUsed), effects);
@@ -163,57 +253,34 @@ impl Session {
         if let Err(error) = check_capacity(&self.record, env) {
             return answer(waiter, Err(error), effects);
         }
-        if self.connection_of(Principal::Host).is_none() {
+        if !self.is_connected(Principal::Host) {
             return answer(waiter, Err(PairError::HostOffline), effects);
         }
-        if let Some(lease) = self.record.lease.as_mut() {
+        if let Some(lease) = record.lease.as_mut() {
             lease.taken = true;
         }
-        let request = PairRequest {
-            id: RequestId::from_bytes(draw(env.entropy)),
-            device: start.device,
+        let id = RequestId::from_bytes(draw(env.entropy));
+        record.pairing.pending = Some(PendingPair {
+            id,
+            device: start.device.clone(),
             address,
-            commit: start.commit,
-            typed: start.code.is_some(),
-            stage: Stage::Committed,
-            deadline: env.now.mono + env.policy.nonce_timeout,
+            stage: PairStage::Committed { commit: start.commit, typed: start.code.is_some() },
             expires_at: env.now.unix_after(env.policy.nonce_timeout),
-            start_waiters: BTreeSet::from([waiter]),
-            reveal_waiters: BTreeSet::new(),
-        };
-        effects.events.push(Event::PairingStarted { request: request.id });
-        self.pairing = Some(request);
-        effects.save = Some(self.next_version());
-        self.tell_host_of_pairing(effects);
+        });
+        effects.events.push(Event::PairingStarted { request: id });
+        effects.save = Some(record);
+        let waiting = Waiting::Start(id);
+        effects.then.push(Effect::Feed(Input::Await { waiter, waiting }));
     }
 
-    fn join_start(&mut self, waiter: WaiterId, effects: &mut Effects) {
-        let host = &self.record.host;
-        let Some(request) = &mut self.pairing else { return };
-        let Some(host_public_key) = host.key else { return };
-        match &request.stage {
-            Stage::Committed if request.start_waiters.len() >= WAITERS_MAX => {
-                answer(waiter, Err(PairError::TooManyWaiters), effects);
-            }
-            Stage::Committed => {
-                request.start_waiters.insert(waiter);
-            }
-            Stage::Nonced { nonce, rendezvous } | Stage::Waiting { nonce, rendezvous, .. } => {
-                let started = PairStarted {
-                    request: request.id,
-                    host_name: host.name.clone(),
-                    host_public_key,
-                    host_nonce: *nonce,
-                    rendezvous: *rendezvous,
-                    expires_at: request.expires_at,
-                };
-                answer(waiter, Ok(PairAnswer::Started(started)), effects);
-            }
-        }
+    /// Decided requests that are still remembered.
+    fn decided(&self, env: &Env<'_>) -> impl Iterator<Item = &DecidedPair> + use<'_> {
+        let now = env.now.unix_ms;
+        self.record.pairing.decided.iter().filter(move |decided| decided.until > now)
     }
 
     fn check_lease(
-        &mut self,
+        &self,
         start: &StartPair,
         env: &Env<'_>,
         effects: &mut Effects,
@@ -223,7 +290,7 @@ impl Session {
             (None, Some(code)) => LeaseKey::code(code, env.hash_key),
             _ => None,
         };
-        let lease = self.record.lease.as_mut().ok_or(PairError::CodeExpired)?;
+        let lease = self.record.lease.as_ref().ok_or(PairError::CodeExpired)?;
         let matches = match key {
             Some(LeaseKey::Rendezvous(hash)) => hash.matches(&lease.rendezvous),
             Some(LeaseKey::Desktop(_) | LeaseKey::Request(_)) | None => false,
@@ -235,57 +302,202 @@ impl Session {
             }
         };
         if matches {
-            let live = env.now.unix_ms < lease.expires_at || self.pairing.is_some();
+            let pending = self.record.pairing.pending.is_some();
+            let live = env.now.unix_ms < lease.expires_at || pending;
             return if live { Ok(()) } else { Err(PairError::CodeExpired) };
         }
         if start.code.is_none() {
             return Err(PairError::CodeExpired);
         }
-        lease.tries += 1;
-        let burnt = lease.tries >= env.policy.code_tries;
+        let mut record = self.draft(env);
+        let tries = lease.tries + 1;
+        if let Some(lease) = &mut record.lease {
+            lease.tries = tries;
+        }
+        let burnt = tries >= env.policy.code_tries;
         effects.events.push(Event::CodeMissed { burnt });
-        effects.save = Some(self.next_version());
+        effects.save = Some(record);
         Err(if burnt { PairError::CodeBurnt } else { PairError::CodeWrong })
     }
 
-    /// Tells the host what it must do next about the pending request; also after it reconnects.
-    pub(super) fn tell_host_of_pairing(&mut self, effects: &mut Effects) {
-        let Some(request) = &self.pairing else { return };
-        let (id, device, address) = (request.id, request.device.clone(), request.address.clone());
-        let frame: Option<belay_wire::Frame> = match &request.stage {
-            Stage::Committed => {
-                let (commit, typed) = (request.commit, request.typed);
-                Some(PairCommitted { id, device, address, commit, typed }.into())
+    /// The pending request, if it is this one.
+    fn pending(&self, id: RequestId) -> Option<&PendingPair> {
+        self.record.pairing.pending.as_ref().filter(|pending| pending.id == id)
+    }
+
+    /// A call waits for a step of a request, unless that is there already.
+    pub(super) fn wait_for(
+        &mut self,
+        waiter: WaiterId,
+        waiting: Waiting,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let theirs = self.waiters.values().filter(|w| w.request() == waiting.request()).count();
+        if theirs >= WAITERS_MAX {
+            return answer(waiter, Err(PairError::TooManyWaiters), effects);
+        }
+        self.waiters.insert(waiter, waiting);
+        self.answer_waiters(env, effects);
+    }
+
+    /// Answers the calls whose step is there.
+    fn answer_waiters(&mut self, env: &Env<'_>, effects: &mut Effects) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for (waiter, waiting) in waiters {
+            match self.answer_of(waiting, env) {
+                Some(given) => answer(waiter, given, effects),
+                None => {
+                    self.waiters.insert(waiter, waiting);
+                }
             }
-            Stage::Nonced { .. } => None,
-            Stage::Waiting { key, opening, .. } => {
-                let (key, opening, expires_at) = (*key, *opening, request.expires_at);
-                Some(PairRequested { id, device, address, key, opening, expires_at }.into())
-            }
-        };
-        if let (Some(frame), Some(host)) = (frame, self.host()) {
-            let _ = host.send(frame);
-            let id = host.id;
-            effects.wake.push(id);
         }
     }
 
-    pub(super) fn pair_nonce(&mut self, frame: &PairNonce, env: &Env<'_>, effects: &mut Effects) {
-        let Some(request) = self.pairing.as_mut().filter(|r| r.id == frame.id) else { return };
-        if !matches!(request.stage, Stage::Committed) {
-            return;
+    /// What a call can be answered now.
+    fn answer_of(&self, waiting: Waiting, env: &Env<'_>) -> Option<Result<PairAnswer, PairError>> {
+        let id = waiting.request();
+        if let Some(decided) = self.record.pairing.decided.iter().find(|d| d.id == id) {
+            return Some(match waiting {
+                Waiting::Start(_) => Err(failure_of(&decided.outcome)),
+                Waiting::Decision(_) => self.answer_decided(&decided.outcome, env),
+            });
         }
-        let (nonce, rendezvous) = (frame.nonce, frame.rendezvous);
-        request.stage = Stage::Nonced { nonce, rendezvous };
-        request.deadline = env.now.mono + env.policy.approval_ttl;
-        request.expires_at = env.now.unix_after(env.policy.approval_ttl);
-        for waiter in std::mem::take(&mut request.start_waiters) {
-            self.join_start(waiter, effects);
+        let Some(pending) = self.pending(id) else { return Some(Err(PairError::RequestUnknown)) };
+        match (waiting, &pending.stage) {
+            (
+                Waiting::Start(_),
+                PairStage::Nonced { nonce, rendezvous, .. }
+                | PairStage::Waiting { nonce, rendezvous, .. },
+            ) => {
+                let started = PairStarted {
+                    request: id,
+                    host_name: self.record.host.name.clone(),
+                    host_public_key: self.record.host.key?,
+                    host_nonce: *nonce,
+                    rendezvous: *rendezvous,
+                    expires_at: pending.expires_at,
+                };
+                Some(Ok(PairAnswer::Started(started)))
+            }
+            (Waiting::Start(_) | Waiting::Decision(_), _) => None,
         }
+    }
+
+    /// The token is made anew from its nonce: the same bytes for everybody who asks.
+    fn answer_decided(
+        &self,
+        decided: &PairDecided,
+        env: &Env<'_>,
+    ) -> Result<PairAnswer, PairError> {
+        match decided {
+            PairDecided::Failed(error) => Err(*error),
+            PairDecided::Paired { member, nonce, issued_at, signature, approval_expires_at } => {
+                let session = self.record.id;
+                let token = env.keys.mint(&Claims {
+                    session,
+                    principal: Principal::Member(*member),
+                    issued_at: *issued_at,
+                    generation: 1,
+                    nonce: *nonce,
+                });
+                Ok(match signature {
+                    Some(signature) => PairAnswer::Paired(Paired {
+                        session,
+                        member: *member,
+                        token,
+                        signature: *signature,
+                        approval_expires_at: *approval_expires_at,
+                    }),
+                    None => PairAnswer::Joined(Joined { device: *member, token }),
+                })
+            }
+        }
+    }
+
+    /// What is stored of pair requests changed: who waits for it is told.
+    pub(super) fn pairing_changed(
+        &mut self,
+        old: &PairingRecord,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let known = |id: RequestId| old.decided.iter().any(|decided| decided.id == id);
+        let decided = self.record.pairing.decided.iter().filter(|decided| !known(decided.id));
+        let ended: Vec<PairEnded> = decided
+            // The compat protocol has no such frame.
+            .filter(|decided| decided.commit.is_some())
+            .map(|decided| {
+                let member = match decided.outcome {
+                    PairDecided::Paired { member, .. } => Some(member),
+                    PairDecided::Failed(_) => None,
+                };
+                PairEnded { id: decided.id, outcome: outcome_of(&decided.outcome), member }
+            })
+            .collect();
+        if let Some(host) = self.host().map(|host| host.id) {
+            for ended in ended {
+                self.control(host, ended, effects);
+            }
+        }
+        if self.record.pairing.pending != old.pending {
+            let step = |pairing: &PairingRecord| pairing.pending.as_ref().map(PendingPair::step);
+            if step(old) == step(&self.record.pairing) {
+                self.tell_host_of_waiting(effects);
+            } else {
+                self.tell_host_of_pairing(effects);
+            }
+        }
+        self.answer_waiters(env, effects);
+        self.still_waiting(effects);
+    }
+
+    /// Another node said that nobody waits any more, and somebody waits here.
+    fn still_waiting(&self, effects: &mut Effects) {
+        let Some(pending) = &self.record.pairing.pending else { return };
+        let gone = matches!(pending.stage, PairStage::Waiting { present: false, .. });
+        if gone && self.has_waiter(Waiting::Decision(pending.id)) {
+            let request = pending.id;
+            effects.then.push(Effect::Feed(Input::Abandoned { request }));
+        }
+    }
+
+    fn has_waiter(&self, waiting: Waiting) -> bool {
+        self.waiters.values().any(|w| *w == waiting)
+    }
+
+    /// Tells a host here what it must do next about the pending request; also after it reconnects.
+    pub(super) fn tell_host_of_pairing(&mut self, effects: &mut Effects) {
+        let Some(pending) = self.record.pairing.pending.clone() else { return };
+        let Some(host) = self.host().map(|host| host.id) else { return };
+        let PendingPair { id, device, address, expires_at, .. } = pending;
+        match pending.stage {
+            PairStage::Committed { commit, typed } => {
+                self.control(host, PairCommitted { id, device, address, commit, typed }, effects);
+            }
+            PairStage::Nonced { .. } => {}
+            PairStage::Waiting { key, opening, .. } => {
+                let asked = PairRequested { id, device, address, key, opening, expires_at };
+                self.control(host, asked, effects);
+            }
+            PairStage::Joining { .. } => self.tell_pending(effects),
+        }
+    }
+
+    pub(super) fn pair_nonce(&self, frame: &PairNonce, env: &Env<'_>, effects: &mut Effects) {
+        let Some(pending) = self.pending(frame.id) else { return };
+        let PairStage::Committed { commit, .. } = pending.stage else { return };
+        let mut record = self.draft(env);
+        if let Some(pending) = &mut record.pairing.pending {
+            let (nonce, rendezvous) = (frame.nonce, frame.rendezvous);
+            pending.stage = PairStage::Nonced { commit, nonce, rendezvous };
+            pending.expires_at = env.now.unix_after(env.policy.approval_ttl);
+        }
+        effects.save = Some(record);
     }
 
     pub(super) fn reveal_pair(
-        &mut self,
+        &self,
         waiter: WaiterId,
         id: RequestId,
         reveal: &RevealPair,
@@ -293,60 +505,83 @@ impl Session {
         effects: &mut Effects,
     ) {
         let commit = commitment(&reveal.public_key, &reveal.opening);
-        if let Some(remembered) = self.outcomes.iter().find(|o| o.id == id) {
-            let given = match &remembered.answer {
-                Ok(paired) if remembered.commit == commit => Ok(PairAnswer::Paired(paired.clone())),
-                Ok(_) => Err(PairError::Conflict),
-                Err(error) => Err(*error),
+        let mut decided = self.decided(env);
+        if let Some(decided) = decided.find(|decided| decided.id == id) {
+            let own = decided.commit == Some(commit);
+            let given = match &decided.outcome {
+                PairDecided::Paired { .. } if !own => Err(PairError::Conflict),
+                PairDecided::Paired { .. } | PairDecided::Failed(_) => {
+                    self.answer_decided(&decided.outcome, env)
+                }
             };
             return answer(waiter, given, effects);
         }
-        let Some(request) = self.pairing.as_mut().filter(|r| r.id == id) else {
+        let Some(pending) = self.pending(id) else {
             return answer(waiter, Err(PairError::RequestUnknown), effects);
         };
-        if request.commit != commit {
-            self.end_pairing(PairOutcome::Mismatch, Err(PairError::Mismatch), env, effects);
+        let mut record = self.draft(env);
+        if pending.commit() != Some(commit) {
+            record.decide(PairDecided::Failed(PairError::Mismatch), env, effects);
+            effects.save = Some(record);
             return answer(waiter, Err(PairError::Mismatch), effects);
         }
-        if request.reveal_waiters.len() >= WAITERS_MAX {
-            return answer(waiter, Err(PairError::TooManyWaiters), effects);
-        }
-        match &request.stage {
-            Stage::Committed => answer(waiter, Err(PairError::RequestUnknown), effects),
-            Stage::Nonced { nonce, rendezvous } => {
-                let (nonce, rendezvous) = (*nonce, *rendezvous);
-                let (key, opening) = (reveal.public_key, reveal.opening);
-                request.stage = Stage::Waiting { nonce, rendezvous, key, opening };
-                request.reveal_waiters.insert(waiter);
-                self.tell_host_of_pairing(effects);
+        let (key, opening, present) = (reveal.public_key, reveal.opening, true);
+        let stage = match pending.stage {
+            PairStage::Committed { .. } | PairStage::Joining { .. } => {
+                return answer(waiter, Err(PairError::RequestUnknown), effects);
             }
-            Stage::Waiting { .. } => {
-                let first = request.reveal_waiters.is_empty();
-                request.reveal_waiters.insert(waiter);
-                if first {
-                    self.tell_host_of_waiting(effects);
-                }
+            PairStage::Nonced { nonce, rendezvous, .. }
+            | PairStage::Waiting { nonce, rendezvous, .. } => {
+                PairStage::Waiting { commit, nonce, rendezvous, key, opening, present }
             }
+        };
+        if stage != pending.stage
+            && let Some(pending) = &mut record.pairing.pending
+        {
+            pending.stage = stage;
+            effects.save = Some(record);
         }
+        let waiting = Waiting::Decision(id);
+        effects.then.push(Effect::Feed(Input::Await { waiter, waiting }));
     }
 
     fn tell_host_of_waiting(&mut self, effects: &mut Effects) {
-        let Some(request) = &self.pairing else { return };
-        let (id, waiting) = (request.id, !request.reveal_waiters.is_empty());
-        if let Some(host) = self.host() {
-            let _ = host.send(PairWaiting { id, waiting });
-            let id = host.id;
-            effects.wake.push(id);
+        let Some(pending) = &self.record.pairing.pending else { return };
+        let PairStage::Waiting { present: waiting, .. } = pending.stage else { return };
+        let id = pending.id;
+        if let Some(host) = self.host().map(|host| host.id) {
+            self.control(host, PairWaiting { id, waiting }, effects);
         }
     }
 
     pub(super) fn waiter_gone(&mut self, waiter: WaiterId, effects: &mut Effects) {
-        self.join_waiter_gone(waiter, effects);
-        let Some(request) = &mut self.pairing else { return };
-        request.start_waiters.remove(&waiter);
-        if request.reveal_waiters.remove(&waiter) && request.reveal_waiters.is_empty() {
-            self.tell_host_of_waiting(effects);
+        let Some(Waiting::Decision(request)) = self.waiters.remove(&waiter) else { return };
+        if !self.has_waiter(Waiting::Decision(request)) {
+            effects.then.push(Effect::Feed(Input::Abandoned { request }));
         }
+    }
+
+    /// Whether somebody waits here for the decision is stored, for the host to know.
+    pub(super) fn abandoned(&self, request: RequestId, env: &Env<'_>, effects: &mut Effects) {
+        let waits = self.has_waiter(Waiting::Decision(request));
+        let mut record = self.draft(env);
+        let Some(pending) = record.pairing.pending.as_mut().filter(|p| p.id == request) else {
+            return;
+        };
+        match &mut pending.stage {
+            PairStage::Waiting { present, .. } if *present != waits => *present = waits,
+            // A phone that hangs up makes room for the next one.
+            PairStage::Joining { .. } if !waits => {
+                let outcome = PairOutcome::Expired;
+                effects.events.push(Event::PairingEnded { request, outcome });
+                record.pairing.pending = None;
+            }
+            PairStage::Committed { .. }
+            | PairStage::Nonced { .. }
+            | PairStage::Waiting { .. }
+            | PairStage::Joining { .. } => return,
+        }
+        effects.save = Some(record);
     }
 
     pub(super) fn pair_decision(
@@ -355,160 +590,109 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        let Some(request) = self.pairing.as_ref().filter(|r| r.id == decision.id) else {
+        let pending = self.pending(decision.id).cloned();
+        let waiting = pending.and_then(|pending| match pending.stage {
+            PairStage::Waiting { key, present, .. } => Some((pending, key, present)),
+            PairStage::Committed { .. } | PairStage::Nonced { .. } | PairStage::Joining { .. } => {
+                None
+            }
+        });
+        let Some((pending, key, present)) = waiting else {
             return self.tell_host_unknown_pairing(decision.id, effects);
         };
-        let Stage::Waiting { key, .. } = request.stage else {
-            return self.tell_host_unknown_pairing(decision.id, effects);
+        let outcome = match self.check_decision(decision, &pending, &key) {
+            Err(error) => {
+                if error == PairError::Mismatch {
+                    let cause = "decision signature".to_owned();
+                    effects.events.push(Event::ProtocolError { cause });
+                }
+                Err(error)
+            }
+            Ok(()) if !present => return self.tell_host_of_waiting(effects),
+            Ok(()) => check_capacity(&self.record, env),
         };
+        let mut record = self.draft(env);
+        let decided = if let Err(error) = outcome {
+            PairDecided::Failed(error)
+        } else {
+            let nonce = draw(env.entropy);
+            let device = new_device(&pending, Some(key), &nonce, env);
+            let signed = (decision.signature, decision.expires_at);
+            record.add_device(device, Some(signed), nonce)
+        };
+        record.decide(decided, env, effects);
+        effects.save = Some(record);
+    }
+
+    fn check_decision(
+        &self,
+        decision: &PairDecision,
+        pending: &PendingPair,
+        key: &PublicKey,
+    ) -> Result<(), PairError> {
         let transcript =
             decision_transcript(decision.id, decision.approved, &decision.key, decision.expires_at);
-        let signed = decision.key == key_hash(&key)
-            && decision.expires_at == request.expires_at
-            && self
-                .record
-                .host
-                .key
-                .is_some_and(|k| verify_signature(&k.sign, &transcript, &decision.signature));
+        let host = self.record.host.key;
+        let signed = decision.key == key_hash(key)
+            && decision.expires_at == pending.expires_at
+            && host.is_some_and(|k| verify_signature(&k.sign, &transcript, &decision.signature));
         if !signed {
-            effects.events.push(Event::ProtocolError { cause: "decision signature".to_owned() });
-            return self.end_pairing(PairOutcome::Mismatch, Err(PairError::Mismatch), env, effects);
+            return Err(PairError::Mismatch);
         }
-        if !decision.approved {
-            return self.end_pairing(PairOutcome::Rejected, Err(PairError::Rejected), env, effects);
-        }
-        if request.reveal_waiters.is_empty() {
-            return self.tell_host_of_waiting(effects);
-        }
-        if let Err(error) = check_capacity(&self.record, env) {
-            return self.end_pairing(PairOutcome::DeviceLimit, Err(error), env, effects);
-        }
-        let paired = self.add_device(key, decision, env);
-        let member = paired.member;
-        self.end_pairing(PairOutcome::Paired, Ok(paired), env, effects);
-        self.read_new_member(member, env.policy);
-        self.mark_devices(effects);
+        if decision.approved { Ok(()) } else { Err(PairError::Rejected) }
     }
 
     fn tell_host_unknown_pairing(&mut self, id: RequestId, effects: &mut Effects) {
-        if let Some(host) = self.host() {
+        if let Some(host) = self.host().map(|host| host.id) {
             let outcome = PairOutcome::Expired;
-            let _ = host.send(PairEnded { id, outcome, member: None });
-            let id = host.id;
-            effects.wake.push(id);
+            self.control(host, PairEnded { id, outcome, member: None }, effects);
         }
     }
 
-    fn add_device(&mut self, key: PublicKey, decision: &PairDecision, env: &mut Env<'_>) -> Paired {
-        let member = MemberId::from_bytes(draw(env.entropy));
-        let nonce = draw(env.entropy);
-        let claims = Claims {
-            session: self.record.id,
-            principal: Principal::Member(member),
-            issued_at: env.now.unix_ms,
-            generation: 1,
-            nonce,
+    /// The pending request waited too long.
+    pub(super) fn pair_overdue(&self, env: &Env<'_>, effects: &mut Effects) {
+        let overdue = self.pair_deadline.is_some_and(|(_, at)| at <= env.now.mono);
+        let Some(pending) = self.record.pairing.pending.as_ref().filter(|_| overdue) else {
+            return;
         };
-        let info = self.pairing.as_ref().map(|r| r.device.clone());
-        self.record.devices.push(DeviceRecord {
-            member,
-            info: info.unwrap_or(DeviceInfo { name: String::new(), platform: String::new() }),
-            key: Some(key),
-            token: TokenState {
-                generation: 1,
-                nonce: token_hash(env.hash_key, &nonce),
-                committed_at: env.now.unix_ms,
-            },
-            added_at: env.now.unix_ms,
-            seen_at: env.now.unix_ms,
-            revoked_at: None,
-            revoked_because: None,
-            lost: Vec::new(),
-            unknown: Unknown::new(),
-        });
-        Paired {
-            session: self.record.id,
-            member,
-            token: env.keys.mint(&claims),
-            signature: decision.signature,
-            approval_expires_at: decision.expires_at,
-        }
-    }
-
-    /// Ends the pending request: answers who waits, tells the host, remembers the answer.
-    fn end_pairing(
-        &mut self,
-        outcome: PairOutcome,
-        result: Result<Paired, PairError>,
-        env: &Env<'_>,
-        effects: &mut Effects,
-    ) {
-        let Some(request) = self.pairing.take() else { return };
-        effects.events.push(Event::PairingEnded { request: request.id, outcome });
-        effects.save = Some(self.next_version());
-        let reveal = result.clone().map(PairAnswer::Paired);
-        for waiter in request.reveal_waiters {
-            answer(waiter, reveal.clone(), effects);
-        }
-        let start = result.as_ref().err().copied().unwrap_or(PairError::CodeUsed);
-        for waiter in request.start_waiters {
-            answer(waiter, Err(start), effects);
-        }
-        let member = result.as_ref().ok().map(|p| p.member);
-        self.outcomes.push(Remembered {
-            id: request.id,
-            commit: request.commit,
-            answer: result,
-            until: env.now.mono + env.policy.approval_ttl,
-        });
-        let told = Box::new(PairEnded { id: request.id, outcome, member }.into());
-        effects.then.push(Effect::Feed(Input::TellHost(told)));
-    }
-
-    fn warn_of_conflict(&mut self, address: &str, effects: &mut Effects) {
-        if let Some(host) = self.host() {
-            let _ = host.send(Notice {
-                code: "pair_conflict".to_owned(),
-                text: format!(
-                    "a second device ({address}) used the same pairing code, so both were denied; \
-                     show a new code where nobody else can see it"
-                ),
-            });
-            let id = host.id;
-            effects.wake.push(id);
-        }
-    }
-
-    pub(super) fn expire_pairing(&mut self, env: &Env<'_>, effects: &mut Effects) {
-        let now = env.now.mono;
-        self.outcomes.retain(|o| o.until > now);
-        let Some(request) = self.pairing.as_ref().filter(|r| r.deadline <= now) else { return };
-        let (outcome, error) = match request.stage {
-            Stage::Committed => (PairOutcome::HostGone, PairError::HostOffline),
-            Stage::Nonced { .. } | Stage::Waiting { .. } => {
-                (PairOutcome::Expired, PairError::ApprovalExpired)
+        let error = match pending.stage {
+            PairStage::Committed { .. } => PairError::HostOffline,
+            PairStage::Nonced { .. } | PairStage::Waiting { .. } | PairStage::Joining { .. } => {
+                PairError::ApprovalExpired
             }
         };
-        self.end_pairing(outcome, Err(error), env, effects);
-    }
-
-    /// Tells whether a pairing is pending or remembered here.
-    pub fn knows_pairing(&self, id: RequestId) -> bool {
-        self.pairing.as_ref().is_some_and(|r| r.id == id)
-            || self.outcomes.iter().any(|o| o.id == id)
+        let mut record = self.draft(env);
+        record.decide(PairDecided::Failed(error), env, effects);
+        effects.save = Some(record);
     }
 
     /// How many HTTP calls wait for this session's pairing.
     pub fn waiters(&self) -> usize {
-        self.pairing.as_ref().map_or(0, |r| r.start_waiters.len() + r.reveal_waiters.len())
+        self.waiters.len()
     }
+}
+
+/// What a call is told that starts a request which was decided already.
+fn failure_of(decided: &PairDecided) -> PairError {
+    match decided {
+        PairDecided::Paired { .. } => PairError::CodeUsed,
+        PairDecided::Failed(error) => *error,
+    }
+}
+
+fn conflict(address: &str) -> Frame {
+    let text = format!(
+        "a second device ({address}) used the same pairing code, so both were denied; \
+         show a new code where nobody else can see it"
+    );
+    Notice { code: "pair_conflict".to_owned(), text }.into()
 }
 
 fn answer(waiter: WaiterId, answer: Result<PairAnswer, PairError>, effects: &mut Effects) {
     effects.then.push(Effect::Answer { waiter, answer });
 }
 
-fn check_capacity(record: &crate::SessionRecord, env: &Env<'_>) -> Result<(), PairError> {
+pub(super) fn check_capacity(record: &SessionRecord, env: &Env<'_>) -> Result<(), PairError> {
     let (used, allowed) = (record.active_devices().count(), env.policy.devices_max);
     if used >= allowed { Err(PairError::DeviceLimit { used, allowed }) } else { Ok(()) }
 }

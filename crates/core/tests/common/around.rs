@@ -77,5 +77,6 @@ pub(crate) fn attach(connection: ConnectionId, claims: Claims, attempt: u64) -> 
         node: text(),
         offer: false,
         compat: false,
+        offered: None,
     }
 }

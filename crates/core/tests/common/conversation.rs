@@ -93,7 +93,7 @@ impl Play {
 
     fn say(&mut self, who: usize, text: &str) {
         if let Some(connection) = self.open[who] {
-            self.give(Input::CompatText { connection, text: text.to_owned() });
+            self.give(Input::CompatText { connection, text: text.to_owned(), commit: true });
         }
     }
 
@@ -132,19 +132,26 @@ impl Play {
         while let Some(input) = inputs.pop() {
             let mut env = self.around.env();
             let effects = self.session.handle(input, &mut env);
-            inputs.extend(self.logs.carry_out(effects.log));
+            let stored = effects.save.map(|record| Input::Record(Box::new(record)));
+            let mut next: Vec<_> = stored.into_iter().collect();
+            next.extend(self.logs.carry_out(effects.log));
             for effect in effects.then {
                 match effect {
-                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Feed(input) => next.push(input),
                     Effect::Close { connection, .. } => {
                         for open in &mut self.open {
                             open.take_if(|id| *id == connection);
                         }
-                        inputs.push(Input::Detach { connection });
+                        next.push(Input::Detach { connection });
                     }
-                    Effect::Answer { .. } | Effect::Revoke { .. } => {}
+                    Effect::Answer { .. }
+                    | Effect::Revoke { .. }
+                    | Effect::Sit { .. }
+                    | Effect::Leave { .. }
+                    | Effect::Bus(_) => {}
                 }
             }
+            inputs.extend(next.into_iter().rev());
         }
     }
 

@@ -12,10 +12,10 @@ pub(crate) fn give(
     env: &mut Env<'_>,
 ) -> Effects {
     let mut effects = session.handle(input, env);
-    let told = |e: &mut Effect| matches!(e, Effect::Feed(Input::TellHost(_)));
-    let told = effects.then.extract_if(.., told);
-    let told = told.filter_map(|e| if let Effect::Feed(input) = e { Some(input) } else { None });
-    let mut inputs: Vec<_> = told.collect();
+    let stored = effects.save.clone().map(|record| Input::Record(Box::new(record)));
+    let mut inputs: Vec<_> = stored.into_iter().collect();
+    let feeds = effects.then.extract_if(.., |effect| matches!(effect, Effect::Feed(_)));
+    inputs.extend(feeds.filter_map(|e| if let Effect::Feed(i) = e { Some(i) } else { None }));
     inputs.extend(logs.carry_out(std::mem::take(&mut effects.log)));
     for input in inputs {
         let later = give(session, logs, input, env);

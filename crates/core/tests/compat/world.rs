@@ -64,23 +64,26 @@ impl World {
         while let Some(input) = inputs.pop() {
             let mut env = self.around.env();
             let Effects { save, then, log, .. } = self.session.handle(input, &mut env);
-            inputs.extend(self.logs.carry_out(log));
+            let mut next = Vec::new();
             if let Some(record) = save {
                 if !saved {
                     self.die();
                     return Err(());
                 }
-                self.stored.push(record);
+                self.stored.push(record.clone());
+                next.push(Input::Record(Box::new(record)));
             }
+            next.extend(self.logs.carry_out(log));
             for effect in then {
                 match effect {
-                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Feed(input) => next.push(input),
                     Effect::Close { connection, code } if self.open == Some(connection) => {
                         refused = Some(code);
                     }
                     _ => {}
                 }
             }
+            inputs.extend(next.into_iter().rev());
         }
         Ok(refused)
     }
@@ -131,6 +134,6 @@ impl World {
     pub(crate) fn says_something(&mut self, saved: bool) {
         let Some(connection) = self.open else { return };
         let text = format!(r#"{{"type":"relay.snapshot_request","sessionID":"{SESSION}"}}"#);
-        let _ = self.give(Input::CompatText { connection, text }, saved);
+        let _ = self.give(Input::CompatText { connection, text, commit: true }, saved);
     }
 }

@@ -147,7 +147,7 @@ async fn revoke(
     let _ = node.drive_to_the_end(&handle, Input::Revoke { member }).await;
     let stored =
         handle.session.lock().record().device(member).is_some_and(|d| d.revoked_at.is_some());
-    if handle.is_poisoned() || !stored {
+    if !stored {
         return Err(ApiError::store_unavailable());
     }
     let durable = node.stores.revocations.contains(member);

@@ -83,7 +83,7 @@ impl Node {
     /// Sets the numbers that are counted where they are asked for. What the store does not tell stays.
     pub(super) async fn take_stock(&self) {
         let set = |gauge: &Gauge, n: usize| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
-        let now = Self::now();
+        let now = self.now();
         let (mut with_phone, mut in_grace, mut commands, mut snapshots) = (0, 0, 0, 0);
         let (mut degraded, mut messages, mut bytes) = (0, 0, 0);
         let handles = self.registry.all();

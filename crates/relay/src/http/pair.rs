@@ -150,7 +150,11 @@ async fn reveal_inner(
     let unknown = || ApiError::from(CallError::Pair(PairError::RequestUnknown));
     let request: RequestId = request.parse().map_err(|_| unknown())?;
     let reveal = Box::new(body?.0);
-    let handle = node.find_pairing(request).ok_or_else(unknown)?;
+    let finding = node.stores.sessions.find_lease(LeaseKey::Request(request));
+    let ids = node.observe(finding).await.map_err(|_| ApiError::store_unavailable())?;
+    let session = *ids.first().ok_or_else(unknown)?;
+    let session = node.session(session).await.map_err(|_| ApiError::store_unavailable())?;
+    let handle = session.ok_or_else(unknown)?;
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
     let input = Input::RevealPair { waiter: waiter.id, request, reveal };
     node.drive_to_the_end(&handle, input);

@@ -1,9 +1,11 @@
 //! One running relay: what its connections and calls share, and how effects are carried out.
 
+mod cluster;
+mod drive;
 mod log;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -14,13 +16,15 @@ use std::{
 
 use belay_adapters::{Keys, Stores};
 use belay_core::{
-    CompatPolicy, Effect, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy,
-    Session, ports::StoreError, session::WaiterId,
+    CompatPolicy, Effects, Env, Event, Gcra, Input, Now, PairAnswer, PairError, Policy, Session,
+    SessionRecord, ports::StoreError, session::WaiterId,
 };
-use belay_wire::{CloseCode, NackReason, RequestId, SessionId};
+use belay_wire::{CloseCode, NackReason, SessionId};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use tokio::{sync::oneshot, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use cluster::Cluster;
 
 use crate::{
     config::Config,
@@ -75,6 +79,8 @@ pub(crate) struct Node {
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
     rates: Mutex<HashMap<(RateClass, Caller), Gcra>>,
+    /// Present if there may be other nodes.
+    pub(crate) cluster: Option<Cluster>,
 }
 
 /// Calls that share an allowance.
@@ -125,6 +131,7 @@ impl Node {
             },
             ..Policy::default()
         };
+        let cluster = parts.stores.shared.clone().map(Cluster::new);
         let drain = if config.is_ephemeral() {
             Drain::default()
         } else {
@@ -152,6 +159,7 @@ impl Node {
             waiting: Mutex::default(),
             next_waiter: AtomicU64::new(1),
             rates: Mutex::default(),
+            cluster,
         }
     }
 
@@ -162,15 +170,15 @@ impl Node {
     }
 
     /// Both clocks.
-    pub(crate) fn now() -> Now {
-        Now { mono: Instant::now().into_std(), unix_ms: unix_ms() }
+    pub(crate) fn now(&self) -> Now {
+        Now { mono: Instant::now().into_std(), unix_ms: self.now_ms() }
     }
 
     /// Runs `f` with everything that core may use.
     pub(crate) fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut entropy = OsEntropy;
         f(&mut Env {
-            now: Self::now(),
+            now: self.now(),
             entropy: &mut entropy,
             keys: &self.keys.tokens,
             hash_key: &self.keys.hash,
@@ -179,7 +187,10 @@ impl Node {
     }
 
     /// A session, from memory or from the store.
-    pub(crate) async fn session(&self, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
+    pub(crate) async fn session(
+        self: &Arc<Self>,
+        id: SessionId,
+    ) -> Result<Option<Arc<Handle>>, StoreError> {
         let handle = match self.registry.find(id) {
             Some(handle) => handle,
             None => match self.loaded(id).await? {
@@ -190,10 +201,12 @@ impl Node {
         Ok(Some(handle).filter(|handle| !handle.has_ended()))
     }
 
-    async fn loaded(&self, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
-        let Some(record) = self.observe(self.stores.sessions.load(id)).await? else {
-            return Ok(None);
-        };
+    async fn load(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+        self.observe(self.stores.sessions.load(id)).await
+    }
+
+    async fn loaded(self: &Arc<Self>, id: SessionId) -> Result<Option<Arc<Handle>>, StoreError> {
+        let Some(record) = self.load(id).await? else { return Ok(None) };
         for device in record.devices.iter().filter(|d| d.revoked_at.is_some()) {
             // A crash between the two places leaves a revocation in one.
             if !self.stores.revocations.contains(device.member) {
@@ -201,85 +214,22 @@ impl Node {
             }
         }
         let session = self.open(Session::load(record)).await;
-        Ok(Some(self.registry.add(session)))
-    }
-
-    /// Carries an input out in a task of its own: a caller that hangs up must not cut it in the
-    /// middle.
-    pub(crate) fn drive_to_the_end(
-        self: &Arc<Self>,
-        handle: &Arc<Handle>,
-        input: Input,
-    ) -> JoinHandle<()> {
-        let (node, handle) = (self.clone(), handle.clone());
-        self.tasks.spawn(async move { node.drive(&handle, input).await })
-    }
-
-    /// Gives an input to a session and carries out what follows, to the end.
-    pub(crate) async fn drive(self: &Arc<Self>, handle: &Arc<Handle>, input: Input) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let (mut effects, saving) = {
-                let mut session = handle.session.lock();
-                let mut effects = self.with_env(|env| session.handle(input, env));
-                // What is ahead of the store must not be stored later, over what came in between.
-                let save = effects.save.take().filter(|_| !handle.is_poisoned());
-                // Queued under the lock, so saves keep the order of their versions.
-                let saving = save.map(|record| self.stores.sessions.save(record));
-                (effects, saving)
-            };
-            self.report(handle, &effects);
-            self.ask_log(handle, std::mem::take(&mut effects.log), &mut inputs);
-            if handle.is_poisoned() {
-                self.fail(effects);
-                continue;
-            }
-            if let Some(saving) = saving
-                && let Err(error) = self.observe_write(saving).await
-            {
-                tracing::error!(session = %handle.id, %error, "session not saved");
-                handle.poison();
-                self.answer_all(handle);
-                self.fail(effects);
-                continue;
-            }
-            for effect in std::mem::take(&mut effects.then) {
-                self.carry_out(handle, effect, &mut inputs).await;
-            }
-            handle.wake(&effects.wake);
+        let (handle, others) = self.registry.add(session);
+        if others {
+            self.unwatch(id);
+        } else {
+            self.refresh_seats(&handle, None).await?;
         }
+        Ok(Some(handle))
     }
 
-    async fn carry_out(&self, handle: &Arc<Handle>, effect: Effect, inputs: &mut VecDeque<Input>) {
-        match effect {
-            Effect::Feed(input) => inputs.push_back(input),
-            Effect::Close { connection, code } => handle.close(connection, code),
-            Effect::Answer { waiter, answer } => {
-                self.answer(waiter, answer.map_err(CallError::Pair));
-            }
-            Effect::Revoke { member } => match self.stores.revocations.add(member).await {
-                Ok(()) => inputs.push_back(Input::RevokeDurable { member }),
-                Err(error) => {
-                    tracing::error!(%error, "revocation is in one place only; trying again");
-                    handle.retry_revocation(member);
-                }
-            },
-        }
-    }
-
-    /// A save failed: whoever waits for its effects is told. All sockets are being closed.
-    fn fail(&self, effects: Effects) {
-        for effect in effects.then {
-            match effect {
-                Effect::Answer { waiter, .. } => self.answer(waiter, Err(CallError::Store)),
-                Effect::Feed(Input::Admit(attach)) if attach.compat => {
-                    count(&self.metrics.auth_failures, "token_rotation_persist_failed");
-                }
-                Effect::Feed(Input::Admit(_)) => {
-                    count(&self.metrics.auth_failures, "store_unavailable");
-                }
-                Effect::Feed(_) | Effect::Close { .. } | Effect::Revoke { .. } => {}
-            }
+    /// Takes in a session that was just made and stored.
+    pub(crate) async fn take_new(self: &Arc<Self>, session: Session) {
+        let id = session.record().id;
+        let session = self.open(session).await;
+        let (_, others) = self.registry.add_new(session);
+        if others {
+            self.unwatch(id);
         }
     }
 
@@ -316,15 +266,6 @@ impl Node {
     pub(crate) async fn recheck(&self) {
         if !self.store_ok.load(Ordering::Acquire) {
             let _ = self.observe_write(self.stores.sessions.check()).await;
-        }
-    }
-
-    /// Calls that wait for a session that is loaded anew would wait for ever.
-    fn answer_all(&self, handle: &Arc<Handle>) {
-        let theirs = |_: &WaiterId, (of, _): &mut (SessionId, Waiting)| *of == handle.id;
-        let waiting: Vec<_> = self.waiting.lock().extract_if(theirs).collect();
-        for (_, (_, waiting)) in waiting {
-            let _ = waiting.send(Err(CallError::Store));
         }
     }
 
@@ -405,12 +346,6 @@ impl Node {
             Ok(true)
         });
         ending.await.unwrap_or_else(|e| Err(StoreError::Unavailable(e.to_string())))
-    }
-
-    /// The session in memory that a pairing belongs to; pairings do not outlive a restart.
-    pub(crate) fn find_pairing(&self, request: RequestId) -> Option<Arc<Handle>> {
-        let holds = |handle: &Arc<Handle>| handle.session.lock().knows_pairing(request);
-        self.registry.all().into_iter().find(holds)
     }
 
     /// Addresses and classes whose allowance is remembered.
@@ -526,6 +461,10 @@ impl Node {
                 count(&m.positions_ahead, what);
                 // Clients choose how often.
                 tracing::debug!(what, "a client named a place that is ahead of ours");
+            }
+            Event::StoreWentBack => {
+                m.store_went_back.inc();
+                tracing::warn!("the store went back; what it lost is stored once more");
             }
             Event::LogWentBack => {
                 m.log_went_back.inc();

@@ -93,11 +93,10 @@ async fn a_call_that_waits_when_a_save_fails_is_answered() {
     let node = node(store.clone());
     let id = stored_session(&node, &store, &[]).await;
     let handle = node.session(id).await.expect("readable").expect("there");
-    let (_waiter, answer) = node.wait(&handle).expect("room");
+    let (waiting, answer) = node.wait(&handle).expect("room");
     store.fails.store(true, Ordering::Release);
 
-    let waiter = WaiterId(99);
-    node.drive(&handle, Input::NewCode { waiter }).await;
+    node.drive(&handle, Input::NewCode { waiter: waiting.id }).await;
 
     assert!(matches!(node.answered(answer).await, Err(CallError::Store)));
 }
@@ -132,24 +131,59 @@ async fn stored_session(
 }
 
 #[tokio::test]
-async fn what_a_failed_save_left_in_memory_is_never_stored_over_what_came_after_it() {
+async fn what_was_not_stored_did_not_happen_and_is_not_stored_with_what_comes_after_it() {
     let store = Arc::new(Faulty::default());
     let node = node(store.clone());
     let (kept, lost) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
     let devices = [device(&node, kept), device(&node, lost)];
     let id = stored_session(&node, &store, &devices).await;
 
-    let before = node.session(id).await.expect("readable").expect("there");
+    let handle = node.session(id).await.expect("readable").expect("there");
     store.fails.store(true, Ordering::Release);
-    node.drive(&before, Input::Revoke { member: kept }).await;
+    node.drive(&handle, Input::Revoke { member: kept }).await;
     store.fails.store(false, Ordering::Release);
-    let after = node.session(id).await.expect("readable").expect("there");
-    node.drive(&after, Input::Revoke { member: lost }).await;
-    node.drive(&before, Input::Revoke { member: lost }).await;
-    node.drive(&before, Input::Tick).await;
+    node.drive(&handle, Input::Revoke { member: lost }).await;
+    node.drive(&handle, Input::Tick).await;
 
-    assert!(before.is_poisoned() && !after.is_poisoned());
     let stored = store.load(id).await.expect("readable").expect("there");
     let active: Vec<_> = stored.active_devices().map(|d| d.member).collect();
     assert_eq!(active, [kept], "the revoke that failed did not happen, the other one did");
+}
+
+#[tokio::test]
+async fn a_save_that_another_node_was_ahead_of_is_judged_again_on_what_is_stored() {
+    let store = Arc::new(Faulty::default());
+    let (one, other) = (node(store.clone()), node(store.clone()));
+    let (first, second) = (MemberId::from_bytes([1; 16]), MemberId::from_bytes([2; 16]));
+    let devices = [device(&one, first), device(&one, second)];
+    let id = stored_session(&one, &store, &devices).await;
+    let here = one.session(id).await.expect("readable").expect("there");
+    let there = other.session(id).await.expect("readable").expect("there");
+
+    one.drive(&here, Input::Revoke { member: first }).await;
+    other.drive(&there, Input::Revoke { member: second }).await;
+    other.drive(&there, Input::Revoke { member: first }).await;
+
+    let stored = store.load(id).await.expect("readable").expect("there");
+    assert_eq!((stored.active_devices().count(), stored.version), (0, 3));
+    assert_eq!(there.session.lock().record().active_devices().count(), 0);
+}
+
+#[tokio::test]
+async fn saves_that_meet_at_one_node_all_happen() {
+    let store = Arc::new(Faulty::default());
+    let node = node(store.clone());
+    let members: Vec<_> = (1..=20).map(|n| MemberId::from_bytes([n; 16])).collect();
+    let devices: Vec<_> = members.iter().map(|member| device(&node, *member)).collect();
+    let id = stored_session(&node, &store, &devices).await;
+    let handle = node.session(id).await.expect("readable").expect("there");
+
+    let revokes = members.into_iter().map(|member| {
+        let input = Input::Revoke { member };
+        node.drive_to_the_end(&handle, input)
+    });
+    futures_util::future::join_all(revokes).await;
+
+    let stored = store.load(id).await.expect("readable").expect("there");
+    assert_eq!((stored.active_devices().count(), stored.version), (0, 21));
 }

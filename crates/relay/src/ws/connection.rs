@@ -229,10 +229,6 @@ impl Connection {
     }
 
     fn pull(&self) -> Vec<OutFrame> {
-        if self.handle.is_poisoned() {
-            // It may tell of things that were not stored.
-            return Vec::new();
-        }
         let mut session = self.handle.session.lock();
         let pulled = self.node.with_env(|env| session.pull(self.id, env));
         drop(session);

@@ -27,7 +27,7 @@ const fn refuse(code: CloseCode, cause: &'static str) -> Refusal {
 
 /// Reads `auth` and prepares the attach. What depends on the session's state is judged there.
 pub(super) async fn handshake<T: Transport>(
-    node: &Node,
+    node: &Arc<Node>,
     socket: &mut Socket<T>,
     origin: &str,
 ) -> Result<(Arc<Handle>, Attach), Refusal> {
@@ -42,8 +42,8 @@ pub(super) async fn handshake<T: Transport>(
     attach_of(node, auth, origin).await
 }
 
-async fn hello<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<String, Refusal> {
-    let now = Node::now();
+async fn hello<T: Transport>(node: &Arc<Node>, socket: &mut Socket<T>) -> Result<String, Refusal> {
+    let now = node.now();
     let nonce = node.keys.tokens.hello_nonce(&mut entropy::OsEntropy, now.unix_ms);
     let hello = Frame::from(Hello {
         nonce: nonce.clone(),
@@ -62,7 +62,10 @@ async fn hello<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<Stri
     Ok(nonce)
 }
 
-async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<Auth, Refusal> {
+async fn read_auth<T: Transport>(
+    node: &Arc<Node>,
+    socket: &mut Socket<T>,
+) -> Result<Auth, Refusal> {
     let protocol_error = || refuse(CloseCode::ProtocolError, "protocol_error");
     let incoming = tokio::select! {
         incoming = socket.next() => incoming,
@@ -91,7 +94,7 @@ async fn read_auth<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<
 }
 
 async fn attach_of(
-    node: &Node,
+    node: &Arc<Node>,
     auth: Auth,
     origin: &str,
 ) -> Result<(Arc<Handle>, Attach), Refusal> {
@@ -139,6 +142,7 @@ async fn attach_of(
         node: node.id.clone(),
         offer: false,
         compat: false,
+        offered: None,
     };
     Ok((handle, attach))
 }

@@ -201,6 +201,16 @@ impl Log {
         outcome
     }
 
+    /// Another node says that it ends here, as far as that one knows.
+    pub fn on_hint(&mut self, tail: Tail) {
+        self.heard = self.heard.max(tail.offset);
+        let is_known =
+            |known: Tail| known.incarnation == tail.incarnation && tail.offset <= known.offset;
+        if !self.tail.is_some_and(is_known) {
+            self.doubt();
+        }
+    }
+
     /// The log was found to end here.
     pub fn on_tail(&mut self, tail: Tail) {
         if self.tail != Some(tail) {

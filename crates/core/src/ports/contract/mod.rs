@@ -1,6 +1,8 @@
 //! What every adapter must do, as one suite that their tests run.
 
+pub mod cluster;
 pub mod log;
+mod shared;
 
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use belay_wire::{
     Bytes32, Bytes64, Channel, Epoch, Lost, MemberId, PublicKey, RendezvousId, RequestId, Seq,
     SessionId, pair::DeviceInfo,
 };
+
+pub use shared::shared_store;
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
@@ -74,7 +78,8 @@ pub fn compat_sample(n: u8) -> SessionRecord {
     }
 }
 
-fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
+/// A device, which was revoked at some time or is not.
+pub fn device(n: u8, revoked_at: Option<u64>) -> DeviceRecord {
     DeviceRecord {
         member: MemberId::from_bytes([n; 16]),
         info: DeviceInfo { name: "Ana's phone; --".to_owned(), platform: "Android".to_owned() },

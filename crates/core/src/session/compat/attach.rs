@@ -1,6 +1,6 @@
 //! How a desktop or phone of the compat protocol comes in.
 
-use belay_wire::{Channel, CloseCode, Secret, compat::Told};
+use belay_wire::{Channel, CloseCode, MemberId, Secret, compat::Told};
 
 use super::{
     super::{
@@ -20,7 +20,7 @@ use crate::{
 impl Session {
     pub(in super::super) fn attach_compat(
         &mut self,
-        attach: Attach,
+        mut attach: Attach,
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
@@ -48,10 +48,20 @@ impl Session {
                 return refuse(connection, CloseCode::StaleToken, "token_not_found", effects);
             }
         };
+        let mut record = self.draft(env);
         if let Some((claims, ahead)) = committed {
-            self.commit(&claims, env);
+            record.set_token(&claims, env);
             effects.events.push(Event::TokenCommitted { ahead });
-            effects.save = Some(self.next_version());
+        }
+        if grace.is_zero() {
+            // Without a grace the successor is current before it is told.
+            let current = record.device(member).map_or(0, |d| d.token.generation);
+            let claims = self.successor(member, current, env);
+            record.set_token(&claims, env);
+            attach.offered = Some(claims);
+        }
+        if committed.is_some() || grace.is_zero() {
+            effects.save = Some(record);
         }
         effects.then.push(Effect::Feed(Input::Admit(Box::new(attach))));
     }
@@ -78,14 +88,7 @@ impl Session {
     ) {
         let principal = attach.claims.principal;
         self.supersede(principal, &attach.client, effects);
-        let offered = self.offer_compat(principal, env);
-        if env.policy.compat.rotation_grace.is_zero()
-            && let Some((claims, _)) = &offered
-        {
-            // Without a grace the successor is current before it is told.
-            self.commit(claims, env);
-            effects.save = Some(self.next_version());
-        }
+        let offered = attach.offered.or_else(|| self.offer_compat(principal, env));
         let mut connection = new_connection(attach, None, env);
         connection.readers = match principal {
             Principal::Host => {
@@ -99,13 +102,14 @@ impl Session {
             }
         };
         let mut link =
-            Link { offered: offered.as_ref().map(|(claims, _)| *claims), ..Link::default() };
+            Link { offered: offered.filter(|_| attach.offered.is_none()), ..Link::default() };
+        let token = offered.map(|claims| env.keys.mint(&claims));
         let members = self.connected_members();
         let count = match principal {
             Principal::Host => members.count(),
             Principal::Member(member) => members.filter(|m| *m != member).count() + 1,
         };
-        link.tell(self.auth_ok(principal, offered.map(|(_, token)| token), count));
+        link.tell(self.auth_ok(principal, token, count));
         connection.compat = Some(link);
         effects.events.push(Event::Attached {
             connection: attach.connection,
@@ -119,6 +123,7 @@ impl Session {
             link.compat = link.compat.take().map(|link| Link { known, ..link });
         }
         effects.wake.push(attach.connection);
+        self.sit(attach.connection, effects);
         self.touch(principal, env.now.unix_ms);
         if principal == Principal::Host {
             self.rename_phones();
@@ -139,43 +144,52 @@ impl Session {
             device_id,
             next_device_session_token: token.map(|t| t.expose().to_owned()),
             connected_device_count: count,
-            desktop_connected: is_host || self.connection_of(Principal::Host).is_some(),
+            desktop_connected: is_host || self.is_connected(Principal::Host),
             supports_runtime_requests: self.compat.supports.filter(|_| !is_host),
         }
     }
 
     /// A phone is offered a successor at every connect.
-    fn offer_compat(
-        &mut self,
-        principal: Principal,
-        env: &mut Env<'_>,
-    ) -> Option<(Claims, Secret)> {
+    fn offer_compat(&self, principal: Principal, env: &mut Env<'_>) -> Option<Claims> {
         let Principal::Member(member) = principal else { return None };
-        let generation = self.record.device(member)?.token.generation + 1;
-        let claims = Claims {
-            session: self.record.id,
-            principal,
-            issued_at: env.now.unix_ms,
-            generation,
-            nonce: draw(env.entropy),
-        };
-        Some((claims, env.keys.mint(&claims)))
+        let current = self.record.device(member)?.token.generation;
+        Some(self.successor(member, current, env))
     }
 
-    /// The first text after `auth_ok` proves that the phone has its new token.
+    fn successor(&self, member: MemberId, current: u64, env: &mut Env<'_>) -> Claims {
+        Claims {
+            session: self.record.id,
+            principal: Principal::Member(member),
+            issued_at: env.now.unix_ms,
+            generation: current + 1,
+            nonce: draw(env.entropy),
+        }
+    }
+
+    /// The first text after `auth_ok` proves that the phone has its new token, which is current from then
+    /// on. `true`: that is to be stored first.
     pub(super) fn commit_offer(
         &mut self,
         id: belay_wire::ConnectionId,
         env: &Env<'_>,
         effects: &mut Effects,
-    ) {
-        let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
-        let Some(claims) = link.and_then(|link| link.offered.take()) else { return };
+    ) -> bool {
+        let link = self.connections.get(&id).and_then(|c| c.compat.as_ref());
+        let Some(claims) = link.and_then(|link| link.offered) else { return false };
         let stored = self.token_state(claims.principal).map_or(0, |t| t.generation);
-        if claims.generation > stored {
-            self.commit(&claims, env);
-            effects.events.push(Event::TokenCommitted { ahead: false });
-            effects.save = Some(self.next_version());
+        if claims.generation <= stored {
+            self.committed(id);
+            return false;
+        }
+        effects.events.push(Event::TokenCommitted { ahead: false });
+        effects.save = Some(self.with_token(&claims, env));
+        true
+    }
+
+    /// The offered token is the current one.
+    pub(in super::super) fn committed(&mut self, id: belay_wire::ConnectionId) {
+        if let Some(link) = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut()) {
+            link.offered = None;
         }
     }
 }

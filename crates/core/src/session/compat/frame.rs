@@ -6,7 +6,7 @@ use belay_wire::{
 };
 
 use super::{
-    super::{Effects, Event, Session},
+    super::{Effect, Effects, Event, Input, Session},
     Budget, Link,
 };
 use crate::{
@@ -25,6 +25,7 @@ impl Session {
         &mut self,
         id: ConnectionId,
         text: &str,
+        commit: bool,
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
@@ -32,7 +33,12 @@ impl Session {
         match connection.principal {
             Principal::Host => self.desktop_text(id, text, env, effects),
             Principal::Member(member) => {
-                self.commit_offer(id, env, effects);
+                if commit && self.commit_offer(id, env, effects) {
+                    let (connection, text) = (id, text.to_owned());
+                    let later = Input::CompatText { connection, text, commit: false };
+                    let first = Input::Committed { connection };
+                    return effects.then.extend([first, later].map(Effect::Feed));
+                }
                 self.phone_text(id, member, text, env, effects);
             }
         }
@@ -63,11 +69,9 @@ impl Session {
                     return;
                 }
                 self.join_decided(&request_id, approved, env, effects);
-                self.tell(
-                    id,
-                    Told::PairResult { session_id: session, request_id, approved },
-                    effects,
-                );
+                let told = Told::PairResult { session_id: session, request_id, approved };
+                let told = Input::CompatTell { connection: id, told: Box::new(told) };
+                effects.then.push(Effect::Feed(told));
             }
             FromDesktop::Forward { session_id, .. } if !own(&session_id, &session) => {
                 effects.events.push(Event::FrameRefused { error: "invalid_session" });
@@ -76,7 +80,8 @@ impl Session {
                 if let Some(supports) = supports_requests(&envelope) {
                     self.compat.supports = Some(supports);
                 }
-                if self.readers_of(Channel::Down).next().is_some() {
+                let is_read = self.readers_of(Channel::Down).next().is_some();
+                if is_read || self.is_read_elsewhere(Channel::Down) {
                     self.relay_append(id, Channel::Down, envelope, env);
                 } else {
                     // The next phone asks for a snapshot.
@@ -134,7 +139,7 @@ impl Session {
         if frame.session_id.as_deref().is_some_and(|named| named != session) {
             return Err(refusal("invalid_session", "sessionID is another session's."));
         }
-        if frame.kind != Kind::Other && self.connection_of(Principal::Host).is_none() {
+        if frame.kind != Kind::Other && !self.is_connected(Principal::Host) {
             let why = "Mac is offline. Reconnect desktop and try again.";
             return Err(refusal("desktop_offline", why));
         }
@@ -211,7 +216,7 @@ impl Session {
     }
 
     /// What was on its way to a desktop that went may be lost: its phones get new names.
-    pub(super) fn rename_phones(&mut self) {
+    pub(in super::super) fn rename_phones(&mut self) {
         let links = self.connections.values_mut().filter_map(|c| c.compat.as_mut());
         // One that has passed nothing on keeps its first name.
         links.filter(|link| link.last_seq > 0).for_each(|link| link.renames = true);

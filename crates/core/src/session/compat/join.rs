@@ -1,27 +1,30 @@
 //! Pairing of the compat protocol: one call that waits until the desktop decides.
 
 use belay_wire::{
-    MemberId, RequestId,
+    RequestId,
     compat::{DEVICE_NAME_CHARS, Told, format_time},
-    pair::{DeviceInfo, PairOutcome, is_hidden},
+    pair::{DeviceInfo, is_hidden},
 };
 
 use super::{
-    super::{Effect, Effects, Event, PairAnswer, PairError, Session, effect::WaiterId},
-    CompatJoin, CompatRefresh, Joined, Pending, join_hash,
+    super::{
+        Effect, Effects, Event, Input, PairAnswer, PairError, Session, Waiting,
+        effect::WaiterId,
+        pairing::{check_capacity, new_device},
+    },
+    CompatJoin, CompatRefresh, join_hash,
 };
 use crate::{
-    DeviceRecord, Env, TokenState, Unknown,
-    env::draw,
-    token::{Claims, Principal, token_hash},
+    Env, PairDecided, PairStage, PendingPair, SessionRecord, crypto::SecretHash, env::draw,
+    token::Principal,
 };
 
 /// A phone waits at least this long, however near the end of its join token is.
-const WAIT_MIN: std::time::Duration = std::time::Duration::from_secs(5);
+pub(in super::super) const WAIT_MIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Session {
     pub(in super::super) fn refresh(
-        &mut self,
+        &self,
         waiter: WaiterId,
         refresh: CompatRefresh,
         env: &Env<'_>,
@@ -31,7 +34,8 @@ impl Session {
             let answer = Err(PairError::HostLeft);
             return effects.then.push(Effect::Answer { waiter, answer });
         }
-        let Some(compat) = &mut self.record.compat else { return };
+        let mut record = self.draft(env);
+        let Some(compat) = &mut record.compat else { return };
         compat.join_token = join_hash(&refresh.join_token, env.hash_key);
         compat.join_expires_at = refresh.join_expires_at;
         compat.join_used = false;
@@ -42,18 +46,18 @@ impl Session {
         if let Some(idle) = refresh.idle_secs {
             compat.idle_secs = idle;
         }
-        effects.save = Some(self.next_version());
+        effects.save = Some(record);
         effects.then.push(Effect::Answer { waiter, answer: Ok(PairAnswer::Done) });
     }
 
     pub(in super::super) fn join(
-        &mut self,
+        &self,
         waiter: WaiterId,
-        join: CompatJoin,
+        join: &CompatJoin,
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        if let Err(error) = self.may_join(&join, env) {
+        if let Err(error) = self.may_join(join, env) {
             return effects.then.push(Effect::Answer { waiter, answer: Err(error) });
         }
         let Some(compat) = &self.record.compat else { return };
@@ -61,20 +65,24 @@ impl Session {
         let left =
             std::time::Duration::from_millis(join_expires_at.saturating_sub(env.now.unix_ms));
         let wait = env.policy.approval_ttl.min(left).max(WAIT_MIN);
-        let pending = Pending {
-            id: RequestId::from_bytes(draw(env.entropy)),
-            waiter,
-            device_name: join.device_name.as_deref().and_then(name_of),
-            address: join.address,
-            requested_at: env.now.unix_ms,
+        let id = RequestId::from_bytes(draw(env.entropy));
+        let name = join.device_name.as_deref().and_then(name_of).unwrap_or_default();
+        let mut record = self.draft(env);
+        record.pairing.pending = Some(PendingPair {
+            id,
+            device: DeviceInfo { name, platform: "compat".to_owned() },
+            address: join.address.clone(),
             expires_at: env.now.unix_after(wait),
-            join_token,
-            join_expires_at,
-            deadline: env.now.mono + wait,
-        };
-        effects.events.push(Event::PairingStarted { request: pending.id });
-        self.compat.pending = Some(pending);
-        self.tell_pending(effects);
+            stage: PairStage::Joining {
+                requested_at: env.now.unix_ms,
+                join_token,
+                join_expires_at,
+            },
+        });
+        effects.events.push(Event::PairingStarted { request: id });
+        effects.save = Some(record);
+        let waiting = Waiting::Decision(id);
+        effects.then.push(Effect::Feed(Input::Await { waiter, waiting }));
     }
 
     /// The token is compared before anything about it is told.
@@ -92,28 +100,26 @@ impl Session {
         if compat.join_used {
             return Err(PairError::CodeUsed);
         }
-        let (used, allowed) = (self.record.active_devices().count(), env.policy.devices_max);
-        if used >= allowed {
-            return Err(PairError::DeviceLimit { used, allowed });
-        }
-        if self.connection_of(Principal::Host).is_none() {
+        check_capacity(&self.record, env)?;
+        if !self.is_connected(Principal::Host) {
             return Err(PairError::HostOffline);
         }
-        match &self.compat.pending {
+        match &self.record.pairing.pending {
             Some(p) => Err(PairError::JoinInProgress { request: p.id, expires_at: p.expires_at }),
             None => Ok(()),
         }
     }
 
     /// Asks the desktop, also one that comes back while a phone waits.
-    pub(super) fn tell_pending(&mut self, effects: &mut Effects) {
-        let Some(pending) = &self.compat.pending else { return };
+    pub(in super::super) fn tell_pending(&mut self, effects: &mut Effects) {
+        let Some(pending) = &self.record.pairing.pending else { return };
+        let PairStage::Joining { requested_at, .. } = pending.stage else { return };
         let told = Told::PairRequest {
             session_id: self.compat_id(),
             request_id: pending.id.to_string(),
-            device_name: pending.device_name.clone(),
+            device_name: Some(pending.device.name.clone()).filter(|name| !name.is_empty()),
             requester_ip: pending.address.clone(),
-            requested_at: format_time(pending.requested_at),
+            requested_at: format_time(requested_at),
             expires_at: format_time(pending.expires_at),
         };
         if let Some(host) = self.connection_of(Principal::Host).map(|c| c.id) {
@@ -123,100 +129,57 @@ impl Session {
 
     /// The desktop decided; a decision about nobody changes nothing.
     pub(super) fn join_decided(
-        &mut self,
+        &self,
         request_id: &str,
         approved: bool,
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
-        let fits = self.compat.pending.as_ref().is_some_and(|p| p.id.to_string() == request_id);
-        if !fits {
-            return;
-        }
-        let Some(pending) = self.compat.pending.take() else { return };
-        let result = if approved { self.let_in(&pending, env) } else { Err(PairError::Rejected) };
-        let outcome = match &result {
-            Ok(_) => PairOutcome::Paired,
-            Err(PairError::DeviceLimit { .. }) => PairOutcome::DeviceLimit,
-            Err(PairError::CodeExpired) => PairOutcome::Expired,
-            Err(_) => PairOutcome::Rejected,
+        let pending = self.record.pairing.pending.as_ref();
+        let Some(pending) = pending.filter(|p| p.id.to_string() == request_id) else { return };
+        let PairStage::Joining { join_token, join_expires_at, .. } = pending.stage else { return };
+        let mut record = self.draft(env);
+        let result = if approved {
+            let_in(&mut record, pending, join_token, join_expires_at, env)
+        } else {
+            Err(PairError::Rejected)
         };
-        effects.events.push(Event::PairingEnded { request: pending.id, outcome });
-        if let Ok(joined) = &result {
-            effects.save = Some(self.next_version());
-            self.read_new_member(joined.device, env.policy);
-        }
-        let answer = result.map(PairAnswer::Joined);
-        effects.then.push(Effect::Answer { waiter: pending.waiter, answer });
-    }
-
-    fn let_in(&mut self, pending: &Pending, env: &mut Env<'_>) -> Result<Joined, PairError> {
-        let now = env.now.unix_ms;
-        let (used, allowed) = (self.record.active_devices().count(), env.policy.devices_max);
-        if used >= allowed {
-            return Err(PairError::DeviceLimit { used, allowed });
-        }
-        let compat = self.record.compat.as_mut().ok_or(PairError::CodeWrong)?;
-        if now >= pending.join_expires_at {
-            return Err(PairError::CodeExpired);
-        }
-        // One that was made while this phone waited is another phone's.
-        compat.join_used |= compat.join_token.matches(&pending.join_token);
-        let device = MemberId::from_bytes(draw(env.entropy));
-        let nonce = draw(env.entropy);
-        let claims = Claims {
-            session: self.record.id,
-            principal: Principal::Member(device),
-            issued_at: now,
-            generation: 1,
-            nonce,
-        };
-        let name = pending.device_name.clone().unwrap_or_else(|| "Mobile Device".to_owned());
-        self.record.devices.push(DeviceRecord {
-            member: device,
-            info: DeviceInfo { name, platform: "compat".to_owned() },
-            key: None,
-            token: TokenState {
-                generation: 1,
-                nonce: token_hash(env.hash_key, &nonce),
-                committed_at: now,
-            },
-            added_at: now,
-            seen_at: now,
-            revoked_at: None,
-            revoked_because: None,
-            lost: Vec::new(),
-            unknown: Unknown::new(),
-        });
-        Ok(Joined { device, token: env.keys.mint(&claims) })
-    }
-
-    fn end_join(&mut self, error: PairError, outcome: PairOutcome, effects: &mut Effects) {
-        let Some(pending) = self.compat.pending.take() else { return };
-        effects.events.push(Event::PairingEnded { request: pending.id, outcome });
-        effects.then.push(Effect::Answer { waiter: pending.waiter, answer: Err(error) });
-    }
-
-    pub(in super::super) fn expire_join(&mut self, env: &Env<'_>, effects: &mut Effects) {
-        if self.compat.pending.as_ref().is_some_and(|p| p.deadline <= env.now.mono) {
-            self.end_join(PairError::ApprovalExpired, PairOutcome::Expired, effects);
-        }
-    }
-
-    /// A phone that hangs up makes room for the next one.
-    pub(in super::super) fn join_waiter_gone(&mut self, waiter: WaiterId, effects: &mut Effects) {
-        if let Some(pending) = self.compat.pending.take_if(|p| p.waiter == waiter) {
-            let outcome = PairOutcome::Expired;
-            effects.events.push(Event::PairingEnded { request: pending.id, outcome });
-        }
+        record.decide(result.unwrap_or_else(PairDecided::Failed), env, effects);
+        effects.save = Some(record);
     }
 
     /// Nobody can approve any more.
-    pub(in super::super) fn compat_host_left(&mut self, effects: &mut Effects) {
-        if self.record.compat.is_some() && self.connection_of(Principal::Host).is_none() {
-            self.end_join(PairError::HostLeft, PairOutcome::HostGone, effects);
+    pub(in super::super) fn host_left(&self, env: &Env<'_>, effects: &mut Effects) {
+        let pending = self.record.pairing.pending.as_ref();
+        let waits = pending.is_some_and(|p| matches!(p.stage, PairStage::Joining { .. }));
+        if waits && !self.is_connected(Principal::Host) {
+            let mut record = self.draft(env);
+            record.decide(PairDecided::Failed(PairError::HostLeft), env, effects);
+            effects.save = Some(record);
         }
     }
+}
+
+fn let_in(
+    record: &mut SessionRecord,
+    pending: &PendingPair,
+    join_token: SecretHash,
+    join_expires_at: u64,
+    env: &mut Env<'_>,
+) -> Result<PairDecided, PairError> {
+    check_capacity(record, env)?;
+    if env.now.unix_ms >= join_expires_at {
+        return Err(PairError::CodeExpired);
+    }
+    let compat = record.compat.as_mut().ok_or(PairError::CodeWrong)?;
+    // One that was made while this phone waited is another phone's.
+    compat.join_used |= compat.join_token.matches(&join_token);
+    let nonce = draw(env.entropy);
+    let mut device = new_device(pending, None, &nonce, env);
+    if device.info.name.is_empty() {
+        "Mobile Device".clone_into(&mut device.info.name);
+    }
+    Ok(record.add_device(device, None, nonce))
 }
 
 /// A name without blanks around it, cut; `None` if nothing is left.

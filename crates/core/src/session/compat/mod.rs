@@ -7,14 +7,16 @@ mod frame;
 mod join;
 mod pull;
 
+pub(super) use join::WAIT_MIN;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Instant,
 };
 
-use belay_wire::{Channel, ConnectionId, MemberId, RequestId, Secret, SessionId, compat::Told};
+use belay_wire::{Channel, ConnectionId, MemberId, Secret, SessionId, compat::Told};
 
-use super::{Effect, Effects, Event, Session, effect::WaiterId};
+use super::{Effect, Effects, Event, Session};
 use crate::{
     CompatRecord, Env, Gcra, HashKey, HostRecord, PairingRecord, SessionRecord, TokenState,
     Unknown, crypto::SecretHash, token::Claims,
@@ -59,32 +61,9 @@ pub struct Joined {
     pub token: Secret,
 }
 
-/// A phone that waits for its desktop.
-#[derive(Debug, Clone)]
-pub(super) struct Pending {
-    id: RequestId,
-    waiter: WaiterId,
-    device_name: Option<String>,
-    address: String,
-    /// Unix milliseconds.
-    requested_at: u64,
-    expires_at: u64,
-    /// The join token that it came with, and the end of that.
-    join_token: SecretHash,
-    join_expires_at: u64,
-    deadline: Instant,
-}
-
-impl Pending {
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-}
-
 /// What lives with a session in memory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Live {
-    pub(super) pending: Option<Pending>,
     /// Removals so far: each is told as a count of devices.
     pub(super) revokes: u64,
     /// What the desktop said about answering requests.
@@ -217,7 +196,7 @@ impl Session {
 
     /// What all phones have read, and what nobody can read, is not kept.
     pub(super) fn forget_read(&mut self) {
-        if self.record.compat.is_none() {
+        if self.record.compat.is_none() || self.is_read_elsewhere(Channel::Down) {
             return;
         }
         let Some(state) = self.channels.get_mut(&Channel::Down) else { return };
@@ -255,10 +234,9 @@ impl Session {
     /// Everybody is told and closed.
     pub(super) fn end(&mut self, reason: &'static str, effects: &mut Effects) {
         self.compat.ended = Some(reason);
-        self.unsaved = false;
-        if let Some(pending) = self.compat.pending.take() {
+        for waiter in std::mem::take(&mut self.waiters).into_keys() {
             let answer = Err(super::PairError::HostLeft);
-            effects.then.push(Effect::Answer { waiter: pending.waiter, answer });
+            effects.then.push(Effect::Answer { waiter, answer });
         }
         let open: Vec<_> = self.connections.keys().copied().collect();
         for id in open {
@@ -274,20 +252,21 @@ impl Session {
     /// What was pulled is written, which is all that these clients ever acknowledge.
     pub(super) fn wrote(&mut self, id: ConnectionId, effects: &mut Effects) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        for (channel, position) in connection.window.acknowledge_all() {
-            if channel.is_written_by_host() {
-                continue;
-            }
-            if let Some(state) = self.channels.get_mut(&channel) {
-                state.log.applied(position);
+        let written = connection.window.acknowledge_all();
+        for (channel, position) in &written {
+            if !channel.is_written_by_host()
+                && let Some(state) = self.channels.get_mut(channel)
+            {
+                state.log.applied(*position);
                 self.asks = true;
             }
         }
+        self.tell_applied(&written, effects);
         self.forget_read();
         effects.wake.push(id);
     }
 
-    fn tell(&mut self, id: ConnectionId, told: Told, effects: &mut Effects) {
+    pub(super) fn tell(&mut self, id: ConnectionId, told: Told, effects: &mut Effects) {
         let link = self.connections.get_mut(&id).and_then(|c| c.compat.as_mut());
         let Some(link) = link else { return };
         if link.tell(told) {

@@ -73,7 +73,7 @@ pub(super) async fn revoke(
         return Err(unknown());
     }
     let _ = node.drive_to_the_end(&handle, Input::Revoke { member }).await;
-    if handle.is_poisoned() || is_active(&handle) {
+    if is_active(&handle) {
         return Err(Fault::store());
     }
     Ok(Json(json!({ "accepted": true, "sessionID": desktop.session_id, "deviceID": device_id })))

@@ -33,7 +33,7 @@ const fn expired(cause: &'static str) -> Refusal {
 
 /// Waits for the token and finds whose it is.
 pub(super) async fn authenticate<T: Transport>(
-    node: &Node,
+    node: &Arc<Node>,
     socket: &mut Socket<T>,
     arrival: &Arrival,
 ) -> Result<(Arc<Handle>, Attach), Refusal> {
@@ -86,11 +86,15 @@ pub(super) async fn authenticate<T: Transport>(
         node: node.id.clone(),
         offer: false,
         compat: true,
+        offered: None,
     };
     Ok((handle, attach))
 }
 
-async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Result<Secret, Refusal> {
+async fn first_token<T: Transport>(
+    node: &Arc<Node>,
+    socket: &mut Socket<T>,
+) -> Result<Secret, Refusal> {
     const CAUSE: &str = "invalid_auth_payload";
     let incoming = tokio::select! {
         incoming = socket.next() => incoming,
@@ -124,7 +128,7 @@ async fn first_token<T: Transport>(node: &Node, socket: &mut Socket<T>) -> Resul
 }
 
 /// Whose token it is. A device's names its session; a desktop's is looked up by its hash.
-async fn holder(node: &Node, token: &Secret) -> Result<(Arc<Handle>, Claims), Refusal> {
+async fn holder(node: &Arc<Node>, token: &Secret) -> Result<(Arc<Handle>, Claims), Refusal> {
     let store = |_| refuse("store_unavailable", 1013, "store_unavailable");
     match node.keys.tokens.verify(token) {
         Ok(claims) if claims.principal != Principal::Host => {

@@ -213,9 +213,6 @@ impl Link {
     }
 
     fn pull(&self) -> (Vec<OutFrame>, bool) {
-        if self.handle.is_poisoned() {
-            return (Vec::new(), false);
-        }
         let mut session = self.handle.session.lock();
         let pulled = self.node.with_env(|env| session.pull(self.id, env));
         drop(session);
@@ -283,7 +280,7 @@ impl Link {
             return Err(Some(end("socket_rate_limited", 1013)));
         }
         let (connection, text) = (self.id, text.as_str().to_owned());
-        self.node.drive(&self.handle, Input::CompatText { connection, text }).await;
+        self.node.drive(&self.handle, Input::CompatText { connection, text, commit: true }).await;
         Ok(())
     }
 

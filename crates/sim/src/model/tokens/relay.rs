@@ -41,6 +41,7 @@ impl World {
             node: text(),
             offer: false,
             compat: false,
+            offered: None,
         };
         let closed = self.give(Input::Attach(Box::new(attach)), saved).ok_or(None)?;
         let refused = closed.into_iter().find(|(id, _)| *id == connection);
@@ -60,20 +61,27 @@ impl World {
         while let Some(input) = inputs.pop() {
             let mut env = node::env(&stage.shared, now, &mut entropy);
             let Effects { save, then, .. } = self.session.edit().handle(input, &mut env);
+            let mut next = Vec::new();
             if let Some(record) = save {
                 if !saved {
                     self.die();
                     return None;
                 }
-                self.stored.edit().push(record);
+                self.stored.edit().push(record.clone());
+                next.push(Input::Record(Box::new(record)));
             }
             for effect in then {
                 match effect {
-                    Effect::Feed(input) => inputs.push(input),
+                    Effect::Feed(input) => next.push(input),
                     Effect::Close { connection, code } => closed.push((connection, code)),
-                    Effect::Answer { .. } | Effect::Revoke { .. } => {}
+                    Effect::Answer { .. }
+                    | Effect::Revoke { .. }
+                    | Effect::Sit { .. }
+                    | Effect::Leave { .. }
+                    | Effect::Bus(_) => {}
                 }
             }
+            inputs.extend(next.into_iter().rev());
         }
         for (connection, _) in &closed {
             for held in std::iter::once(&mut self.device).chain(&mut self.thief) {

@@ -1,0 +1,334 @@
+//! What a node does because there are others: it renews its lease, takes seats for its connections, looks
+//! for what changed in the store, and hears the bus.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use belay_adapters::Shared;
+use belay_core::{
+    Input,
+    ports::{BusEvent, BusFrame, LogEvent, Seat, StoreError},
+    session::LogTold,
+    token::Principal,
+};
+use belay_wire::{ConnectionId, SessionId};
+use futures_util::future::join_all;
+use parking_lot::RwLock;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Node, unix_ms};
+use crate::registry::Handle;
+
+/// How long a node that says nothing counts as alive.
+const LEASE: Duration = Duration::from_secs(5);
+/// How often it says that it lives.
+const RENEW: Duration = Duration::from_secs(1);
+/// How often the versions of sessions with sockets here are looked at: a revocation is effective within a
+/// second also while the bus is down.
+const POLL: Duration = Duration::from_millis(400);
+/// Sessions that are read at once after a poll.
+const REFRESH_MAX: usize = 64;
+/// What bus and log have told and the sessions have not heard yet; beyond it all logs are compared.
+const EVENTS_MAX: usize = 65_536;
+
+/// The part of a node that knows the others.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) shared: Shared,
+    /// Lives of nodes whose lease runs; `None`: it is not known.
+    alive: RwLock<Option<HashSet<String>>>,
+    /// Store time less the clock of this machine, in milliseconds.
+    pub(crate) skew_ms: AtomicI64,
+    /// Events that found no place.
+    pub(crate) overrun: AtomicU64,
+}
+
+/// What a session is to hear.
+enum Told {
+    Log(LogEvent),
+    Bus(BusEvent),
+}
+
+impl Cluster {
+    pub(crate) fn new(shared: Shared) -> Self {
+        let (alive, skew_ms, overrun) = (RwLock::default(), AtomicI64::new(0), AtomicU64::new(0));
+        Self { shared, alive, skew_ms, overrun }
+    }
+
+    /// A seat at another node counts while that lives, or while nobody can know.
+    fn counts(&self, seat: &Seat) -> bool {
+        let alive = self.alive.read();
+        seat.node != self.shared.life
+            && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
+    }
+
+    /// Nodes that live now, as far as is known.
+    pub(crate) fn nodes(&self) -> usize {
+        self.alive.read().as_ref().map_or(0, HashSet::len)
+    }
+}
+
+impl Node {
+    /// Store time where nodes share a store, else the clock of this machine.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let skew = self.cluster.as_ref().map_or(0, |c| c.skew_ms.load(Ordering::Relaxed));
+        unix_ms().saturating_add_signed(skew)
+    }
+
+    /// A connection takes its seat.
+    pub(super) fn sit(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        connection: ConnectionId,
+        seat: Seat,
+    ) {
+        let Some(cluster) = &self.cluster else { return };
+        let principal = seat.principal;
+        let seat = Seat { node: cluster.shared.life.clone(), ..seat };
+        let sitting = cluster.shared.presence.sit(handle.id, seat);
+        let (node, handle) = (self.clone(), handle.clone());
+        self.tasks.spawn(async move {
+            match node.observe(sitting).await {
+                Ok(generation) => {
+                    node.drive(&handle, Input::Seated { connection, generation }).await;
+                    if !handle.session.lock().is_open(connection) {
+                        // It went meanwhile.
+                        node.leave(&handle, principal, Some(generation));
+                    }
+                    let _ = node.refresh_seats(&handle, None).await;
+                }
+                Err(error) => {
+                    tracing::warn!(session = %handle.id, %error, "a seat was not taken");
+                    handle.seats_seen.store(0, Ordering::Release);
+                }
+            }
+            node.tell(handle.id, BusFrame::Changed);
+        });
+    }
+
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        principal: Principal,
+        generation: Option<u64>,
+    ) {
+        let (Some(cluster), Some(generation)) = (&self.cluster, generation) else { return };
+        let leaving = cluster.shared.presence.leave(handle.id, principal, generation);
+        let (node, id) = (self.clone(), handle.id);
+        self.tasks.spawn(async move {
+            // A seat that is not given up ends with the lease of this node, or with the next connection.
+            let _ = node.observe(leaving).await;
+            node.tell(id, BusFrame::Changed);
+        });
+    }
+
+    /// Tells the other nodes.
+    pub(super) fn tell(&self, session: SessionId, frame: BusFrame) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.tell(session, frame);
+        }
+    }
+
+    /// A new version is stored: nodes that know the session read it.
+    pub(super) fn tell_changed(&self, handle: &Handle) {
+        self.tell(handle.id, BusFrame::Changed);
+    }
+
+    /// From now on what others say of this session is heard.
+    pub(super) fn watch(&self, session: SessionId) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.watch(session);
+            self.stores.log.watch(session);
+        }
+    }
+
+    pub(crate) fn unwatch(&self, session: SessionId) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.unwatch(session);
+            self.stores.log.unwatch(session);
+        }
+    }
+
+    /// Reads who sits where, unless that is known to be as it was.
+    pub(super) async fn refresh_seats(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        if version.is_some_and(|version| handle.seats_seen.load(Ordering::Acquire) == version) {
+            return Ok(());
+        }
+        let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
+        seats.retain(|seat| cluster.counts(seat));
+        self.drive(handle, Input::Seats { seats }).await;
+        if let Some(version) = version {
+            handle.seats_seen.store(version, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Starts what a node of a cluster does without being asked.
+    pub(crate) fn join_cluster(self: &Arc<Self>) {
+        let Some(cluster) = &self.cluster else { return };
+        let (events, heard) = mpsc::channel(EVENTS_MAX);
+        let node = self.clone();
+        let tell = move |told: Told| {
+            if events.try_send(told).is_err() {
+                let cluster = node.cluster.as_ref();
+                cluster.map(|cluster| cluster.overrun.fetch_add(1, Ordering::Relaxed));
+            }
+        };
+        let tell = Arc::new(tell);
+        let to_log = tell.clone();
+        self.stores.log.subscribe(Arc::new(move |event| to_log(Told::Log(event))));
+        cluster.shared.bus.listen(Arc::new(move |event| tell(Told::Bus(event))));
+        self.tasks.spawn(hear(self.clone(), heard));
+        self.tasks.spawn(renew(self.clone()));
+        self.tasks.spawn(poll(self.clone()));
+    }
+
+    async fn hear_one(self: &Arc<Self>, told: Told) {
+        match told {
+            Told::Log(LogEvent::Stored { id, previous, tail, entry }) => {
+                if let Some(handle) = self.registry.find(id.session) {
+                    let told = LogTold::Stored { previous, tail, entry };
+                    self.drive(&handle, Input::Log { channel: id.channel, told }).await;
+                }
+            }
+            Told::Log(LogEvent::Tail { id, tail }) => {
+                if let Some(handle) = self.registry.find(id.session) {
+                    let told = LogTold::Tail(tail);
+                    self.drive(&handle, Input::Log { channel: id.channel, told }).await;
+                }
+            }
+            Told::Log(LogEvent::Doubt) => self.doubt_all().await,
+            Told::Bus(BusEvent::Told { session, frame }) => {
+                let Some(handle) = self.registry.find(session) else { return };
+                if matches!(frame, BusFrame::Changed) {
+                    // Reading takes a while, and others wait to be heard.
+                    let node = self.clone();
+                    self.tasks.spawn(async move { node.refresh(&handle, None).await });
+                } else {
+                    self.drive(&handle, Input::Bus(frame)).await;
+                }
+            }
+            Told::Bus(BusEvent::Connected { connected }) => {
+                tracing::info!(connected, "the bus");
+                if connected {
+                    self.doubt_all().await;
+                }
+            }
+        }
+    }
+
+    /// All logs are compared with what is known of them.
+    async fn doubt_all(self: &Arc<Self>) {
+        for handle in self.registry.all() {
+            let channels = handle.session.lock().channels_in_use();
+            for channel in channels {
+                let told = LogTold::Doubt;
+                self.drive(&handle, Input::Log { channel, told }).await;
+            }
+        }
+    }
+}
+
+/// Gives what bus and log tell to the sessions, in order.
+async fn hear(node: Arc<Node>, mut heard: mpsc::Receiver<Told>) {
+    let mut overrun = 0;
+    loop {
+        let told = tokio::select! {
+            told = heard.recv() => told,
+            () = node.stopping.cancelled() => return,
+        };
+        let Some(told) = told else { return };
+        node.hear_one(told).await;
+        let now = node.cluster.as_ref().map_or(0, |c| c.overrun.load(Ordering::Relaxed));
+        if now > overrun && heard.is_empty() {
+            overrun = now;
+            node.doubt_all().await;
+        }
+    }
+}
+
+/// Says that this node lives, and learns who else does and what time it is.
+async fn renew(node: Arc<Node>) {
+    let Some(cluster) = &node.cluster else { return };
+    let mut renewed = Instant::now();
+    loop {
+        let presence = &cluster.shared.presence;
+        let before = Instant::now();
+        match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
+            Ok(alive) => {
+                // The reply left the store about half of the time ago.
+                let age = u64::try_from(before.elapsed().as_millis() / 2).unwrap_or(0);
+                let skew = i128::from(alive.now_ms + age) - i128::from(unix_ms());
+                cluster.skew_ms.store(i64::try_from(skew).unwrap_or(0), Ordering::Relaxed);
+                renewed = Instant::now();
+                let nodes: HashSet<_> = alive.nodes.into_iter().collect();
+                let changed = cluster.alive.read().as_ref() != Some(&nodes);
+                *cluster.alive.write() = Some(nodes);
+                if changed {
+                    refresh_all_seats(&node).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the lease of this node was not renewed");
+                if renewed.elapsed() > LEASE {
+                    // Who lives is not known: that refuses nothing.
+                    *cluster.alive.write() = None;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RENEW) => {}
+            () = node.stopping.cancelled() => break,
+        }
+    }
+    let _ = cluster.shared.presence.retire(cluster.shared.life.clone()).await;
+}
+
+async fn refresh_all_seats(node: &Arc<Node>) {
+    let handles = node.registry.all();
+    for some in handles.chunks(REFRESH_MAX) {
+        join_all(some.iter().map(|handle| node.refresh_seats(handle, None))).await;
+    }
+}
+
+/// Looks for sessions that changed in the store, also while the bus says nothing.
+async fn poll(node: Arc<Node>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = node.stopping.cancelled() => return,
+        }
+        let mut handles = node.registry.all();
+        handles.retain(|handle| handle.has_sockets() || handle.session.lock().waiters() > 0);
+        if handles.is_empty() {
+            continue;
+        }
+        let ids = handles.iter().map(|handle| handle.id).collect();
+        let Ok(versions) = node.observe(node.stores.sessions.versions(ids)).await else {
+            continue;
+        };
+        let changed: Vec<_> = handles
+            .into_iter()
+            .zip(versions)
+            .filter(|(handle, version)| {
+                handle.session.lock().record().version != version.record
+                    || handle.seats_seen.load(Ordering::Acquire) != version.seats
+            })
+            .collect();
+        for some in changed.chunks(REFRESH_MAX) {
+            let refresh = |(handle, version)| node.refresh(handle, Some(version));
+            join_all(some.iter().map(|(handle, version)| refresh((handle, *version)))).await;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! How an input of a session and all that follows from it are carried out.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use belay_core::{
+    Effect, Effects, Input, SessionRecord,
+    ports::{StoreError, Version},
+};
+use tokio::task::JoinHandle;
+
+use super::{CallError, Node};
+use crate::registry::Handle;
+
+/// Times that another version is in the way of a save, until the store counts as not available: each time
+/// somebody else stored something.
+const CONFLICTS_MAX: u32 = 64;
+
+impl Node {
+    /// Carries an input out in a task of its own: a caller that hangs up must not cut it in the
+    /// middle.
+    pub(crate) fn drive_to_the_end(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        input: Input,
+    ) -> JoinHandle<()> {
+        let (node, handle) = (self.clone(), handle.clone());
+        self.tasks.spawn(async move { node.drive(&handle, input).await })
+    }
+
+    /// Gives an input to a session and carries out what follows, to the end.
+    pub(crate) async fn drive(self: &Arc<Self>, handle: &Arc<Handle>, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = self.give(handle, input, &mut inputs);
+            if let Some(record) = effects.save.take() {
+                effects = self.store(handle, record, effects, &mut inputs).await;
+            }
+            self.follow(handle, effects, &mut inputs).await;
+        }
+    }
+
+    /// Gives an input, and what the logs are to do, whatever becomes of the save.
+    fn give(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        input: Input,
+        inputs: &mut VecDeque<Input>,
+    ) -> Effects {
+        let mut effects = self.with_env(|env| handle.session.lock().handle(input, env));
+        self.ask_log(handle, std::mem::take(&mut effects.log), inputs);
+        effects
+    }
+
+    /// What follows once everything is stored.
+    async fn follow(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        effects: Effects,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        self.report(handle, &effects);
+        for effect in effects.then {
+            self.carry_out(handle, effect, inputs).await;
+        }
+        handle.wake(&effects.wake);
+    }
+
+    /// Stores a record, or finds out what another version of it makes of the input that wanted that. Saves of
+    /// one session come one after the other. Answers what follows now.
+    async fn store(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        mut record: SessionRecord,
+        mut effects: Effects,
+        inputs: &mut VecDeque<Input>,
+    ) -> Effects {
+        let _turn = handle.saving.lock().await;
+        for _ in 0..CONFLICTS_MAX {
+            let Some(redo) = effects.redo.take() else { return effects };
+            let known = handle.session.lock().record().version;
+            let stored = if record.version == known + 1 {
+                self.observe_write(self.stores.sessions.save(record.clone())).await
+            } else {
+                // Somebody else here stored something while this one waited for its turn.
+                Err(StoreError::Conflict)
+            };
+            let newer = match stored {
+                Ok(()) => {
+                    self.take_version(handle, record, inputs).await;
+                    self.tell_changed(handle);
+                    return effects;
+                }
+                Err(StoreError::Conflict) if record.version != known + 1 => Ok(None),
+                Err(StoreError::Conflict) => self.load(handle.id).await.map(Some),
+                Err(error) => Err(error),
+            };
+            match newer {
+                Ok(None) => {}
+                Ok(Some(Some(newer))) => self.take_version(handle, newer, inputs).await,
+                Ok(Some(None)) => {
+                    // It was ended at another node.
+                    let reason = "session_ended";
+                    let gone = self.give(handle, Input::End { reason }, inputs);
+                    self.follow(handle, gone, inputs).await;
+                }
+                Err(error) => return self.cannot_store(handle, *redo, &error),
+            }
+            effects = self.give(handle, *redo, inputs);
+            match effects.save.take() {
+                Some(again) => record = again,
+                None => return effects,
+            }
+        }
+        let error = StoreError::Unavailable("other versions were always first".to_owned());
+        effects
+            .redo
+            .take()
+            .map_or_else(Effects::default, |redo| self.cannot_store(handle, *redo, &error))
+    }
+
+    /// Another version of the record is stored: what is live follows.
+    async fn take_version(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        record: SessionRecord,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        let effects = self.give(handle, Input::Record(Box::new(record)), inputs);
+        self.follow(handle, effects, inputs).await;
+    }
+
+    fn cannot_store(&self, handle: &Arc<Handle>, redo: Input, error: &StoreError) -> Effects {
+        tracing::error!(session = %handle.id, %error, "not stored");
+        if let Some(waiter) = redo.waiter() {
+            self.answer(waiter, Err(CallError::Store));
+        }
+        self.with_env(|env| handle.session.lock().not_stored(redo, env))
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        effect: Effect,
+        inputs: &mut VecDeque<Input>,
+    ) {
+        match effect {
+            Effect::Feed(input) => inputs.push_back(input),
+            Effect::Close { connection, code } => handle.close(connection, code),
+            Effect::Answer { waiter, answer } => {
+                self.answer(waiter, answer.map_err(CallError::Pair));
+            }
+            Effect::Revoke { member } => match self.stores.revocations.add(member).await {
+                Ok(()) => inputs.push_back(Input::RevokeDurable { member }),
+                Err(error) => {
+                    tracing::error!(%error, "revocation is in one place only; trying again");
+                    handle.retry_revocation(member);
+                }
+            },
+            Effect::Sit { connection, seat } => self.sit(handle, connection, *seat),
+            Effect::Leave { principal, generation } => self.leave(handle, principal, generation),
+            Effect::Bus(frame) => self.tell(handle.id, frame),
+        }
+    }
+
+    /// Reads what is stored of a session if that is another version than is known here.
+    pub(crate) async fn refresh(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+        stored: Option<Version>,
+    ) -> Result<(), StoreError> {
+        let known = handle.session.lock().record().version;
+        if stored.is_none_or(|version| version.record != known) {
+            let mut inputs = VecDeque::new();
+            match self.load(handle.id).await? {
+                Some(record) => self.take_version(handle, record, &mut inputs).await,
+                None => inputs.push_back(Input::End { reason: "session_ended" }),
+            }
+            for input in inputs {
+                self.drive(handle, input).await;
+            }
+        }
+        self.refresh_seats(handle, stored.map(|version| version.seats)).await
+    }
+}
