@@ -3,9 +3,11 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{Process, free_port, program};
 
@@ -55,6 +57,7 @@ impl Postgres {
     /// When it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill();
+        end_children(&self.folder.join("data"));
         self.process = start(self.port, &self.folder)?;
         Ok(())
     }
@@ -68,6 +71,26 @@ fn start(port: u16, folder: &Path) -> anyhow::Result<Process> {
     let process = Process::start("postgres", folder, as_postgres(command))?;
     process.until_listening(port)?;
     Ok(process)
+}
+
+/// How long processes that were killed may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Ends those that serve a connection: while one is busy it outlives its server and keeps the next one out.
+/// They work in the folder of the data.
+fn end_children(data: &Path) {
+    let Ok(data) = data.canonicalize() else { return };
+    let pids = || {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let here =
+            entries.filter(|e| std::fs::read_link(e.path().join("cwd")).is_ok_and(|at| at == data));
+        here.filter_map(|e| e.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+    };
+    let deadline = Instant::now() + GONE;
+    while pids().map(|pid| kill_process(pid, Signal::KILL)).count() > 0 && Instant::now() < deadline
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn is_root() -> bool {

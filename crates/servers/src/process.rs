@@ -86,6 +86,11 @@ impl Process {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
+    /// Its process id: of the server itself, not of what keeps it.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let _ = kill_process(self.pid, signal);
