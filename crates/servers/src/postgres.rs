@@ -87,8 +87,14 @@ fn end_children(data: &Path) {
         here.filter_map(|e| e.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
     };
     let deadline = Instant::now() + GONE;
-    while pids().map(|pid| kill_process(pid, Signal::KILL)).count() > 0 && Instant::now() < deadline
-    {
+    while Instant::now() < deadline {
+        let left: Vec<Pid> = pids().collect();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = kill_process(pid, Signal::KILL);
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
