@@ -35,20 +35,26 @@ pub struct Keys {
 
 impl Keys {
     /// Reads the keys of a data folder, making them at the first start. `token_keys` (from the
-    /// environment) replaces the file `token-keys`; `random` gives fresh bytes.
+    /// environment) replaces the file `token-keys`, `store_key` the file `store-key`; `random` gives fresh
+    /// bytes.
     ///
     /// # Errors
     /// [`KeyError`] names file and line.
     pub fn open(
         folder: &Path,
         token_keys: Option<&str>,
+        store_key: Option<&str>,
         random: &mut dyn FnMut(&mut [u8]),
     ) -> Result<Self, KeyError> {
         let tokens = match token_keys {
             Some(text) => parse("BELAY_TOKEN_KEYS", text)?,
             None => from_file(&folder.join("token-keys"), random)?,
         };
-        let hash = from_file(&folder.join("store-key"), random)?[0].1;
+        let hash = match store_key {
+            Some(text) => parse("BELAY_STORE_KEY", text)?,
+            None => from_file(&folder.join("store-key"), random)?,
+        };
+        let hash = hash[0].1;
         let tokens = TokenKeys::new(tokens)
             .ok_or_else(|| KeyError::Empty { place: "token keys".to_owned() })?;
         Ok(Self { tokens, hash: HashKey::new(hash) })
@@ -59,7 +65,7 @@ impl Keys {
     /// # Errors
     /// [`KeyError`] names the line.
     pub fn check(text: &str) -> Result<(), KeyError> {
-        parse("BELAY_TOKEN_KEYS", text).map(|_| ())
+        parse("keys", text).map(|_| ())
     }
 
     /// Keys for a relay that keeps nothing.

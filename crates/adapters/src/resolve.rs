@@ -1,23 +1,59 @@
 //! From a URL to an adapter.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use belay_core::ports::{Bus, Leases, Limits, MessageLog, Presence, Revocations, SessionStore};
 
 use crate::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, MemoryLog,
-    MemoryRevocations, MemoryStore, SyncPolicy,
+    MemoryRevocations, MemoryStore, Nats, NatsError, NatsOptions, RedisError, RedisOptions,
+    RedisStore, SyncPolicy,
 };
 
 /// Why no adapter was made.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// No adapter of this build serves the scheme.
-    #[error("no store for \"{0}\": this build knows disk: (default) and memory:")]
+    #[error(
+        "no store for \"{0}\": this build knows disk: (default), memory:, redis://, rediss:// and \
+         redis+sentinel://"
+    )]
     UnknownScheme(String),
     /// The data folder cannot be used.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// Redis cannot be used.
+    #[error("store: {0}")]
+    Redis(#[from] RedisError),
+    /// NATS cannot be used.
+    #[error("bus: {0}")]
+    Nats(#[from] NatsError),
+    /// A file that a setting names cannot be read.
+    #[error("{path}: {cause}")]
+    File { path: PathBuf, cause: std::io::Error },
+}
+
+/// Where a relay keeps what it keeps.
+#[derive(Debug)]
+pub struct Places<'a> {
+    /// URL of the store.
+    pub store: &'a str,
+    pub data_dir: &'a Path,
+    pub sync: SyncPolicy,
+    /// Of a cluster; used with a store that nodes share.
+    pub cluster: Option<ClusterPlaces<'a>>,
+}
+
+/// What nodes share.
+#[derive(Debug)]
+pub struct ClusterPlaces<'a> {
+    pub key_prefix: &'a str,
+    /// Certificates (PEM) for Redis.
+    pub store_ca: Option<&'a Path>,
+    pub nats: NatsOptions,
 }
 
 /// The adapters of a relay.
@@ -40,6 +76,8 @@ pub struct Stores {
 /// What nodes share besides sessions and logs.
 #[derive(Debug, Clone)]
 pub struct Shared {
+    /// This life of the node, which is another after each start.
+    pub life: String,
     pub presence: Arc<dyn Presence>,
     pub leases: Arc<dyn Leases>,
     pub limits: Arc<dyn Limits>,
@@ -68,6 +106,7 @@ impl Stores {
 pub fn check_store(url: &str) -> Result<(), ResolveError> {
     match url.split(':').next().unwrap_or_default() {
         "memory" | "disk" => Ok(()),
+        scheme if is_redis(scheme) => Ok(()),
         other => Err(ResolveError::UnknownScheme(other.to_owned())),
     }
 }
@@ -76,23 +115,68 @@ pub fn check_store(url: &str) -> Result<(), ResolveError> {
 ///
 /// # Errors
 /// [`ResolveError`].
-pub async fn resolve(url: &str, data_dir: &Path, sync: SyncPolicy) -> Result<Stores, ResolveError> {
-    match url.split(':').next().unwrap_or_default() {
-        "memory" => Ok(Stores::in_memory()),
-        "disk" => {
-            let lock = FolderLock::take_patiently(data_dir).await?;
-            let log = DiskLog::open(data_dir, LogOptions { sync, ..LogOptions::default() })?;
-            let notes = log.notes().to_vec();
-            Ok(Stores {
-                log: Arc::new(log),
-                compat_log: Arc::new(MemoryLog::default()),
-                shared: None,
-                notes,
-                sessions: Arc::new(DiskStore::open(data_dir).await?),
-                revocations: Arc::new(DiskRevocations::open(data_dir)?),
-                lock: Some(Arc::new(lock)),
-            })
+pub async fn resolve(places: Places<'_>) -> Result<Stores, ResolveError> {
+    let scheme = places.store.split(':').next().unwrap_or_default();
+    match (scheme, places.cluster) {
+        ("memory", _) => Ok(Stores::in_memory()),
+        ("disk", _) => on_disk(places.data_dir, places.sync).await,
+        (scheme, Some(cluster)) if is_redis(scheme) => {
+            shared(places.store, places.data_dir, cluster).await
         }
-        other => Err(ResolveError::UnknownScheme(other.to_owned())),
+        (other, _) => Err(ResolveError::UnknownScheme(other.to_owned())),
     }
+}
+
+fn is_redis(scheme: &str) -> bool {
+    matches!(scheme, "redis" | "rediss" | "redis+sentinel" | "rediss+sentinel")
+}
+
+async fn on_disk(data_dir: &Path, sync: SyncPolicy) -> Result<Stores, ResolveError> {
+    let lock = FolderLock::take_patiently(data_dir).await?;
+    let log = DiskLog::open(data_dir, LogOptions { sync, ..LogOptions::default() })?;
+    let notes = log.notes().to_vec();
+    Ok(Stores {
+        log: Arc::new(log),
+        compat_log: Arc::new(MemoryLog::default()),
+        shared: None,
+        notes,
+        sessions: Arc::new(DiskStore::open(data_dir).await?),
+        revocations: Arc::new(DiskRevocations::open(data_dir)?),
+        lock: Some(Arc::new(lock)),
+    })
+}
+
+async fn shared(
+    store: &str,
+    data_dir: &Path,
+    cluster: ClusterPlaces<'_>,
+) -> Result<Stores, ResolveError> {
+    // Two nodes in one folder would take each other's admin token and drain.
+    let lock = FolderLock::take_patiently(data_dir).await?;
+    let mut options = RedisOptions::new(store, cluster.key_prefix);
+    if let Some(path) = cluster.store_ca {
+        let read = std::fs::read(path);
+        let ca = read.map_err(|cause| ResolveError::File { path: path.to_owned(), cause })?;
+        options.ca = Some(ca);
+    }
+    let life = cluster.nats.node.clone();
+    let (redis, mut notes) = RedisStore::connect(options).await?;
+    let (nats, of_nats) = Nats::connect(cluster.nats).await?;
+    notes.extend(of_nats);
+    let (redis, nats) = (Arc::new(redis), Arc::new(nats));
+    Ok(Stores {
+        sessions: redis.clone(),
+        revocations: Arc::new(DiskRevocations::open(data_dir)?),
+        log: nats.clone(),
+        compat_log: nats.clone(),
+        shared: Some(Shared {
+            life,
+            presence: redis.clone(),
+            leases: redis.clone(),
+            limits: redis,
+            bus: nats,
+        }),
+        notes,
+        lock: Some(Arc::new(lock)),
+    })
 }

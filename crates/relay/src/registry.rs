@@ -139,24 +139,25 @@ impl Registry {
     }
 
     /// Adds a session that was loaded unless somebody else just did; gives the one that is there, which
-    /// may have ended since: what was loaded before its end must not live again. Tells whether it is new.
+    /// may have ended since: what was loaded before its end must not live again. Tells whether there was
+    /// another one.
     pub(crate) fn add(&self, session: Session) -> (Arc<Handle>, bool) {
         self.add_unless(session, |_| true)
     }
 
     /// Adds a session that was just made. One of its name that has ended gives way.
-    pub(crate) fn add_new(&self, session: Session) -> Arc<Handle> {
-        self.add_unless(session, |there| !there.has_ended()).0
+    pub(crate) fn add_new(&self, session: Session) -> (Arc<Handle>, bool) {
+        self.add_unless(session, |there| !there.has_ended())
     }
 
     fn add_unless(&self, session: Session, stays: impl Fn(&Handle) -> bool) -> (Arc<Handle>, bool) {
         let handle = Arc::new(Handle::new(session));
         let mut shard = self.shard(handle.id).lock();
         if let Some(there) = shard.get(&handle.id).filter(|there| stays(there)) {
-            (there.clone(), false)
+            (there.clone(), true)
         } else {
-            shard.insert(handle.id, handle.clone());
-            (handle, true)
+            let others = shard.insert(handle.id, handle.clone()).is_some();
+            (handle, others)
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use belay_adapters::{KeyError, Keys, ResolveError, resolve};
+use belay_adapters::{ClusterPlaces, KeyError, Keys, NatsOptions, Places, ResolveError, resolve};
 use belay_core::Input;
 use futures_util::future::join_all;
 use hyper::{Request, body, server::conn::http1, service::service_fn};
@@ -75,7 +75,13 @@ pub struct Server {
 /// # Errors
 /// [`ServeError`]; nothing is left running.
 pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
-    let stores = resolve(&config.store, &config.data_dir, config.sync).await?;
+    let places = Places {
+        store: &config.store,
+        data_dir: &config.data_dir,
+        sync: config.sync,
+        cluster: cluster_places(&config),
+    };
+    let stores = resolve(places).await?;
     for note in &stores.notes {
         tracing::warn!("{note}");
     }
@@ -85,7 +91,8 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     } else {
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|cause| ServeError::AdminToken { path: config.data_dir.clone(), cause })?;
-        Keys::open(&config.data_dir, config.token_keys.as_deref(), &mut entropy::fill)?
+        let (tokens, store) = (config.token_keys.as_deref(), config.store_key.as_deref());
+        Keys::open(&config.data_dir, tokens, store, &mut entropy::fill)?
     };
     let admin_token = match &config.admin_token {
         Some(token) => token.clone(),
@@ -119,6 +126,29 @@ pub async fn serve(mut config: Config) -> Result<Server, ServeError> {
     }
     keep_time(&node);
     Ok(Server { node, public: public_at, admin: admin_at })
+}
+
+/// What a node shares with others; `None` if it is alone.
+fn cluster_places(config: &Config) -> Option<ClusterPlaces<'_>> {
+    let (bus, secret) = (config.bus.clone()?, config.bus_secret.clone()?);
+    let mut nats = NatsOptions::new(bus, life(&config.instance), secret);
+    nats.credentials.clone_from(&config.bus_credentials);
+    nats.prefix.clone_from(&config.subject_prefix);
+    nats.replicas = config.bus_replicas;
+    nats.shards = config.bus_shards;
+    nats.replay_window = config.bus_replay_window;
+    nats.clock_skew = config.bus_clock_skew;
+    let (key_prefix, store_ca) = (&*config.key_prefix, config.store_ca.as_deref());
+    Some(ClusterPlaces { key_prefix, store_ca, nats })
+}
+
+/// A name for this life of a node: one that starts again is another.
+fn life(instance: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = instance.chars().take(32).map(plain).collect();
+    let mut bytes = [0; 8];
+    entropy::fill(&mut bytes);
+    format!("{name}-{:016x}", u64::from_le_bytes(bytes))
 }
 
 impl Server {

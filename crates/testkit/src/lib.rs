@@ -4,6 +4,7 @@
 //! Browsers, terminals and agents are started by `web/e2e/lib.mjs` and `web/e2e/desk.mjs`, which the
 //! journeys use; the model that agents talk to is `mock-model.py` beside this crate.
 
+pub mod cluster;
 pub mod compat;
 
 use std::{sync::Arc, time::Duration};

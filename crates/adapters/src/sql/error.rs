@@ -29,9 +29,10 @@ impl SqlError {
     /// Says what a database said.
     pub(super) fn of(address: &str, cause: &sqlx::Error) -> Self {
         let (address, text) = (address.to_owned(), cause.to_string());
-        match cause {
-            sqlx::Error::Database(_) if !passes(cause) => Self::Refused { address, cause: text },
-            _ => Self::Unreachable { address, cause: text },
+        if matches!(cause, sqlx::Error::Database(_)) && !passes(cause) {
+            Self::Refused { address, cause: text }
+        } else {
+            Self::Unreachable { address, cause: text }
         }
     }
 }

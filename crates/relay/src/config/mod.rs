@@ -1,6 +1,7 @@
 //! Configuration: file, then environment, then flags; parsed and checked in full before a port is
 //! bound, with all faults told at once.
 
+mod cluster;
 mod setting;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 };
 
 use belay_adapters::SyncPolicy;
+use belay_wire::Secret;
 
 pub use setting::{Setting, settings};
 
@@ -30,6 +32,19 @@ pub struct Config {
     pub admin_on_public: bool,
     pub data_dir: PathBuf,
     pub store: String,
+    pub bus: Option<String>,
+    pub bus_credentials: Option<PathBuf>,
+    pub bus_ca: Option<PathBuf>,
+    pub bus_secret: Option<Secret>,
+    pub bus_replicas: usize,
+    pub bus_shards: u16,
+    pub bus_replay_window: Duration,
+    pub bus_clock_skew: Duration,
+    pub catalog: Option<String>,
+    pub store_ca: Option<PathBuf>,
+    pub store_key: Option<String>,
+    pub key_prefix: String,
+    pub subject_prefix: String,
     pub sync: SyncPolicy,
     pub public_urls: Vec<String>,
     /// What a person should know of values that were changed.
@@ -90,6 +105,19 @@ impl Default for Config {
             admin_on_public: false,
             data_dir: default_data_dir(),
             store: "disk:".to_owned(),
+            bus: None,
+            bus_credentials: None,
+            bus_ca: None,
+            bus_secret: None,
+            bus_replicas: 1,
+            bus_shards: 4,
+            bus_replay_window: Duration::from_mins(2),
+            bus_clock_skew: Duration::from_secs(30),
+            catalog: None,
+            store_ca: None,
+            store_key: None,
+            key_prefix: "belay".to_owned(),
+            subject_prefix: "belay".to_owned(),
             sync: SyncPolicy::Always,
             public_urls: Vec::new(),
             notes: Vec::new(),
@@ -154,6 +182,11 @@ impl Config {
     /// Tells whether all is kept in memory, and nothing in the data folder.
     pub fn is_ephemeral(&self) -> bool {
         self.store.starts_with("memory")
+    }
+
+    /// Tells whether other nodes may use the same store.
+    pub fn is_shared(&self) -> bool {
+        self.store.starts_with("redis")
     }
 
     /// Joins the sources, later ones winning, and checks the whole.
@@ -269,6 +302,7 @@ impl Config {
         if let Err(fault) = belay_adapters::check_store(&self.store) {
             faults.push(format!("store: {fault}"));
         }
+        cluster::check(self, faults);
         if let Some(Err(fault)) = self.token_keys.as_deref().map(belay_adapters::Keys::check) {
             faults.push(format!("token-keys: {fault}"));
         }

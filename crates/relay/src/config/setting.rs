@@ -1,8 +1,8 @@
 //! The settings, each once: its name gives flag, environment name and file key.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
-use super::Config;
+use super::{Config, cluster::without_password};
 use crate::forwarded::Proxies;
 
 /// One setting.
@@ -127,14 +127,27 @@ fn queue(text: &str) -> Result<usize, String> {
     if n < 8 { Err("must be at least 8".to_owned()) } else { Ok(n) }
 }
 
-/// A service that the earlier relay could use and this build cannot.
-fn absent(text: &str, what: &str) -> Result<(), String> {
-    if text.trim().is_empty() {
-        return Ok(());
+#[expect(clippy::unnecessary_wraps, reason = "all readers have this shape")]
+fn some_text(text: &str) -> Result<Option<String>, String> {
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+fn some_path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok(some_text(text)?.map(PathBuf::from))
+}
+
+fn show_path(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or(String::new(), |path| path.display().to_string())
+}
+
+/// The earlier relay's prefixes have dots, which part subjects.
+fn subject(text: &str) -> Result<String, String> {
+    let text: String = text.trim().to_lowercase().replace('.', "-");
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(fits) {
+        return Err("expected 1 to 64 letters, digits, - or _".to_owned());
     }
-    Err(format!(
-        "this build runs on its embedded store and cannot use {what} yet; unset the variable"
-    ))
+    Ok(text)
 }
 
 fn show_duration(duration: Duration) -> String {
@@ -173,7 +186,30 @@ static SETTINGS: &[Setting] = &[
     setting!("admin-listen", "ADDRESS:PORT", "Admin listener: metrics and the admin API", [], admin_listen, parse, ToString::to_string),
     setting!("admin-on-public", "", "Serve the admin API on the public listener, too", [], admin_on_public, switch, ToString::to_string),
     setting!("data-dir", "FOLDER", "Where the embedded store, keys and the admin token live", [], data_dir, parse, |v: &std::path::PathBuf| v.display().to_string()),
-    setting!("store", "URL", "Session store: disk: (in the data folder) or memory:", [], store, parse, Clone::clone),
+    setting!("store", "URL", "Session store: disk: (in the data folder), memory:, or for several nodes redis://, rediss://, redis+sentinel://host:port,host:port/master", ["REDIS_URL"], store, parse, |v: &String| without_password(v)),
+    setting!("store-ca", "FILE", "Cluster: certificates (PEM) of those who sign for Redis, if the system does not know them", [], store_ca, some_path, show_path),
+    Setting {
+        name: "store-key", value: "ID:HEX", old_env: &[], secret: true, hidden: false,
+        help: "Cluster: the key under which secrets are hashed for the store, the same at all nodes; without it the one in <data-dir>/store-key",
+        set: |c, text| { c.store_key = Some(text.to_owned()); Ok(()) },
+        show: |c| c.store_key.as_ref().map_or(String::new(), |_| "(set)".to_owned()),
+    },
+    setting!("key-prefix", "TEXT", "Cluster: what stands before every key in Redis", ["REDIS_KEY_PREFIX"], key_prefix, parse, Clone::clone),
+    setting!("bus", "URL", "Cluster: NATS with JetStream, nats:// or tls://host:port,host:port, which carries and keeps messages", ["NATS_URL"], bus, some_text, |v: &Option<String>| v.as_deref().map_or(String::new(), without_password)),
+    setting!("bus-credentials", "FILE", "Cluster: credentials file (JWT and seed) for NATS", [], bus_credentials, some_path, show_path),
+    setting!("bus-ca", "FILE", "Cluster: certificates (PEM) of those who sign for NATS, if the system does not know them", [], bus_ca, some_path, show_path),
+    Setting {
+        name: "bus-secret", value: "TEXT", old_env: &["NATS_HMAC_SECRET"], secret: true, hidden: false,
+        help: "Cluster: signs what nodes tell each other, the same at all nodes, at least 32 characters",
+        set: |c, text| { c.bus_secret = Some(belay_wire::Secret::new(text)); Ok(()) },
+        show: |c| c.bus_secret.as_ref().map_or(String::new(), |_| "(set)".to_owned()),
+    },
+    setting!("bus-replicas", "N", "Cluster: copies of each stream of messages; 3 survive the loss of a broker", [], bus_replicas, positive_size, ToString::to_string),
+    setting!("bus-shards", "N", "Cluster: streams of each direction, the same at all nodes; cannot be changed later", [], bus_shards, positive, ToString::to_string),
+    setting!("bus-replay-window", "TIME", "Cluster: older words of other nodes are refused", ["NATS_REPLAY_WINDOW_MS"], bus_replay_window, duration, |v: &Duration| show_duration(*v)),
+    setting!("bus-clock-skew", "TIME", "Cluster: words from further in the future are refused", ["NATS_MAX_CLOCK_SKEW_MS"], bus_clock_skew, duration, |v: &Duration| show_duration(*v)),
+    setting!("subject-prefix", "TEXT", "Cluster: first part of all subjects and streams in NATS", ["NATS_SUBJECT_PREFIX"], subject_prefix, subject, Clone::clone),
+    setting!("catalog", "URL", "Cluster: second place of revocations, postgres://\u{2026}, or sqlite:FILE where all nodes are on one machine", [], catalog, some_text, |v: &Option<String>| v.as_deref().map_or(String::new(), without_password)),
     setting!("sync", "WHEN", "When messages are synced to disk: always (before they are acknowledged), never, or after so many milliseconds", [], sync, parse, ToString::to_string),
     Setting {
         name: "public-url", value: "URL", old_env: &["PUBLIC_BASE_URL"], secret: false, hidden: false,
@@ -241,18 +277,6 @@ static SETTINGS: &[Setting] = &[
     setting!("log-level", "LEVEL", "error, warn, info, debug or trace, also per module", ["RUST_LOG"], log_level, parse, Clone::clone),
     setting!("instance", "NAME", "Name of this node in metrics and logs", [], instance, parse, Clone::clone),
     setting!("region", "NAME", "Region of this node in metrics and logs", [], region, parse, Clone::clone),
-    Setting {
-        name: "redis-url", value: "", help: "", old_env: &["REDIS_URL", "REDIS_KEY_PREFIX"], secret: true, hidden: true,
-        set: |_, text| absent(text, "Redis"),
-        show: |_| String::new(),
-    },
-    Setting {
-        name: "nats-url", value: "", help: "",
-        old_env: &["NATS_URL", "NATS_SUBJECT_PREFIX", "NATS_HMAC_SECRET", "NATS_REPLAY_WINDOW_MS", "NATS_MAX_CLOCK_SKEW_MS"],
-        secret: true, hidden: true,
-        set: |_, text| absent(text, "NATS"),
-        show: |_| String::new(),
-    },
     Setting {
         name: "explicit-host", value: "", help: "", old_env: &[], secret: false, hidden: true,
         set: |c, text| { c.explicit_host = switch(text)?; Ok(()) },

@@ -59,8 +59,7 @@ async fn create_inner(
     let (session, created) = node.with_env(|env| Session::create(host, env));
     let saving = node.stores.sessions.save(session.record().clone());
     node.observe_write(saving).await.map_err(|_| ApiError::store_unavailable())?;
-    let session = node.open(session).await;
-    node.registry.add_new(session);
+    node.take_new(session).await;
     Ok(created)
 }
 

@@ -41,8 +41,6 @@ const EVENTS_MAX: usize = 65_536;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) shared: Shared,
-    /// This life of the node.
-    pub(crate) life: String,
     /// Lives of nodes whose lease runs; `None`: it is not known.
     alive: RwLock<Option<HashSet<String>>>,
     /// Store time less the clock of this machine, in milliseconds.
@@ -58,15 +56,16 @@ enum Told {
 }
 
 impl Cluster {
-    pub(crate) fn new(shared: Shared, life: String) -> Self {
+    pub(crate) fn new(shared: Shared) -> Self {
         let (alive, skew_ms, overrun) = (RwLock::default(), AtomicI64::new(0), AtomicU64::new(0));
-        Self { shared, life, alive, skew_ms, overrun }
+        Self { shared, alive, skew_ms, overrun }
     }
 
     /// A seat at another node counts while that lives, or while nobody can know.
     fn counts(&self, seat: &Seat) -> bool {
         let alive = self.alive.read();
-        seat.node != self.life && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
+        seat.node != self.shared.life
+            && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
     }
 
     /// Nodes that live now, as far as is known.
@@ -91,7 +90,7 @@ impl Node {
     ) {
         let Some(cluster) = &self.cluster else { return };
         let principal = seat.principal;
-        let seat = Seat { node: cluster.life.clone(), ..seat };
+        let seat = Seat { node: cluster.shared.life.clone(), ..seat };
         let sitting = cluster.shared.presence.sit(handle.id, seat);
         let (node, handle) = (self.clone(), handle.clone());
         self.tasks.spawn(async move {
@@ -203,6 +202,12 @@ impl Node {
                     self.drive(&handle, Input::Log { channel: id.channel, told }).await;
                 }
             }
+            Told::Log(LogEvent::Tail { id, tail }) => {
+                if let Some(handle) = self.registry.find(id.session) {
+                    let told = LogTold::Tail(tail);
+                    self.drive(&handle, Input::Log { channel: id.channel, told }).await;
+                }
+            }
             Told::Log(LogEvent::Doubt) => self.doubt_all().await,
             Told::Bus(BusEvent::Told { session, frame }) => {
                 let Some(handle) = self.registry.find(session) else { return };
@@ -260,7 +265,7 @@ async fn renew(node: Arc<Node>) {
     loop {
         let presence = &cluster.shared.presence;
         let before = Instant::now();
-        match node.observe(presence.renew(cluster.life.clone(), LEASE)).await {
+        match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
             Ok(alive) => {
                 // The reply left the store about half of the time ago.
                 let age = u64::try_from(before.elapsed().as_millis() / 2).unwrap_or(0);
@@ -287,7 +292,7 @@ async fn renew(node: Arc<Node>) {
             () = node.stopping.cancelled() => break,
         }
     }
-    let _ = cluster.shared.presence.retire(cluster.life.clone()).await;
+    let _ = cluster.shared.presence.retire(cluster.shared.life.clone()).await;
 }
 
 async fn refresh_all_seats(node: &Arc<Node>) {

@@ -32,6 +32,8 @@ impl Node {
     pub(crate) async fn open(&self, mut session: Session) -> Session {
         let compat = session.record().compat.is_some();
         let id = session.record().id;
+        // First hear of entries, then read what is there.
+        self.watch(id);
         let effects = self.with_env(|env| session.handle(Input::OpenLogs, env));
         let loads = effects.log.into_iter().map(|(channel, ask)| async move {
             let telling = self.ask(ChannelId { session: id, channel }, compat, ask);

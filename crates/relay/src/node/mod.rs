@@ -131,8 +131,7 @@ impl Node {
             },
             ..Policy::default()
         };
-        let cluster =
-            parts.stores.shared.clone().map(|shared| Cluster::new(shared, life(&parts.id)));
+        let cluster = parts.stores.shared.clone().map(Cluster::new);
         let drain = if config.is_ephemeral() {
             Drain::default()
         } else {
@@ -214,15 +213,24 @@ impl Node {
                 let _ = self.observe(self.stores.revocations.add(device.member)).await;
             }
         }
-        self.watch(id);
         let session = self.open(Session::load(record)).await;
-        let (handle, is_new) = self.registry.add(session);
-        if is_new {
-            self.refresh_seats(&handle, None).await?;
-        } else {
+        let (handle, others) = self.registry.add(session);
+        if others {
             self.unwatch(id);
+        } else {
+            self.refresh_seats(&handle, None).await?;
         }
         Ok(Some(handle))
+    }
+
+    /// Takes in a session that was just made and stored.
+    pub(crate) async fn take_new(self: &Arc<Self>, session: Session) {
+        let id = session.record().id;
+        let session = self.open(session).await;
+        let (_, others) = self.registry.add_new(session);
+        if others {
+            self.unwatch(id);
+        }
     }
 
     /// Watches a store operation: its time, its failures, whether the store is there.
@@ -494,13 +502,6 @@ fn nack_label(reason: NackReason) -> &'static str {
         NackReason::Conflict => "conflict",
         NackReason::HostOffline => "host_offline",
     }
-}
-
-/// A name for this life of a node: one that starts again is another.
-fn life(id: &str) -> String {
-    let mut bytes = [0; 8];
-    crate::entropy::fill(&mut bytes);
-    format!("{id}.{:016x}", u64::from_le_bytes(bytes))
 }
 
 /// Milliseconds since 1970 UTC.

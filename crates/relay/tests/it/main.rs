@@ -2,6 +2,7 @@
 
 mod bad_frames;
 mod bad_input;
+mod cluster;
 mod compat;
 mod drain;
 mod journey;

@@ -128,8 +128,7 @@ async fn open(node: &Arc<Node>, start: CompatStart) -> Result<bool, Fault> {
     let saving = node.stores.sessions.save(session.record().clone());
     match node.observe_write(saving).await {
         Ok(()) => {
-            let session = node.open(session).await;
-            node.registry.add_new(session);
+            node.take_new(session).await;
             Ok(true)
         }
         Err(StoreError::Conflict) => Ok(false),

@@ -1,0 +1,152 @@
+//! A cluster in one test: real Redis and NATS, relays in this process, and a balancer in front that sends
+//! each connection to a relay at random.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use belay_relay::Config;
+use belay_servers::{Nats, NatsOptions, Redis};
+use tempfile::TempDir;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use crate::{Relay, config};
+
+/// Sends each connection that it accepts to one of some addresses.
+#[derive(Debug)]
+pub struct Balancer {
+    pub address: SocketAddr,
+    targets: Arc<Mutex<Vec<SocketAddr>>>,
+    task: JoinHandle<()>,
+}
+
+impl Balancer {
+    /// Starts one without targets; `seed` decides who gets which connection.
+    pub async fn start(seed: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let targets: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
+        let shared = targets.clone();
+        let draws = AtomicU64::new(seed);
+        let task = tokio::spawn(async move {
+            while let Ok((mut incoming, _)) = listener.accept().await {
+                let draw = mix(draws.fetch_add(1, Ordering::Relaxed));
+                let targets = shared.lock().expect("nobody panicked").clone();
+                tokio::spawn(async move {
+                    let _ = incoming.set_nodelay(true);
+                    // One that is down is passed over, as a balancer with health checks does.
+                    for at in 0..targets.len() {
+                        let place =
+                            (usize::try_from(draw >> 1).expect("64 bits") + at) % targets.len();
+                        if let Ok(mut relay) = TcpStream::connect(targets[place]).await {
+                            let _ = relay.set_nodelay(true);
+                            let _ = copy_bidirectional(&mut incoming, &mut relay).await;
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, targets, task }
+    }
+
+    /// Who gets connections from now on.
+    pub fn set(&self, targets: &[SocketAddr]) {
+        *self.targets.lock().expect("nobody panicked") = targets.to_vec();
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The finalizer of `SplitMix64`.
+fn mix(n: u64) -> u64 {
+    let z = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Relays that share Redis and NATS.
+#[derive(Debug)]
+pub struct Cluster {
+    pub relays: Vec<Relay>,
+    pub balancer: Balancer,
+    pub redis: Redis,
+    pub nats: Nats,
+    pub folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts servers and `count` relays.
+    pub async fn start(count: usize) -> Self {
+        Self::start_with(count, |config| config).await
+    }
+
+    /// The same, with settings of the relays changed.
+    pub async fn start_with(count: usize, change: impl Fn(Config) -> Config) -> Self {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let redis = Redis::start(&folder.path().join("redis"), &[]).expect("redis");
+        let nats = folder.path().join("nats");
+        let nats = Nats::start(&nats, &NatsOptions::default()).expect("nats");
+        let balancer = Balancer::start(1).await;
+        let mut cluster = Self { relays: Vec::new(), balancer, redis, nats, folder };
+        for n in 0..count {
+            let config = change(cluster.config(n));
+            cluster.relays.push(Relay::start(config).await);
+        }
+        let targets: Vec<_> = cluster.relays.iter().map(Relay::address).collect();
+        cluster.balancer.set(&targets);
+        cluster
+    }
+
+    /// The settings of the `n`-th relay.
+    pub fn config(&self, n: usize) -> Config {
+        let data_dir = self.folder.path().join(format!("relay{n}"));
+        let config = Config { instance: format!("relay{n}"), ..config() };
+        shared_config(config, &data_dir, &self.redis.url(), &self.nats.url(), &self.balancer.url())
+    }
+
+    /// All of them, as one address.
+    pub fn any(&self) -> Relay {
+        Relay::at(&self.balancer.url())
+    }
+}
+
+/// Settings of a relay that shares these servers; browsers and clients see it at `public`.
+pub fn shared_config(
+    config: Config,
+    data_dir: &Path,
+    redis: &str,
+    nats: &str,
+    public: &str,
+) -> Config {
+    std::fs::create_dir_all(data_dir).expect("a folder");
+    Config {
+        store: redis.to_owned(),
+        bus: Some(nats.to_owned()),
+        bus_secret: Some(belay_wire::Secret::new("a secret of a test that is long enough")),
+        token_keys: Some(format!("1:{}", "11".repeat(32))),
+        store_key: Some(format!("1:{}", "22".repeat(32))),
+        catalog: Some(format!("sqlite:{}", data_dir.with_file_name("catalog.db").display())),
+        data_dir: data_dir.to_owned(),
+        public_urls: vec![public.to_owned()],
+        ..config
+    }
+}
