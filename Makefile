@@ -13,13 +13,16 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos sim model check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos sim model check check-rust check-web test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 up: build ## Run relay and desktop side here; ARGS="--lan" lets phones on the network in
 	@exec target/debug/belay up $(ARGS)
+
+cluster: build bootstrap ## Run a cluster here: Redis, NATS, PostgreSQL, relays and a balancer; ARGS="--relays 5"
+	@exec target/debug/belay cluster-dev $(ARGS)
 
 build: web ## Build the binary with its page
 	@cargo build --locked -p belay
