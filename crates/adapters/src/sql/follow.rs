@@ -98,7 +98,12 @@ impl Follower {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let polled = self.poll().await;
+            let mut polled = self.poll().await;
+            // A database that was made anew has no tables.
+            if matches!(polled, Err(SqlError::Refused { .. })) && self.pool.migrate().await.is_ok()
+            {
+                polled = self.poll().await;
+            }
             *self.known.fault.lock() = polled.err();
         }
     }

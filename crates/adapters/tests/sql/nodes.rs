@@ -110,14 +110,11 @@ async fn a_database_that_went_back_is_given_again_what_it_lost() {
     drop(one);
     let mut hand = sqlx::PgConnection::connect(&server.url()).await.expect("connects");
     // As after a restore of an older copy: numbers are given again, to others.
-    let back = format!(
-        "DELETE FROM revoked_devices WHERE seq > 8;
-         ALTER TABLE revoked_devices ALTER COLUMN seq RESTART WITH 9;
-         INSERT INTO revoked_devices (member, revoked_at, node)
-           SELECT lpad(n::TEXT, 21, '0') || 'A', 0, 'hand' FROM generate_series(1, {}) AS n",
-        12
-    );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(back)).execute(&mut hand).await.expect("written");
+    let back = "DELETE FROM revoked_devices WHERE seq > 8;
+        ALTER TABLE revoked_devices ALTER COLUMN seq RESTART WITH 9;
+        INSERT INTO revoked_devices (member, revoked_at, node)
+          SELECT lpad(n::TEXT, 21, '0') || 'A', 0, 'hand' FROM generate_series(1, 12) AS n";
+    sqlx::raw_sql(back).execute(&mut hand).await.expect("written");
 
     until(|| two.state().restored == 12).await;
 
@@ -125,4 +122,25 @@ async fn a_database_that_went_back_is_given_again_what_it_lost() {
     assert!((0..20).all(|n| fresh.contains(member(n))));
     assert_eq!(fresh.state().revoked, 32);
     until(|| two.state().revoked == 32).await;
+}
+
+#[tokio::test]
+async fn a_database_that_was_made_anew_is_given_everything_again() {
+    let folder = folder();
+    let server = postgres(folder.path());
+    let (one, two) = (open(&server.url(), "n1").await, open(&server.url(), "n2").await);
+    for n in 0..500 {
+        one.add(member(n)).await.expect("added");
+    }
+    until(|| two.state().revoked == 500).await;
+    let mut hand = sqlx::PgConnection::connect(&server.url()).await.expect("connects");
+    let gone = "DROP TABLE belay_schema; DROP TABLE revoked_devices";
+    sqlx::raw_sql(gone).execute(&mut hand).await.expect("dropped");
+
+    until(|| one.state().restored + two.state().restored == 500).await;
+
+    let fresh = open(&server.url(), "n3").await;
+    assert!((0..500).all(|n| fresh.contains(member(n))));
+    until(|| one.state().fault.is_none() && two.state().fault.is_none()).await;
+    one.add(member(500)).await.expect("added");
 }

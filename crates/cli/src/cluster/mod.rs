@@ -66,6 +66,13 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Keep everything here; a later start goes on with it [default: a temporary folder]"),
         )
+        .arg(
+            Arg::new("public-url")
+                .long("public-url")
+                .value_name("URL")
+                .action(ArgAction::Append)
+                .help("Another address under which clients reach it, such as that of a proxy in front"),
+        )
         .arg(flag("sentinels", "A Redis replica and three Sentinels, too, so that Redis itself can fail over"))
         .arg(flag("no-restart", "Leave what died as it is"))
         .arg(flag("exit-with-stdin", "End when standard input does").hide(true))
@@ -123,7 +130,9 @@ async fn work(
     let secrets = Secrets::open(&folder.path().join("secrets.env"))?;
     let mut table = show::Table::new(balancer.url(), folder);
     table.servers(&servers.all);
-    let launcher = Launcher::new(folder.path(), &balancer.url(), &servers.urls, secrets)?;
+    let also = args.get_many::<String>("public-url").into_iter().flatten().cloned();
+    let public: Vec<String> = [balancer.url()].into_iter().chain(also).collect();
+    let launcher = Launcher::new(folder.path(), &public.join(","), &servers.urls, secrets)?;
     for server in servers.all {
         back.running.spawn(servers::watch(server, restart, back.stop.clone()));
     }

@@ -1,6 +1,7 @@
 //! A whole cluster on this machine, its parts killed one by one.
 
 mod dev;
+mod nginx;
 
 use std::{
     os::unix::fs::PermissionsExt,
