@@ -2,6 +2,7 @@
 
 mod faults;
 mod nodes;
+mod tls;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
