@@ -20,8 +20,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Connections at one time; others wait to be accepted.
+/// Connections at one time; others wait to be accepted. Fewer if the system allows fewer open files.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Open files that are left for everything else.
+const FILES_SPARE: u64 = 128;
 /// How long a relay may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failure to accept, such as no more file descriptors.
@@ -84,7 +86,7 @@ impl Balancer {
 
     /// Passes connections until told to stop, which ends them all.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let free = Arc::new(Semaphore::new(connections_max()));
         let serve = async {
             loop {
                 let Ok(permit) = free.clone().acquire_owned().await else { return };
@@ -108,6 +110,18 @@ impl Balancer {
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// Asks the system for as many open files as it gives, two for each connection.
+fn connections_max() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    // No limit is said as none.
+    let pairs = allowed.unwrap_or(u64::MAX).saturating_sub(FILES_SPARE) / 2;
+    usize::try_from(pairs).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
 /// Passes one connection. Each way ends when its sender does; a failure of one ends both.
