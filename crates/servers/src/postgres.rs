@@ -1,6 +1,7 @@
 //! PostgreSQL.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -113,7 +114,8 @@ fn as_postgres(command: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    // Ctrl-C in a terminal is for whoever started it, not for it.
+    let output = command.process_group(0).output().with_context(|| format!("{command:?}"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{command:?}: {said}");
     Ok(())

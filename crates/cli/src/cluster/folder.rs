@@ -2,12 +2,18 @@
 
 use std::{
     fs::{File, Permissions},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
+
+/// How temporary folders are named.
+const PREFIX: &str = "belay-cluster-";
+/// A folder that is younger may belong to a cluster that is just starting.
+const LEFT_AFTER: Duration = Duration::from_mins(1);
 
 /// A folder that no other cluster uses; a temporary one is removed at the end.
 pub(super) struct Folder {
@@ -22,7 +28,10 @@ impl Folder {
     pub(super) fn open(kept: Option<&Path>, sentinels: bool) -> anyhow::Result<Self> {
         let temporary = match kept {
             Some(_) => None,
-            None => Some(tempfile::Builder::new().prefix("belay-cluster-").tempdir()?),
+            None => {
+                remove_left(&std::env::temp_dir());
+                Some(tempfile::Builder::new().prefix(PREFIX).tempdir()?)
+            }
         };
         let named = kept.or(temporary.as_ref().map(TempDir::path)).context("a folder")?;
         let why = || format!("the folder {} cannot be used", named.display());
@@ -30,7 +39,7 @@ impl Folder {
         // Servers work in folders of their own.
         let path = named.canonicalize().with_context(why)?;
         let lock = File::create(path.join("lock")).with_context(why)?;
-        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !is_free(&lock) {
             bail!(
                 "{} is in use by another cluster-dev; stop it or name another --folder",
                 path.display()
@@ -63,5 +72,62 @@ impl Folder {
         if let Some(Err(error)) = self.temporary.map(TempDir::close) {
             super::say(&format!("{} was not removed: {error}", path.display()));
         }
+    }
+}
+
+/// Locks a file; it stays so until it is closed.
+fn is_free(lock: &File) -> bool {
+    rustix::fs::flock(lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// Removes folders of clusters that were killed before they could do it themselves.
+fn remove_left(place: &Path) {
+    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+            // Of the entry itself: what a link leads to is not ours to remove.
+            && entry.metadata().is_ok_and(|m| {
+                m.is_dir() && m.uid() == rustix::process::geteuid().as_raw()
+            });
+        if is_ours && is_left(&entry.path().join("lock")) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_left(lock: &Path) -> bool {
+    let Ok(lock) = File::open(lock) else { return false };
+    let made = lock.metadata().and_then(|m| m.modified());
+    made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_AFTER)) && is_free(&lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn what_a_killed_cluster_left_is_removed_and_nothing_else() {
+        let place = tempfile::tempdir().expect("temporary folder");
+        let make = |name: &str, age: u64| {
+            let folder = place.path().join(name);
+            std::fs::create_dir(&folder).expect("made");
+            let lock = File::create(folder.join("lock")).expect("made");
+            let at = SystemTime::now() - Duration::from_secs(age);
+            lock.set_modified(at).expect("set");
+            (folder, lock)
+        };
+        let (left, _) = make("belay-cluster-left", 100);
+        let (used, lock) = make("belay-cluster-used", 100);
+        assert!(is_free(&lock), "locked here");
+        let (young, _) = make("belay-cluster-young", 1);
+        let (other, _) = make("something-else", 100);
+        let link = place.path().join("belay-cluster-link");
+        std::os::unix::fs::symlink(&other, &link).expect("made");
+
+        remove_left(place.path());
+
+        assert!(!left.exists());
+        assert!(used.exists() && young.exists() && other.exists() && link.exists());
     }
 }
