@@ -52,13 +52,18 @@ impl Postgres {
         &self.process
     }
 
+    /// kill -9 of the server and of all that serve its connections, as when its machine dies.
+    pub fn kill(&self) {
+        self.process.kill();
+        end_children(&self.folder.join("data"));
+    }
+
     /// kill -9 if it runs, and starts it again on its folder.
     ///
     /// # Errors
     /// When it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.process.kill();
-        end_children(&self.folder.join("data"));
+        self.kill();
         self.process = start(self.port, &self.folder)?;
         Ok(())
     }
@@ -69,8 +74,10 @@ fn start(port: u16, folder: &Path) -> anyhow::Result<Process> {
     command.extend(["-D".into(), folder.join("data").into_os_string()]);
     command.extend(["-p".into(), port.to_string().into()]);
     command.extend(["-h".into(), "127.0.0.1".into(), "-k".into(), "".into()]);
+    command.extend(["-c".into(), "lc_messages=C".into()]);
     let process = Process::start("postgres", folder, as_postgres(command))?;
-    process.until_listening(port)?;
+    // It listens before it lets anybody in.
+    process.until_said("ready to accept connections")?;
     Ok(process)
 }
 

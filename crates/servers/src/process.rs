@@ -95,6 +95,21 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it has printed a text.
+    ///
+    /// # Errors
+    /// When it ended, or is not in time, with the end of what it printed.
+    pub fn until_said(&self, text: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY;
+        while !std::fs::read(&self.log).is_ok_and(|said| contains(&said, text.as_bytes())) {
+            if Instant::now() > deadline || !self.is_running() {
+                bail!("{} does not say \"{text}\": {}", self.name, self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// The end of what it printed.
     pub fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
@@ -132,6 +147,10 @@ impl Drop for Process {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// A port that is free now.

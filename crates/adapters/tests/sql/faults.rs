@@ -38,7 +38,7 @@ async fn a_killed_database_is_found_again_and_no_answered_addition_is_lost() {
     });
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(700)).await;
-        server.process().kill();
+        server.kill();
         tokio::time::sleep(Duration::from_millis(500)).await;
         server.restart().expect("PostgreSQL again");
     }
@@ -60,7 +60,7 @@ async fn while_the_database_is_away_the_copy_answers_additions_fail_and_its_age_
     let mut server = postgres(folder.path());
     let node = open(&server.url(), "n1").await;
     node.add(member(1)).await.expect("added");
-    server.process().kill();
+    server.kill();
 
     let began = Instant::now();
     let error = node.add(member(2)).await.expect_err("nobody is there");
