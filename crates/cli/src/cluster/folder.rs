@@ -26,12 +26,11 @@ pub(super) struct Folder {
 impl Folder {
     /// Opens or makes a folder.
     pub(super) fn open(kept: Option<&Path>, sentinels: bool) -> anyhow::Result<Self> {
-        let temporary = match kept {
-            Some(_) => None,
-            None => {
-                remove_left(&std::env::temp_dir());
-                Some(tempfile::Builder::new().prefix(PREFIX).tempdir()?)
-            }
+        let temporary = if kept.is_none() {
+            remove_left(&std::env::temp_dir());
+            Some(tempfile::Builder::new().prefix(PREFIX).tempdir()?)
+        } else {
+            None
         };
         let named = kept.or(temporary.as_ref().map(TempDir::path)).context("a folder")?;
         let why = || format!("the folder {} cannot be used", named.display());

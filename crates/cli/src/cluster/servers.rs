@@ -143,6 +143,7 @@ fn redis(folder: &Path, sentinels: bool) -> anyhow::Result<(Vec<Server>, String)
 
 fn nats(folder: &Path, _sentinels: bool) -> anyhow::Result<(Vec<Server>, String)> {
     let cluster = NatsCluster::start(folder, &NatsOptions::default())?;
+    cluster.until_led()?;
     let url = cluster.url();
     let servers = cluster.servers.into_iter().zip(1..);
     Ok((servers.map(|(nats, n)| Server::new(&format!("nats{n}"), nats.port, nats)).collect(), url))
