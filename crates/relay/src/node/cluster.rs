@@ -362,7 +362,7 @@ impl Node {
         let Some(cluster) = &self.cluster else { return };
         match frame {
             BusFrame::Node { store: true } => {
-                *cluster.stored_elsewhere.write() = Some(Instant::now())
+                *cluster.stored_elsewhere.write() = Some(Instant::now());
             }
             BusFrame::Drain { instance, reason, seconds, endpoint }
                 if instance == self.config.instance =>
