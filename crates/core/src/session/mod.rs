@@ -172,6 +172,12 @@ impl Session {
         self.channels.iter().all(|(channel, state)| !own(channel) || state.log.is_open())
     }
 
+    /// Members with an open connection at this node.
+    pub fn members_here(&self) -> Vec<MemberId> {
+        let open = self.connections.values().filter(|c| c.is_serving());
+        open.filter_map(Connection::member).collect()
+    }
+
     /// The channels whose logs are known here.
     pub fn channels_in_use(&self) -> Vec<Channel> {
         self.channels.keys().copied().collect()
@@ -250,6 +256,7 @@ impl Session {
             Input::End { reason } => self.end(reason, effects),
             Input::WaiterGone { waiter } => self.waiter_gone(waiter, effects),
             Input::Revoke { member } => self.revoke(member, env, effects),
+            Input::Expel { member } => self.expel(member, effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, effects),
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),

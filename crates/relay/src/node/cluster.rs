@@ -282,6 +282,16 @@ impl Node {
         lives
     }
 
+    /// A revocation that the store cannot be asked for stands in the second place, too.
+    async fn expel_revoked(self: &Arc<Self>, handles: &[Arc<Handle>]) {
+        for handle in handles {
+            let members = handle.session.lock().members_here();
+            for member in members.into_iter().filter(|m| self.stores.revocations.contains(*m)) {
+                self.drive(handle, Input::Expel { member }).await;
+            }
+        }
+    }
+
     /// One node sweeps for all of them, as long as it holds the lease.
     pub(crate) async fn is_sweeper(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
@@ -508,6 +518,7 @@ async fn poll(node: Arc<Node>) {
         if handles.is_empty() {
             continue;
         }
+        node.expel_revoked(&handles).await;
         let ids = handles.iter().map(|handle| handle.id).collect();
         let Ok(versions) = node.observe(node.stores.sessions.versions(ids)).await else {
             continue;
