@@ -41,7 +41,6 @@ const HONOURED: &[(&str, &str, &str)] = &[
     ("RUST_LOG", "debug", "log-level = \"debug\""),
     ("REDIS_KEY_PREFIX", "x", "key-prefix = \"x\""),
     ("NATS_SUBJECT_PREFIX", "codexchat.remote", "subject-prefix = \"codexchat-remote\""),
-    ("NATS_HMAC_SECRET", "0123456789012345678901234567890123", "bus-secret = \"(set)\""),
     ("NATS_REPLAY_WINDOW_MS", "5000", "bus-replay-window = \"5s\""),
     ("NATS_MAX_CLOCK_SKEW_MS", "100", "bus-clock-skew = \"100ms\""),
 ];
