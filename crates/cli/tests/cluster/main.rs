@@ -22,6 +22,12 @@ async fn what_is_killed_is_told_and_started_again_and_messages_go_on() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let mut desk = Desk::start(&there).await;
     let mut phone = desk.pair(&there).await;
+    // A phone that has read nothing yet has no place to come back to, and is told so.
+    let first = RawJson::of(&"first").expect("JSON");
+    desk.client.send(Channel::Down, first, None).expect("room");
+    let is_first =
+        |event: &Event| matches!(event, Event::Message(m) if m.payload.text() == "\"first\"");
+    phone.until(is_first).await;
 
     for (n, killed) in
         ["relay1", "relay2", "redis", "nats2", "relay3", "postgres"].iter().enumerate()
