@@ -56,6 +56,8 @@ pub(crate) struct Handle {
     signals: Mutex<HashMap<ConnectionId, Arc<Signal>>>,
     /// One save at a time.
     pub(crate) saving: tokio::sync::Mutex<()>,
+    /// One look at the store at a time, so that what was read first is not taken last.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     /// Version of the seats that the session knows.
     pub(crate) seats_seen: AtomicU64,
     /// Revoked members that the second place does not have yet.
@@ -79,6 +81,7 @@ impl Handle {
             session: Mutex::new(session),
             signals: Mutex::new(HashMap::new()),
             saving: tokio::sync::Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             seats_seen: AtomicU64::new(u64::MAX),
             half_revoked: Mutex::default(),
         }

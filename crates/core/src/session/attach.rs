@@ -462,7 +462,11 @@ impl Session {
         }
         effects.events.push(Event::Detached { connection: id, is_host: gone.is_host() });
         let (principal, generation) = (gone.principal, gone.generation);
-        effects.then.push(Effect::Leave { principal, generation });
+        if self.clustered {
+            // Whoever finds the seat empty must find when it was left.
+            let left = Input::GiveUp { principal, generation };
+            effects.then.extend([Input::Flush, left].map(Effect::Feed));
+        }
         if gone.is_host() && self.record.compat.is_some() {
             self.host_may_have_left(effects);
         }

@@ -71,6 +71,8 @@ pub enum Input {
     Seats { seats: Vec<Seat> },
     /// A connection here took its seat.
     Seated { connection: ConnectionId, principal: Principal, generation: u64 },
+    /// A seat is given up, if it was taken.
+    GiveUp { principal: Principal, generation: Option<u64> },
     /// Another node says this.
     Bus(BusFrame),
     /// Commands of a channel will not reach the host.

@@ -265,6 +265,9 @@ impl Session {
             Input::Seated { connection, principal, generation } => {
                 self.seated(connection, principal, generation, effects);
             }
+            Input::GiveUp { principal, generation } => {
+                effects.then.push(Effect::Leave { principal, generation });
+            }
             Input::Bus(frame) => self.bus(frame, env, effects),
             Input::CommandsLost { channel, overdue } => {
                 self.commands_lost(channel, overdue, env, effects);

@@ -262,6 +262,7 @@ impl Node {
 
     async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
+        let _turn = handle.looking.lock().await;
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
         if seats.iter().any(|seat| cluster.is_news(seat)) {
             let (presence, asked) = (&cluster.shared.presence, Instant::now());
