@@ -48,9 +48,10 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     let (seed, started) = (number("CHAOS_SEED", 1), unix_ms() / 1_000);
     eprintln!("CHAOS_SEED={seed}");
     let folder = tempfile::tempdir().expect("temporary folder");
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_chaos-party")).with_file_name("belay");
+    let party = PathBuf::from(env!("CARGO_BIN_EXE_chaos-party"));
+    let binary = party.with_file_name("belay");
     assert!(binary.exists(), "{} is missing: cargo build -p belay", binary.display());
-    let started_world = World::start(folder.path(), &binary, seed, PER_SECOND).await;
+    let started_world = World::start(folder.path(), &party, seed, PER_SECOND).await;
     let mut world = match started_world {
         Ok(world) => world,
         Err(error) => fail(folder, seed, &[format!("not started: {error:#}")]),
@@ -149,7 +150,8 @@ async fn settle(parties: &mut [Party]) {
     let mut quiet = 0;
     let mut before = 0;
     // Settled, and nothing was written for two seconds. The auditor says what is missing.
-    while quiet < 20 && Instant::now() < deadline {
+    let run = |party: &mut Party| party.check().is_ok();
+    while quiet < 20 && Instant::now() < deadline && parties.iter_mut().all(run) {
         let are_settled = parties.iter().all(|party| party.folder.join("settled").exists());
         let size = parties.iter().map(|party| size_of(&party.folder)).sum::<u64>();
         quiet = if are_settled && size == before { quiet + 1 } else { 0 };

@@ -39,6 +39,9 @@ use crate::{
 /// Relays of the cluster.
 pub const NODES: usize = 3;
 
+/// Nodes learn of each other once a second; pairing, which is not tried again here, needs that they have.
+const ACQUAINTED: Duration = Duration::from_millis(2_500);
+
 /// Everything that a fault may touch.
 #[derive(Debug)]
 pub struct World {
@@ -62,14 +65,14 @@ pub struct World {
 }
 
 impl World {
-    /// Starts all of it in a folder; the parties do not run yet. `seed` decides which connection goes to
-    /// which relay.
+    /// Starts all of it in a folder; the parties do not run yet. `party` is their program, beside which the
+    /// relay's is. `seed` decides which connection goes to which relay.
     ///
     /// # Errors
     /// When a server is not installed, or something does not start.
     pub async fn start(
         folder: &Path,
-        binary: &Path,
+        party: &Path,
         seed: u64,
         per_second: u64,
     ) -> anyhow::Result<Self> {
@@ -85,7 +88,7 @@ impl World {
         let balancer = Proxy::balance(&[], Way { seed: rng.draw(), ..Way::default() }).await?;
         let public = proxies.iter().chain([&balancer]).map(|p| format!("http://{}", p.address));
         let common = Common {
-            binary: binary.to_owned(),
+            binary: party.with_file_name("belay"),
             folder: folder.to_owned(),
             public: public.collect(),
             catalog: folder.join("catalog.db"),
@@ -110,8 +113,9 @@ impl World {
             revoked_ms: Vec::new(),
         };
         world.balancer.set_targets(&world.up());
+        tokio::time::sleep(ACQUAINTED).await;
         let (there, beside) = (Url::at(&world.url()), folder.join("relay"));
-        world.parties = fleet::enrol(&there, binary, &beside, proxies, per_second).await?;
+        world.parties = fleet::enrol(&there, party, &beside, proxies, per_second).await?;
         world.route();
         world.sides.push(Side::start(&world.url(), &folder.join("side0")).await?);
         Ok(world)
