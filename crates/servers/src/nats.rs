@@ -101,7 +101,7 @@ impl NatsCluster {
                 config(&name, *port, &folder, options),
                 routes.join(", ")
             );
-            servers.push(Nats::start_with(*port, *cluster, &folder, text)?);
+            servers.push(Nats::start_with(*port, *monitor, &folder, text)?);
         }
         Ok(Self { servers })
     }

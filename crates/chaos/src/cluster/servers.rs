@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 
 use super::World;
 
 /// How long servers may take until they agree again.
-const AGREED: Duration = Duration::from_secs(40);
+const AGREED: Duration = Duration::from_secs(20);
 /// How long a broker may take to tell something.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -63,25 +63,37 @@ impl World {
 
     /// The broker that leads most of the streams.
     pub(super) async fn leader(&self) -> anyhow::Result<usize> {
-        for server in &self.nats.servers {
-            let url = format!("http://127.0.0.1:{}/jsz?streams=true&acc=%24G", server.monitor);
-            let asked = reqwest::Client::new().get(url).timeout(ANSWER).send().await;
-            let Ok(answer) = asked else { continue };
-            let told: Value = serde_json::from_str(&answer.text().await?)?;
-            let mut led = vec![0; self.nats.servers.len()];
-            let accounts = told["account_details"].as_array().into_iter().flatten();
-            for stream in accounts.flat_map(|account| account["stream_detail"].as_array()).flatten() {
-                let leader = stream["cluster"]["leader"].as_str().unwrap_or_default();
-                let n = leader.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
-                if let Some(count) = n.and_then(|n| led.get_mut(n.saturating_sub(1))) {
-                    *count += 1;
+        let deadline = Instant::now() + AGREED;
+        loop {
+            let mut told = Vec::new();
+            for server in &self.nats.servers {
+                let led = led(server.monitor, self.nats.servers.len()).await;
+                let most = led.iter().flatten().enumerate().max_by_key(|(_, count)| **count);
+                if let Some((n, 1..)) = most {
+                    return Ok(n);
                 }
+                told.push(led);
             }
-            let most = led.iter().enumerate().max_by_key(|(_, count)| **count);
-            if let Some((n, 1..)) = most {
-                return Ok(n);
-            }
+            ensure!(Instant::now() < deadline, "no broker knows a leader: {told:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        bail!("no broker knows a leader")
     }
+}
+
+/// How many streams each of `count` brokers leads, by what one of them tells.
+async fn led(monitor: u16, count: usize) -> anyhow::Result<Vec<usize>> {
+    let url = format!("http://127.0.0.1:{monitor}/jsz?accounts=true&streams=true");
+    let http = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
+    let answer = http.get(url).send().await?;
+    let told: Value = serde_json::from_str(&answer.text().await?)?;
+    let mut led = vec![0; count];
+    let accounts = told["account_details"].as_array().into_iter().flatten();
+    for stream in accounts.flat_map(|account| account["stream_detail"].as_array()).flatten() {
+        let leader = stream["cluster"]["leader"].as_str().unwrap_or_default();
+        let n = leader.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
+        if let Some(count) = n.and_then(|n| led.get_mut(n.saturating_sub(1))) {
+            *count += 1;
+        }
+    }
+    Ok(led)
 }
