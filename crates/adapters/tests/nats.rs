@@ -1,5 +1,7 @@
 //! The broker's adapter against real servers.
 
+#[path = "nats/bounds.rs"]
+mod bounds;
 #[path = "nats/bus.rs"]
 mod bus;
 #[path = "nats/contract.rs"]
@@ -10,6 +12,9 @@ mod faults;
 mod raw;
 #[path = "nats/streams.rs"]
 mod streams;
+
+#[path = "nats/tls.rs"]
+mod tls;
 
 use std::{
     path::Path,

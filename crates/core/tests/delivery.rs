@@ -8,7 +8,7 @@ mod logs;
 
 use belay_core::{
     Input, Now,
-    delivery::{Accepted, Cursor, Log, LogLimits, Next, Outcome, Record, RecordKind},
+    delivery::{Accepted, Ask, Cursor, Log, LogLimits, Next, Outcome, Record, RecordKind},
     ports::{Entry, Loaded, Tail},
     session::LogTold,
 };
@@ -293,4 +293,16 @@ fn who_came_before_a_log_began_is_told_that_its_beginning_is_gone() {
     assert_eq!((gap.from, gap.to), (seq(1), seq(3)));
     let Next::Record(next) = cursor.next(Channel::Down, &log) else { panic!("nothing follows") };
     assert_eq!(next.position.seq, seq(4));
+}
+
+#[test]
+fn a_log_that_ends_elsewhere_than_was_known_is_read_again() {
+    let now = some_time();
+    let (mut log, _) = open(Channel::Down, LIMITS, now);
+    log.on_tail(Tail::default());
+    assert_eq!(log.ask(now), None, "that is where it ends");
+
+    log.on_tail(Tail { incarnation: 0, offset: 5 });
+
+    assert_eq!(log.ask(now), Some(Ask::Load));
 }

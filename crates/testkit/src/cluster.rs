@@ -31,9 +31,11 @@ pub struct Balancer {
 
 impl Balancer {
     /// Starts one without targets; `seed` decides who gets which connection.
-    pub async fn start(seed: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    pub fn start(seed: u64) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
+        listener.set_nonblocking(true).expect("a socket");
+        let listener = TcpListener::from_std(listener).expect("within a runtime");
         let targets: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
         let shared = targets.clone();
         let draws = AtomicU64::new(seed);
@@ -105,7 +107,7 @@ impl Cluster {
         let redis = Redis::start(&folder.path().join("redis"), &[]).expect("redis");
         let nats = folder.path().join("nats");
         let nats = Nats::start(&nats, &NatsOptions::default()).expect("nats");
-        let balancer = Balancer::start(1).await;
+        let balancer = Balancer::start(1);
         let mut cluster = Self { relays: Vec::new(), balancer, redis, nats, folder };
         for n in 0..count {
             let config = change(cluster.config(n));

@@ -7,16 +7,23 @@ use belay_core::{
     delivery::Record,
     ports::{AppendError, ChannelId, Tail},
 };
+use bytes::Bytes;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
 
 use super::{
-    Inner,
+    Inner, entry,
     wire::{self, CallError, codes},
 };
 
 /// How long the broker may take to store an entry.
 pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pauses before an append is sent again that another one of its channel held up.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_millis(400);
 /// How long it may take to find out why nobody took it.
 const WHY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Appends in flight; more are refused.
@@ -75,25 +82,47 @@ impl Inner {
     ) -> Result<Tail, AppendError> {
         let mut payload = Vec::new();
         crate::record::encode(&records, &mut payload);
+        let payload = Bytes::from(payload);
+        let deadline = Instant::now() + APPEND_TIMEOUT;
+        let mut pause = PAUSE_MIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.append_once(id, expected, payload.clone(), left).await {
+                // Another entry of the channel is being stored by the replicas. Once it is, this one stands
+                // against it; if they have no majority, nothing can be stored.
+                Err(CallError::Refused { code: codes::IN_FLIGHT, .. }) if left > pause => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                Ok(tail) => return Ok(tail),
+                Err(CallError::Nobody) => return Err(self.why_nobody(id, expected).await),
+                Err(error) => return Err(classify(&error)),
+            }
+        }
+    }
+
+    async fn append_once(
+        &self,
+        id: ChannelId,
+        expected: Tail,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Tail, CallError> {
         let names = &self.streams.names;
         let place = names.place(id);
         let stream = names.stream(place, expected.incarnation);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Stream", stream.as_str());
-        headers.insert("Nats-Expected-Last-Subject-Sequence", expected.offset.to_string().as_str());
+        headers.insert(entry::EXPECTED, expected.offset.to_string().as_str());
         let subject = names.subject(id);
-        let sent = self.wire.request(subject, Some(headers), payload.into(), APPEND_TIMEOUT);
-        let answer = sent.await.and_then(|message| wire::read::<Stored>(&message.payload));
-        match answer {
-            Ok(Stored { seq: offset }) if offset > expected.offset => {
-                let tail = Tail { offset, ..expected };
-                self.streams.saw(place, tail.incarnation, offset);
-                Ok(tail)
-            }
-            Ok(Stored { seq }) => Err(AppendError::Unknown(format!("it was stored as {seq}"))),
-            Err(CallError::Nobody) => Err(self.why_nobody(id, expected).await),
-            Err(error) => Err(classify(&error)),
+        let answer = self.wire.request(subject, Some(headers), payload, timeout).await?;
+        let Stored { seq: offset } = wire::read(&answer.payload)?;
+        if offset <= expected.offset {
+            return Err(CallError::Garbled(format!("it was stored as {offset}")));
         }
+        let tail = Tail { offset, ..expected };
+        self.streams.saw(place, tail.incarnation, offset);
+        Ok(tail)
     }
 
     /// Nobody took an entry: its stream has no leader now, or is gone.
@@ -110,8 +139,7 @@ impl Inner {
 fn classify(error: &CallError) -> AppendError {
     match error {
         CallError::Refused { code, .. }
-            if [codes::OTHER_SEQUENCE, codes::SOME_OTHER_SEQUENCE, codes::OTHER_STREAM]
-                .contains(code) =>
+            if [codes::OTHER_SEQUENCE, codes::OTHER_STREAM].contains(code) =>
         {
             AppendError::Conflict
         }

@@ -8,6 +8,7 @@ use std::{
 use async_nats::{Message, StatusCode};
 use belay_core::ports::{ChannelId, LogEvent, Tail};
 use belay_wire::SessionId;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -26,6 +27,8 @@ const SESSIONS_PER_REQUEST: usize = 16;
 /// Entries of one answer, and their bytes; the broker brings them whole.
 const ANSWER_ENTRIES: usize = 1_024;
 const ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Channels that the leader is asked for at once.
+const AT_ONCE: usize = 16;
 /// How the broker says that nothing is there.
 const NOT_FOUND: u16 = 404;
 
@@ -92,7 +95,10 @@ impl Inner {
         let with_tails: HashSet<_> = known.keys().map(|id| id.session).collect();
         let names = &self.streams.names;
         let subjects: Vec<_> = with_tails.iter().map(|id| names.channels(way, *id)).collect();
-        let found = self.tails(stream, subjects, from).await?;
+        let found = match self.tails(stream, subjects, from).await {
+            Err(error) if error.is_final() => self.tails_of_leader(stream, &known).await?,
+            other => other?,
+        };
         let differs = |(id, tail): &(ChannelId, Tail)| {
             let offset = match found.offsets.get(id) {
                 Some(offset) => *offset,
@@ -104,6 +110,22 @@ impl Inner {
         Ok((known.into_iter().filter(differs).collect(), found.up_to.unwrap_or(u64::MAX)))
     }
 
+    /// The same from the leader, one by one: the broker is older than 2.11, the settings of the stream
+    /// forbid to ask replicas, or there are too many channels.
+    async fn tails_of_leader(
+        &self,
+        stream: &Stream,
+        known: &HashMap<ChannelId, Tail>,
+    ) -> Result<Found, CallError> {
+        let last = |id: ChannelId| async move {
+            let last = self.last(stream, &self.streams.names.subject(id)).await?;
+            Ok::<_, CallError>((id, last.map_or(0, |last| last.sequence)))
+        };
+        let each: Vec<_> = known.keys().copied().map(last).collect();
+        let each = stream::iter(each).buffer_unordered(AT_ONCE);
+        Ok(Found { offsets: each.try_collect().await?, up_to: Some(u64::MAX) })
+    }
+
     /// The last entries at these subjects from `from` on.
     async fn tails(
         &self,
@@ -111,6 +133,9 @@ impl Inner {
         subjects: Vec<String>,
         mut from: u64,
     ) -> Result<Found, CallError> {
+        if !self.has_batches() {
+            return Err(CallError::Nobody);
+        }
         let target = format!("$JS.API.DIRECT.GET.{}", stream.name);
         let mut found = Found::default();
         loop {
@@ -138,6 +163,7 @@ impl Inner {
     }
 }
 
+/// The subject and sequence of an entry.
 fn place_of(message: &Message) -> Result<(&str, u64), CallError> {
     let garbled = || CallError::Garbled("an entry without its place".to_owned());
     let headers = message.headers.as_ref().ok_or_else(garbled)?;
@@ -155,8 +181,10 @@ fn end_of(message: &Message) -> Result<(u64, Option<u64>), CallError> {
         return Err(CallError::Nobody);
     }
     let number = |name| message.headers.as_ref().and_then(|h| entry::number(h, name));
-    match (number("Nats-Num-Pending"), number("Nats-UpTo-Sequence")) {
-        (Some(pending), Some(up_to)) => Ok((pending, Some(up_to))),
-        _ => Err(CallError::Garbled(format!("status {status} instead of last entries"))),
-    }
+    let ends = number("Nats-Num-Pending").zip(number("Nats-UpTo-Sequence"));
+    let (pending, up_to) = ends.ok_or_else(|| CallError::Refused {
+        code: status.into(),
+        description: message.description.clone().unwrap_or_default(),
+    })?;
+    Ok((pending, Some(up_to)))
 }

@@ -36,6 +36,8 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const SUBSCRIPTION_MESSAGES: usize = 8_192;
 /// The oldest server that works.
 const VERSION_MIN: (u64, u64) = (2, 10);
+/// The oldest one that answers one request with many entries.
+const VERSION_BATCHES: (u64, u64) = (2, 11);
 
 /// What the connection tells.
 #[derive(Debug)]
@@ -148,6 +150,9 @@ async fn settings(
         Some(Login::User { name, password }) => settings.user_and_password(name, password),
         None => settings,
     };
+    if let Some(path) = &options.ca {
+        settings = settings.add_root_certificates(path.clone());
+    }
     if let Some(path) = &options.credentials {
         let read = settings.credentials_file(path).await;
         settings = read.map_err(|e| NatsError::Credentials {
@@ -194,6 +199,11 @@ pub(super) async fn check_server(client: &Client, wire: &Wire) -> Result<(), Nat
         }
         sleep(PAUSE_MAX / 4).await;
     }
+}
+
+/// Tells whether the server that we are connected with answers one request with many entries.
+pub(super) fn has_batches(client: &Client) -> bool {
+    parsed(&client.server_info().version) >= Some(VERSION_BATCHES)
 }
 
 fn parsed(version: &str) -> Option<(u64, u64)> {

@@ -128,6 +128,9 @@ impl Inner {
     /// The entries before `end`, as far as a replica has them and tells them in time.
     async fn read_replica(&self, stream: &Stream, subject: &str, end: u64) -> Vec<Raw> {
         let mut raw: Vec<Raw> = Vec::new();
+        if !self.has_batches() {
+            return raw;
+        }
         let target = format!("$JS.API.DIRECT.GET.{}", stream.name);
         loop {
             let from = raw.last().map_or(1, |entry| entry.sequence + 1);

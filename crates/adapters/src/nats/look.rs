@@ -37,8 +37,9 @@ pub(super) async fn young(inner: Arc<Inner>) {
         sleep(YOUNG).await;
         let sessions = inner.watch.take_young();
         for place in inner.streams.names.places() {
-            let compared = inner.compare(place, &sessions, 1).await;
-            inner.doubt_if_impossible(&compared);
+            if inner.compare(place, &sessions, 1).await.is_err() {
+                inner.watch.set_young(&sessions);
+            }
         }
     }
 }
@@ -90,26 +91,10 @@ impl Inner {
             *before = now;
         } else if last > before.up_to {
             let sessions = self.watch.sessions();
-            let compared = self.compare(place, &sessions, before.up_to + 1).await;
-            self.doubt_if_impossible(&compared);
-            match compared {
-                // The replica that answered may be behind.
-                Ok(up_to) => before.up_to = before.up_to.max(up_to.min(last)),
-                Err(error) if is_impossible(&error) => before.up_to = last,
-                Err(error) => return Err(error),
-            }
+            let up_to = self.compare(place, &sessions, before.up_to + 1).await?;
+            // The replica that answered may be behind.
+            before.up_to = before.up_to.max(up_to.min(last));
         }
         Ok(())
     }
-
-    fn doubt_if_impossible<T>(&self, compared: &Result<T, CallError>) {
-        if compared.as_ref().is_err_and(is_impossible) {
-            self.doubt.notify_one();
-        }
-    }
-}
-
-/// The broker cannot compare many tails at once: it is older than 2.11, or the stream's settings forbid it.
-fn is_impossible(error: &CallError) -> bool {
-    matches!(error, CallError::Nobody | CallError::Garbled(_))
 }

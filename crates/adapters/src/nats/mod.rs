@@ -25,7 +25,13 @@ mod streams;
 mod watch;
 mod wire;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use belay_core::ports::{BusEvent, Listener};
 use parking_lot::RwLock;
@@ -57,6 +63,14 @@ pub(in crate::nats) struct Inner {
     purges: Purges,
     unreadable: Unreadable,
     bus: BusEnd,
+    batches: AtomicBool,
+}
+
+impl Inner {
+    /// Tells whether one request can have many answers.
+    fn has_batches(&self) -> bool {
+        self.batches.load(Ordering::Relaxed)
+    }
 }
 
 /// Ends the tasks with the last handle.
@@ -123,6 +137,7 @@ impl Nats {
             purges: Purges::default(),
             unreadable: Unreadable::default(),
             bus,
+            batches: connect::has_batches(&client).into(),
         });
         tasks.spawn(dispatch::run(inner.clone(), own, leaders));
         tasks.spawn(follow(inner.clone()));
@@ -174,6 +189,8 @@ async fn follow(inner: Arc<Inner>) {
             told = false;
         }
         if connected && !told {
+            // It may be another server.
+            inner.batches.store(connect::has_batches(inner.wire.client()), Ordering::Relaxed);
             // Subscriptions are made anew before anything else is sent.
             inner.doubt.notify_one();
             inner.watch.set_all_young();

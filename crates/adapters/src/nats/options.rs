@@ -40,6 +40,8 @@ pub struct NatsOptions {
     pub url: String,
     /// A credentials file (JWT and seed) instead.
     pub credentials: Option<PathBuf>,
+    /// Certificates (PEM) of those who sign for the servers, if they are not among those of the system.
+    pub ca: Option<PathBuf>,
     /// First part of all subjects and, in capitals, of all streams: lower-case letters, digits, `-`, `_`.
     pub prefix: String,
     /// This life of the node: another one after each start.
@@ -68,6 +70,7 @@ impl NatsOptions {
         Self {
             url: url.into(),
             credentials: None,
+            ca: None,
             prefix: "belay".to_owned(),
             node: node.into(),
             hmac_secret,

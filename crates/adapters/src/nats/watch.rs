@@ -111,13 +111,21 @@ impl Watch {
         std::mem::take(&mut self.state.lock().young).into_iter().collect()
     }
 
+    /// Those that are still watched are to be looked after again.
+    pub(super) fn set_young(&self, sessions: &[SessionId]) {
+        let mut state = self.state.lock();
+        let State { sessions: watched, young, .. } = &mut *state;
+        young.extend(sessions.iter().filter(|session| watched.contains_key(session)));
+        let some = !young.is_empty();
+        drop(state);
+        if some {
+            self.young.notify_one();
+        }
+    }
+
     /// All subscriptions were made anew.
     pub(super) fn set_all_young(&self) {
-        let mut state = self.state.lock();
-        let all: Vec<_> = state.sessions.keys().copied().collect();
-        state.young.extend(all);
-        drop(state);
-        self.young.notify_one();
+        self.set_young(&self.sessions());
     }
 
     pub(super) fn sessions(&self) -> Vec<SessionId> {

@@ -49,6 +49,11 @@ pub(super) enum CallError {
 }
 
 impl CallError {
+    /// Tells whether the same request to another replica fails, too.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Nobody | Self::Refused { .. } | Self::Garbled(_))
+    }
+
     /// Tells whether the stream that was asked is not there.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self, Self::Nobody | Self::Refused { code: codes::STREAM_NOT_FOUND, .. })
@@ -67,8 +72,8 @@ pub(super) mod codes {
     pub(in super::super) const OTHER_SEQUENCE: u64 = 10_071;
     pub(in super::super) const REPLICAS: u64 = 10_074;
     pub(in super::super) const NOT_ENABLED: u64 = 10_076;
-    /// The same as the other one, where the broker does not tell the sequence.
-    pub(in super::super) const SOME_OTHER_SEQUENCE: u64 = 10_164;
+    /// Of another entry of the subject it is not known yet whether it will be stored.
+    pub(in super::super) const IN_FLIGHT: u64 = 10_164;
 }
 
 #[derive(Deserialize)]

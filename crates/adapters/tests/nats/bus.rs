@@ -134,7 +134,8 @@ async fn what_nobody_said_now_is_refused_and_counted() {
     let client = raw::client(&server.url()).await;
     let subject = format!("belay.s.{session}.bus");
     let mut overheard = client.subscribe(subject.clone()).await.expect("subscribed");
-    client.flush().await.expect("sent");
+    // An answer comes after the subscription was taken.
+    client.request("$JS.API.INFO", Bytes::new()).await.expect("an answer");
 
     one.tell(session, BusFrame::Changed);
     let genuine = overheard.next().await.expect("told").payload;

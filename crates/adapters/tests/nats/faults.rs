@@ -281,3 +281,31 @@ async fn subscriptions_are_there_after_a_new_connection() {
     }
     assert_eq!(stored, [(later, 1), (watched, 1), (later, 2), (later, 3)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_without_a_majority_stores_nothing_and_says_so() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let (mut cluster, log) = cluster(folder.path()).await;
+    let id = down(1);
+    let tail = append(&log, id, 1).await;
+
+    cluster.servers[..2].iter().for_each(|server| server.process().kill());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // The first one may be on its way for ever; those after it wait for it, but not for long.
+    for _ in 0..3 {
+        let since = Instant::now();
+        let failed = log.append(id, tail, vec![record(2, 1)]).await.expect_err("no majority");
+        assert!(!matches!(failed, AppendError::Conflict), "{failed}");
+        assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+    }
+    assert!(MessageLog::check(&log).await.is_err());
+    cluster.servers[..2].iter_mut().for_each(|server| server.restart().expect("starts again"));
+
+    append_patiently(&log, id, 2, 2 * FAILOVER).await;
+    assert_eq!(numbers(&log, id).await, [1, 2]);
+    let deadline = Instant::now() + FAILOVER;
+    while let Err(error) = MessageLog::check(&log).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -70,7 +70,7 @@ pub enum Input {
     /// These connections at other nodes hold the seats of their principals.
     Seats { seats: Vec<Seat> },
     /// A connection here took its seat.
-    Seated { connection: ConnectionId, generation: u64 },
+    Seated { connection: ConnectionId, principal: Principal, generation: u64 },
     /// Another node says this.
     Bus(BusFrame),
     /// Commands of a channel will not reach the host.

@@ -237,7 +237,9 @@ impl Session {
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
             Input::Seats { seats } => self.take_seats(seats, effects),
-            Input::Seated { connection, generation } => self.seated(connection, generation),
+            Input::Seated { connection, principal, generation } => {
+                self.seated(connection, principal, generation, effects);
+            }
             Input::Bus(frame) => self.bus(frame, env, effects),
             Input::CommandsLost { channel, overdue } => {
                 self.commands_lost(channel, overdue, env, effects);

@@ -50,10 +50,21 @@ impl Session {
         effects.then.push(Effect::Sit { connection: id, seat: Box::new(seat) });
     }
 
-    pub(super) fn seated(&mut self, id: ConnectionId, generation: u64) {
-        let connection = self.connections.get_mut(&id).filter(|c| c.is_serving());
-        if let Some(connection) = connection {
-            connection.generation = Some(generation);
+    pub(super) fn seated(
+        &mut self,
+        id: ConnectionId,
+        principal: Principal,
+        generation: u64,
+        effects: &mut Effects,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|c| c.is_serving()) else {
+            // It went meanwhile.
+            return effects.then.push(Effect::Leave { principal, generation: Some(generation) });
+        };
+        connection.generation = Some(generation);
+        let seat = self.remote.iter().find(|seat| seat.principal == principal).cloned();
+        if let Some(seat) = seat.filter(|seat| seat.generation > generation) {
+            self.compare_seat(&seat, effects);
         }
     }
 

@@ -81,35 +81,28 @@ impl Node {
         unix_ms().saturating_add_signed(skew)
     }
 
-    /// A connection takes its seat.
-    pub(super) fn sit(
+    /// A connection takes its seat before it is told that it is in, so that whatever its client does next
+    /// is known at every node that looks.
+    pub(super) async fn sit(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
         connection: ConnectionId,
         seat: Seat,
-    ) {
-        let Some(cluster) = &self.cluster else { return };
+    ) -> Option<Input> {
+        let cluster = self.cluster.as_ref()?;
         let principal = seat.principal;
         let seat = Seat { node: cluster.shared.life.clone(), ..seat };
-        let sitting = cluster.shared.presence.sit(handle.id, seat);
-        let (node, handle) = (self.clone(), handle.clone());
-        self.tasks.spawn(async move {
-            match node.observe(sitting).await {
-                Ok(generation) => {
-                    node.drive(&handle, Input::Seated { connection, generation }).await;
-                    if !handle.session.lock().is_open(connection) {
-                        // It went meanwhile.
-                        node.leave(&handle, principal, Some(generation));
-                    }
-                    let _ = node.refresh_seats(&handle, None).await;
-                }
-                Err(error) => {
-                    tracing::warn!(session = %handle.id, %error, "a seat was not taken");
-                    handle.seats_seen.store(0, Ordering::Release);
-                }
+        let seated = self.observe(cluster.shared.presence.sit(handle.id, seat)).await;
+        self.tell(handle.id, BusFrame::Changed);
+        match seated {
+            Ok(generation) => Some(Input::Seated { connection, principal, generation }),
+            Err(error) => {
+                tracing::warn!(session = %handle.id, %error, "a seat was not taken");
+                // The next look at the store finds that it differs.
+                handle.seats_seen.store(u64::MAX, Ordering::Release);
+                None
             }
-            node.tell(handle.id, BusFrame::Changed);
-        });
+        }
     }
 
     pub(super) fn leave(
@@ -155,22 +148,40 @@ impl Node {
         }
     }
 
-    /// Reads who sits where, unless that is known to be as it was.
+    /// Finds out whether what is stored of a session is known here, and reads it if not. With a store of one
+    /// node it is.
+    pub(super) async fn look_again(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> Result<(), StoreError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let versions = self.observe(self.stores.sessions.versions(vec![handle.id])).await?;
+        match versions.first() {
+            Some(version) => self.refresh(handle, *version).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Reads who sits where, unless this version of it is known.
     pub(super) async fn refresh_seats(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
-        version: Option<u64>,
+        version: u64,
     ) -> Result<(), StoreError> {
-        let Some(cluster) = &self.cluster else { return Ok(()) };
-        if version.is_some_and(|version| handle.seats_seen.load(Ordering::Acquire) == version) {
-            return Ok(());
+        if handle.seats_seen.load(Ordering::Acquire) != version {
+            self.read_seats(handle).await?;
+            handle.seats_seen.store(version, Ordering::Release);
         }
+        Ok(())
+    }
+
+    async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
         seats.retain(|seat| cluster.counts(seat));
         self.drive(handle, Input::Seats { seats }).await;
-        if let Some(version) = version {
-            handle.seats_seen.store(version, Ordering::Release);
-        }
         Ok(())
     }
 
@@ -214,7 +225,7 @@ impl Node {
                 if matches!(frame, BusFrame::Changed) {
                     // Reading takes a while, and others wait to be heard.
                     let node = self.clone();
-                    self.tasks.spawn(async move { node.refresh(&handle, None).await });
+                    self.tasks.spawn(async move { node.look_again(&handle).await });
                 } else {
                     self.drive(&handle, Input::Bus(frame)).await;
                 }
@@ -298,7 +309,7 @@ async fn renew(node: Arc<Node>) {
 async fn refresh_all_seats(node: &Arc<Node>) {
     let handles = node.registry.all();
     for some in handles.chunks(REFRESH_MAX) {
-        join_all(some.iter().map(|handle| node.refresh_seats(handle, None))).await;
+        join_all(some.iter().map(|handle| node.read_seats(handle))).await;
     }
 }
 
@@ -327,8 +338,7 @@ async fn poll(node: Arc<Node>) {
             })
             .collect();
         for some in changed.chunks(REFRESH_MAX) {
-            let refresh = |(handle, version)| node.refresh(handle, Some(version));
-            join_all(some.iter().map(|(handle, version)| refresh((handle, *version)))).await;
+            join_all(some.iter().map(|(handle, version)| node.refresh(handle, *version))).await;
         }
     }
 }

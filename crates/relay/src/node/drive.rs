@@ -156,29 +156,28 @@ impl Node {
                     handle.retry_revocation(member);
                 }
             },
-            Effect::Sit { connection, seat } => self.sit(handle, connection, *seat),
+            Effect::Sit { connection, seat } => {
+                inputs.extend(self.sit(handle, connection, *seat).await);
+            }
             Effect::Leave { principal, generation } => self.leave(handle, principal, generation),
             Effect::Bus(frame) => self.tell(handle.id, frame),
         }
     }
 
     /// Reads what is stored of a session if that is another version than is known here.
-    pub(crate) async fn refresh(
+    pub(super) async fn refresh(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
-        stored: Option<Version>,
+        stored: Version,
     ) -> Result<(), StoreError> {
         let known = handle.session.lock().record().version;
-        if stored.is_none_or(|version| version.record != known) {
-            let mut inputs = VecDeque::new();
-            match self.load(handle.id).await? {
-                Some(record) => self.take_version(handle, record, &mut inputs).await,
-                None => inputs.push_back(Input::End { reason: "session_ended" }),
-            }
-            for input in inputs {
-                self.drive(handle, input).await;
-            }
+        if stored.record != known {
+            let input = match self.load(handle.id).await? {
+                Some(record) => Input::Record(Box::new(record)),
+                None => Input::End { reason: "session_ended" },
+            };
+            self.drive(handle, input).await;
         }
-        self.refresh_seats(handle, stored.map(|version| version.seats)).await
+        self.refresh_seats(handle, stored.seats).await
     }
 }

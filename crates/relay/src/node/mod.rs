@@ -192,7 +192,10 @@ impl Node {
         id: SessionId,
     ) -> Result<Option<Arc<Handle>>, StoreError> {
         let handle = match self.registry.find(id) {
-            Some(handle) => handle,
+            Some(handle) => {
+                self.look_again(&handle).await?;
+                handle
+            }
             None => match self.loaded(id).await? {
                 Some(handle) => handle,
                 None => return Ok(None),
@@ -217,9 +220,8 @@ impl Node {
         let (handle, others) = self.registry.add(session);
         if others {
             self.unwatch(id);
-        } else {
-            self.refresh_seats(&handle, None).await?;
         }
+        self.look_again(&handle).await?;
         Ok(Some(handle))
     }
 

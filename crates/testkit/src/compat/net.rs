@@ -52,7 +52,10 @@ impl Net {
     /// A native client: it sends no `Origin`.
     pub fn native(base: &str) -> Self {
         belay_client::install_crypto();
-        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build();
+        // Each request on a connection of its own, which a balancer may send anywhere.
+        let http =
+            reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0);
+        let http = http.build();
         let http = http.expect("a client");
         Self { base: base.trim_end_matches('/').to_owned(), http, origin: None }
     }

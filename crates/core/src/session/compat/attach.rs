@@ -75,9 +75,18 @@ impl Session {
         }
     }
 
-    /// Members with an open connection.
+    /// Members with an open connection, at whichever node.
     pub(super) fn connected_members(&self) -> impl Iterator<Item = belay_wire::MemberId> + '_ {
-        self.connections.values().filter(|c| c.is_serving()).filter_map(Connection::member)
+        let here =
+            self.connections.values().filter(|c| c.is_serving()).filter_map(Connection::member);
+        let is_here = |member: &belay_wire::MemberId| {
+            self.connection_of(Principal::Member(*member)).is_some()
+        };
+        let elsewhere = self.remote.iter().filter_map(|seat| match seat.principal {
+            Principal::Member(member) => Some(member),
+            Principal::Host => None,
+        });
+        here.chain(elsewhere.filter(move |member| !is_here(member)))
     }
 
     pub(in super::super) fn admit_compat(

@@ -64,9 +64,14 @@ impl Session {
     /// A desktop looks at its phones, a phone at its desktop.
     pub(super) fn known(&self, id: ConnectionId) -> Option<Known> {
         let is_host = self.connections.get(&id)?.is_host();
-        let others = self.connections.values().filter(|c| c.is_serving());
-        let others = others.filter(|c| (c.principal == Principal::Host) != is_host);
-        let connections = others.map(|c| c.id).collect();
+        let here = self.connections.values().filter(|c| c.is_serving());
+        let here = here.map(|c| (c.principal, c.id));
+        let elsewhere = self.remote.iter().map(|seat| (seat.principal, seat.connection));
+        let others = elsewhere.filter(|(principal, _)| self.connection_of(*principal).is_none());
+        let others = here.chain(others);
+        let others = others.filter(|(principal, _)| (*principal == Principal::Host) != is_host);
+        let mut connections: Vec<_> = others.map(|(_, id)| id).collect();
+        connections.sort_unstable();
         Some(Known { connections, revokes: if is_host { self.compat.revokes } else { 0 } })
     }
 }
