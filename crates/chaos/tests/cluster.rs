@@ -8,13 +8,14 @@ use std::{
 };
 
 use belay_chaos::{
-    cluster::{Kind, World},
+    cluster::{Kind, World, same},
     fleet::{self, Party},
     flow,
     lists::unix_ms,
     report::{self, Fault},
     rng::Rng,
 };
+use belay_wire::SessionId;
 
 const CHANNELS: u64 = 7;
 /// Messages a second on each channel: a window of 200 messages then lasts longer than most faults.
@@ -86,6 +87,27 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     if variable("CHAOS_KINDS").is_none() {
         assert!(found.messages >= number("CHAOS_MESSAGES", 10_000), "{found:?}");
     }
+    planted_mistakes_are_found(&mut world, &faults).await;
+}
+
+/// What finds nothing must be able to.
+async fn planted_mistakes_are_found(world: &mut World, faults: &[Fault]) {
+    std::fs::write(world.parties[1].folder.join("drop"), "").expect("written");
+    for party in &world.parties {
+        std::fs::remove_file(party.folder.join("stop")).expect("it was stopped");
+    }
+    let dropping = unix_ms();
+    flow::until_flowing(&mut world.parties, dropping + 1_500, RESUME).await.expect("it flows");
+    settle(&mut world.parties).await;
+    let found = report::audit(&world.parties, faults).expect("lists");
+    assert!(!found.breaches.is_empty(), "a party did not note what it got, and nobody found out");
+    let is_its = |breach: &String| breach.contains(" at phone1: ");
+    assert!(found.breaches.iter().all(is_its), "{:#?}", found.breaches);
+
+    let mut expected = world.expected();
+    expected[0].session = SessionId::from_bytes([7; 16]);
+    let same = same::until(&world.nodes, &expected, SAME).await;
+    assert!(same.is_err(), "no node lists a session that there is not, and nobody found out");
 }
 
 /// Starts the parties and disturbs them; what goes wrong ends the faults, but not the audit.

@@ -4,7 +4,7 @@
 mod admin;
 mod fault;
 mod node;
-mod same;
+pub mod same;
 mod servers;
 mod side;
 mod trouble;
@@ -26,7 +26,7 @@ use belay_testkit::Relay as Url;
 pub use self::{
     fault::Kind,
     node::Node,
-    same::{Differences, Expected},
+    same::Expected,
     side::Device,
 };
 use self::{node::Common, side::Side};
@@ -160,7 +160,7 @@ impl World {
     ///
     /// # Errors
     /// When they do not within `bound`, with the differences.
-    pub async fn until_same(&self, bound: Duration) -> Result<Duration, Differences> {
+    pub async fn until_same(&self, bound: Duration) -> Result<Duration, same::Differences> {
         same::until(&self.nodes, &self.expected(), bound).await
     }
 

@@ -36,7 +36,10 @@ impl fmt::Display for Differences {
 }
 
 /// Asks all nodes that are up until all of them say what is expected. Gives how long that took.
-pub(super) async fn until(
+///
+/// # Errors
+/// When they do not within `bound`, with how they differ.
+pub async fn until(
     nodes: &[Node],
     expected: &[Expected],
     bound: Duration,

@@ -286,3 +286,22 @@ impl Host {
         PairDecision { id, approved: true, key, expires_at, signature }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gets_something_later_than_a_second_after_its_revocation_came_back() {
+        let device = |got: &[u64]| Device {
+            id: MemberId::from_bytes([1; 16]),
+            got: Arc::new(Mutex::new(got.to_vec())),
+            revoked_ms: Some(10_000),
+            task: tokio::spawn(async {}),
+        };
+
+        assert_eq!(device(&[9_000, 11_000]).came_back(), None);
+        let told = device(&[9_000, 11_001, 13_000]).came_back().expect("it came back");
+        assert!(told.contains("got 2 things later than it may, 1001 to 3000 ms"), "{told}");
+    }
+}
