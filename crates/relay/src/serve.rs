@@ -133,6 +133,7 @@ fn cluster_places(config: &Config) -> Option<ClusterPlaces<'_>> {
     let (bus, secret) = (config.bus.clone()?, config.bus_secret.clone()?);
     let mut nats = NatsOptions::new(bus, life(&config.instance), secret);
     nats.credentials.clone_from(&config.bus_credentials);
+    nats.ca.clone_from(&config.bus_ca);
     nats.prefix.clone_from(&config.subject_prefix);
     nats.replicas = config.bus_replicas;
     nats.shards = config.bus_shards;

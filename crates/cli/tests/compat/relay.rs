@@ -201,6 +201,7 @@ impl Process {
             .env("BELAY_ADMIN_LISTEN", "127.0.0.1:0")
             .env("BELAY_UNAUTHENTICATED_PER_ADDRESS_MAX", "10000")
             .env("BELAY_LOG_FORMAT", "json")
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or("info".to_owned()))
             .env("BELAY_DATA_DIR", &folder)
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())

@@ -64,6 +64,8 @@ pub struct Session {
     pair_deadline: Option<(pairing::Step, Instant)>,
     /// Connections at other nodes.
     remote: Vec<Seat>,
+    /// There may be other nodes.
+    clustered: bool,
     /// When principals were seen last, as far as that is not stored, Unix milliseconds.
     seen: BTreeMap<Principal, u64>,
     /// What could not be stored, to be tried again.
@@ -135,6 +137,7 @@ impl Session {
             waiters: BTreeMap::new(),
             pair_deadline: None,
             remote: Vec::new(),
+            clustered: false,
             seen: BTreeMap::new(),
             retries: Vec::new(),
             retry_at: None,
@@ -236,7 +239,7 @@ impl Session {
             Input::RevokeDurable { member } => self.revoke_durable(member, effects),
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
-            Input::Seats { seats } => self.take_seats(seats, effects),
+            Input::Seats { seats } => self.take_seats(seats, env, effects),
             Input::Seated { connection, principal, generation } => {
                 self.seated(connection, principal, generation, effects);
             }

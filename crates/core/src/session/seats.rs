@@ -69,7 +69,13 @@ impl Session {
     }
 
     /// Who sits at other nodes now.
-    pub(super) fn take_seats(&mut self, seats: Vec<Seat>, effects: &mut Effects) {
+    pub(super) fn take_seats(
+        &mut self,
+        seats: Vec<Seat>,
+        env: &mut Env<'_>,
+        effects: &mut Effects,
+    ) {
+        self.clustered = true;
         for seat in &seats {
             self.compare_seat(seat, effects);
         }
@@ -88,6 +94,10 @@ impl Session {
             if now.is_none() {
                 self.host_may_have_left(effects);
             }
+        }
+        if self.record.compat.is_some() {
+            let seats = self.remote.clone();
+            self.say_again(&seats, env, effects);
         }
         self.mark_devices(effects);
         self.mark_presence(effects);

@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ const RENEW: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(400);
 /// Sessions that are read at once after a poll.
 const REFRESH_MAX: usize = 64;
+/// Lives of dead nodes that are remembered.
+const GONE_MAX: usize = 1_024;
 /// What bus and log have told and the sessions have not heard yet; beyond it all logs are compared.
 const EVENTS_MAX: usize = 65_536;
 
@@ -43,6 +45,10 @@ pub(crate) struct Cluster {
     pub(crate) shared: Shared,
     /// Lives of nodes whose lease runs; `None`: it is not known.
     alive: RwLock<Option<HashSet<String>>>,
+    /// Who lives changed, and the sessions were not told.
+    moved: AtomicBool,
+    /// Lives that were not among them when they were looked for.
+    gone: RwLock<HashSet<String>>,
     /// Store time less the clock of this machine, in milliseconds.
     pub(crate) skew_ms: AtomicI64,
     /// Events that found no place.
@@ -57,8 +63,10 @@ enum Told {
 
 impl Cluster {
     pub(crate) fn new(shared: Shared) -> Self {
-        let (alive, skew_ms, overrun) = (RwLock::default(), AtomicI64::new(0), AtomicU64::new(0));
-        Self { shared, alive, skew_ms, overrun }
+        let (skew_ms, overrun) = (AtomicI64::new(0), AtomicU64::new(0));
+        let (alive, gone) = (RwLock::default(), RwLock::default());
+        let moved = AtomicBool::new(false);
+        Self { shared, alive, moved, gone, skew_ms, overrun }
     }
 
     /// A seat at another node counts while that lives, or while nobody can know.
@@ -68,9 +76,37 @@ impl Cluster {
             && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
     }
 
-    /// Nodes that live now, as far as is known.
-    pub(crate) fn nodes(&self) -> usize {
-        self.alive.read().as_ref().map_or(0, HashSet::len)
+    /// A seat at a node that nobody has heard of: it may have started a moment ago.
+    fn is_news(&self, seat: &Seat) -> bool {
+        let alive = self.alive.read();
+        let is_alive = alive.as_ref().is_none_or(|alive| alive.contains(&seat.node));
+        seat.node != self.shared.life && !is_alive && !self.gone.read().contains(&seat.node)
+    }
+
+    /// Takes who lives.
+    fn learn(&self, alive: Vec<String>, now_ms: u64, asked: Instant) {
+        // The reply left the store about half of the time ago.
+        let age = u64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
+        let skew = i128::from(now_ms + age) - i128::from(unix_ms());
+        self.skew_ms.store(i64::try_from(skew).unwrap_or(0), Ordering::Relaxed);
+        let alive: HashSet<_> = alive.into_iter().collect();
+        self.gone.write().retain(|life| !alive.contains(life));
+        if self.alive.read().as_ref() != Some(&alive) {
+            *self.alive.write() = Some(alive);
+            self.moved.store(true, Ordering::Release);
+        }
+    }
+
+    /// These seats' nodes are not alive.
+    fn note_gone(&self, seats: &[Seat]) {
+        let alive = self.alive.read();
+        let Some(alive) = alive.as_ref() else { return };
+        let mut gone = self.gone.write();
+        if gone.len() >= GONE_MAX {
+            gone.clear();
+        }
+        let dead = seats.iter().map(|seat| &seat.node).filter(|life| !alive.contains(*life));
+        gone.extend(dead.cloned());
     }
 }
 
@@ -180,6 +216,13 @@ impl Node {
     async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
+        if seats.iter().any(|seat| cluster.is_news(seat)) {
+            let (presence, asked) = (&cluster.shared.presence, Instant::now());
+            let alive = presence.renew(cluster.shared.life.clone(), LEASE);
+            let alive = self.observe(alive).await?;
+            cluster.learn(alive.nodes, alive.now_ms, asked);
+            cluster.note_gone(&seats);
+        }
         seats.retain(|seat| cluster.counts(seat));
         self.drive(handle, Input::Seats { seats }).await;
         Ok(())
@@ -278,15 +321,9 @@ async fn renew(node: Arc<Node>) {
         let before = Instant::now();
         match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
             Ok(alive) => {
-                // The reply left the store about half of the time ago.
-                let age = u64::try_from(before.elapsed().as_millis() / 2).unwrap_or(0);
-                let skew = i128::from(alive.now_ms + age) - i128::from(unix_ms());
-                cluster.skew_ms.store(i64::try_from(skew).unwrap_or(0), Ordering::Relaxed);
                 renewed = Instant::now();
-                let nodes: HashSet<_> = alive.nodes.into_iter().collect();
-                let changed = cluster.alive.read().as_ref() != Some(&nodes);
-                *cluster.alive.write() = Some(nodes);
-                if changed {
+                cluster.learn(alive.nodes, alive.now_ms, before);
+                if cluster.moved.swap(false, Ordering::AcqRel) {
                     refresh_all_seats(&node).await;
                 }
             }

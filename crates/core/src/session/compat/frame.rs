@@ -84,8 +84,7 @@ impl Session {
                 if is_read || self.is_read_elsewhere(Channel::Down) {
                     self.relay_append(id, Channel::Down, envelope, env);
                 } else {
-                    // The next phone asks for a snapshot.
-                    effects.events.push(Event::Unread);
+                    self.say_to_nobody(id, envelope, env, effects);
                 }
             }
         }
@@ -235,7 +234,7 @@ impl Session {
     }
 
     /// Appends a message under the next number; `false` if the log is full.
-    fn relay_append(
+    pub(super) fn relay_append(
         &mut self,
         id: ConnectionId,
         ch: Channel,

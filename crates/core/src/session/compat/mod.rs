@@ -6,6 +6,7 @@ mod attach;
 mod frame;
 mod join;
 mod pull;
+mod unread;
 
 pub(super) use join::WAIT_MIN;
 
@@ -66,6 +67,8 @@ pub struct Joined {
 pub(super) struct Live {
     /// Removals so far: each is told as a count of devices.
     pub(super) revokes: u64,
+    /// What nobody is known to read.
+    unread: unread::Unread,
     /// What the desktop said about answering requests.
     supports: Option<bool>,
     budgets: BTreeMap<MemberId, Budget>,
