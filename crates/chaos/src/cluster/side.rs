@@ -33,8 +33,11 @@ const TRIES: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(250);
 /// The host of such a session says something so often.
 const EVERY: Duration = Duration::from_millis(200);
-/// A device that was sent away tries again after this.
-const AGAIN: Duration = Duration::from_millis(200);
+/// A device that was sent away tries again after this, at first and later on: many that are revoked must not
+/// take the machine for themselves.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// Tries until it is later on.
+const FIRST_TRIES: u32 = 40;
 /// From so long after the answer on, a revoked device must not get in or get anything.
 pub(super) const EFFECTIVE_MS: u64 = 1_000;
 
@@ -207,6 +210,7 @@ async fn keep_trying(
     got: Arc<Mutex<Vec<u64>>>,
     mut list: List,
 ) {
+    let mut stops = 0;
     loop {
         let (client, mut events) = client(&identity, credentials.clone());
         while let Some(event) = events.recv().await {
@@ -223,6 +227,7 @@ async fn keep_trying(
                 }
                 Event::Stopped { code, reason } => {
                     let _ = list.add(&format!("stopped {ms} {code} {reason}"));
+                    stops += 1;
                     break;
                 }
                 Event::Frame(frame) => {
@@ -234,7 +239,7 @@ async fn keep_trying(
             let _ = list.add(&line);
             got.lock().unwrap_or_else(PoisonError::into_inner).push(ms);
         }
-        sleep(AGAIN).await;
+        sleep(if stops < FIRST_TRIES { AGAIN.0 } else { AGAIN.1 }).await;
     }
 }
 
