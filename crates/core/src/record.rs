@@ -178,6 +178,9 @@ pub struct CompatRecord {
     pub idle_secs: u64,
     /// Last call of its desktop, Unix milliseconds.
     pub active_at: u64,
+    /// What the desktop said about answering requests, where nodes share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supports: Option<bool>,
 }
 
 /// One session, stored by compare-and-set on `version`.

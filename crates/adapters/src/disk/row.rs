@@ -247,6 +247,7 @@ fn compat(row: &SqliteRow) -> Result<Option<CompatRecord>, StoreError> {
         ws_url: get(row, "compat_ws_url")?,
         idle_secs: uint(row, "compat_idle_secs")?,
         active_at: uint(row, "compat_active_at")?,
+        supports: None,
     }))
 }
 

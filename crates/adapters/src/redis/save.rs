@@ -76,7 +76,9 @@ impl Inner {
 
     fn listing(&self, record: &SessionRecord) -> Step {
         let (created_at, id) = (record.created_at.to_string(), record.id.to_string());
-        Step::plain("ZADD", &[&self.keys.sessions(), &created_at, &id])
+        // A save that comes too late for a session that was removed must not list it again.
+        let only = if record.version == 1 { "NX" } else { "XX" };
+        Step::plain("ZADD", &[&self.keys.sessions(), only, &created_at, &id])
     }
 
     /// Forgets a session and all that leads to it; one that cannot be read is forgotten, too.

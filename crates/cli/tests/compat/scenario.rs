@@ -36,6 +36,26 @@ pub(crate) struct Report {
     pub(crate) failed: Vec<String>,
 }
 
+/// What is about one process, and not about the relay that several are together.
+const OF_ONE_NODE: &[&str] = &[
+    "2.2 list that is not given",
+    "2.4 PUBLIC_BASE_URL",
+    "2.5 503",
+    "2.7 healthz",
+    "2.8 ",
+    "3 refused: the relay is full",
+    "3 refused: more phones than may be connected",
+    "3 refused for now: a token of a key that is not here",
+    "3 refused for now: the rotated token could not be saved",
+    "3.4 server_shutdown ends neither",
+    "relay_over_capacity",
+    "MAX_ACTIVE_WEBSOCKET_CONNECTIONS",
+    "MAX_PENDING_JOIN_WAITERS",
+    "8 ",
+    "epic B: belay devices",
+    "epic B: a phone that calls itself",
+];
+
 /// Scenarios that run at one time.
 const AT_ONCE: usize = 8;
 
@@ -44,6 +64,17 @@ pub(crate) async fn run(scenarios: Vec<Scenario>) -> Report {
     let only = std::env::var("COMPAT_ONLY").unwrap_or_default();
     let started = unix_ms();
     let chosen = scenarios.into_iter().filter(|s| s.row.contains(&only));
+    let several = crate::relay::count() > 1;
+    let (chosen, skipped): (Vec<_>, Vec<_>) =
+        chosen.partition(|s| !several || !OF_ONE_NODE.iter().any(|row| s.row.contains(row)));
+    if !skipped.is_empty() {
+        eprintln!(
+            "SKIPPED over several nodes, because they are about one (its address, numbers, limits, \
+             files or start): {} scenarios, all rows with one of {OF_ONE_NODE:?}",
+            skipped.len()
+        );
+    }
+    let chosen = chosen.into_iter();
     let shared = World::shared();
     let running = chosen.enumerate().map(|(at, scenario)| {
         let world = World::new(&shared, at);
@@ -74,7 +105,7 @@ pub(crate) async fn run(scenarios: Vec<Scenario>) -> Report {
         "scenarios": rows.len(), "failed": failed.len(), "rows": listed,
     });
     if only.is_empty() {
-        write("compat.json", &report);
+        write(if several { "compat-cluster.json" } else { "compat.json" }, &report);
     }
     Report { scenarios: rows.len(), failed }
 }

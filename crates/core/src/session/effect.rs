@@ -77,6 +77,8 @@ pub enum Input {
     CommandsLost { channel: Channel, overdue: Overdue },
     /// A member heard what it lost; its base is the lowest number that it can still send.
     LostHeard { member: MemberId, base: Option<Position> },
+    /// The desktop of the compat protocol said whether phones may answer requests.
+    Supports { supports: bool },
     /// The offered token of a connection of the compat protocol is current now.
     Committed { connection: ConnectionId },
     /// An operator or the command line revokes a device.

@@ -164,6 +164,14 @@ impl Session {
         self.connections.get(&id).is_some_and(Connection::is_serving)
     }
 
+    /// Tells whether the logs that a connection reads and writes were read, so that nothing that it says is
+    /// refused for want of them.
+    pub fn are_logs_open(&self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(&id) else { return true };
+        let own = |channel: &Channel| connection.reads(*channel) || connection.writes(*channel);
+        self.channels.iter().all(|(channel, state)| !own(channel) || state.log.is_open())
+    }
+
     /// The channels whose logs are known here.
     pub fn channels_in_use(&self) -> Vec<Channel> {
         self.channels.keys().copied().collect()
@@ -177,6 +185,11 @@ impl Session {
     /// Tells whether nobody is connected and nothing waits, so that it can leave memory.
     pub fn is_idle(&self) -> bool {
         self.is_quiet() && !self.is_unsaved() && self.retries.is_empty()
+    }
+
+    /// Tells whether nobody is connected at any node, and nothing waits.
+    pub fn is_unused(&self) -> bool {
+        self.is_idle() && self.remote.is_empty()
     }
 
     /// Tells whether nothing here could be lost.
@@ -231,6 +244,7 @@ impl Session {
                 self.compat_text(connection, &text, commit, env, effects);
             }
             Input::CompatTell { connection, told } => self.tell(connection, *told, effects),
+            Input::Supports { supports } => self.store_supports(supports, env, effects),
             Input::Committed { connection } => self.committed(connection),
             Input::Wrote { connection } => self.wrote(connection, effects),
             Input::End { reason } => self.end(reason, effects),

@@ -76,6 +76,12 @@ impl Session {
         effects: &mut Effects,
     ) {
         self.clustered = true;
+        let mut seats = seats;
+        seats.retain(|seat| match seat.principal {
+            Principal::Host => true,
+            // A device that was removed is not connected, however late its seat is given up.
+            Principal::Member(member) => self.member_exists(member),
+        });
         for seat in &seats {
             self.compare_seat(seat, effects);
         }

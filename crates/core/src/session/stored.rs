@@ -42,6 +42,10 @@ impl Session {
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
+        if new.created_at != self.record.created_at {
+            // It was ended elsewhere, and another one was made under its name.
+            return self.end("session_ended", effects);
+        }
         if new.version == self.record.version {
             return;
         }
@@ -67,6 +71,7 @@ impl Session {
         };
         let (before, now) = (ids(old), ids(&self.record));
         for member in before.iter().filter(|member| !now.contains(member)) {
+            self.remote.retain(|seat| seat.principal != Principal::Member(*member));
             self.member_left(*member, effects);
         }
         for member in now.iter().filter(|member| !before.contains(member)) {

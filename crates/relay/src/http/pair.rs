@@ -70,7 +70,7 @@ async fn start_inner(
     address: IpAddr,
     body: Result<JsonBody<StartPair>, ApiError>,
 ) -> Result<PairStarted, ApiError> {
-    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).await.map_err(ApiError::rate_limited)?;
     let start = body?.0;
     check_name("device.name", &start.device.name).map_err(ApiError::invalid)?;
     check_name("device.platform", &start.device.platform).map_err(ApiError::invalid)?;
@@ -146,7 +146,7 @@ async fn reveal_inner(
     request: &str,
     body: Result<JsonBody<RevealPair>, ApiError>,
 ) -> Result<Paired, ApiError> {
-    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).await.map_err(ApiError::rate_limited)?;
     let unknown = || ApiError::from(CallError::Pair(PairError::RequestUnknown));
     let request: RequestId = request.parse().map_err(|_| unknown())?;
     let reveal = Box::new(body?.0);

@@ -48,7 +48,7 @@ async fn create_inner(
     address: std::net::IpAddr,
     body: Result<JsonBody<CreateSession>, ApiError>,
 ) -> Result<SessionCreated, ApiError> {
-    node.take_rate(RateClass::Pairing, address).map_err(ApiError::rate_limited)?;
+    node.take_rate(RateClass::Pairing, address).await.map_err(ApiError::rate_limited)?;
     let host = body?.0.host;
     check_name("host.name", &host.name).map_err(ApiError::invalid)?;
     check_name("host.platform", &host.platform).map_err(ApiError::invalid)?;

@@ -34,6 +34,10 @@ const RENEW: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(400);
 /// Sessions that are read at once after a poll.
 const REFRESH_MAX: usize = 64;
+/// Tasks that give events to sessions.
+const LANES: usize = 8;
+/// How long what follows in its lane waits until a changed session was read.
+const LOOK_MAX: Duration = Duration::from_millis(50);
 /// Lives of dead nodes that are remembered.
 const GONE_MAX: usize = 1_024;
 /// What bus and log have told and the sessions have not heard yet; beyond it all logs are compared.
@@ -59,6 +63,18 @@ pub(crate) struct Cluster {
 enum Told {
     Log(LogEvent),
     Bus(BusEvent),
+}
+
+impl Told {
+    /// What one session hears keeps its order; sessions do not wait for each other.
+    fn lane(&self) -> usize {
+        let session = match self {
+            Self::Log(LogEvent::Stored { id, .. } | LogEvent::Tail { id, .. }) => id.session,
+            Self::Bus(BusEvent::Told { session, .. }) => *session,
+            Self::Log(LogEvent::Doubt) | Self::Bus(BusEvent::Connected { .. }) => return 0,
+        };
+        usize::from(session.as_bytes()[0]) % LANES
+    }
 }
 
 impl Cluster {
@@ -186,7 +202,7 @@ impl Node {
 
     /// Finds out whether what is stored of a session is known here, and reads it if not. With a store of one
     /// node it is.
-    pub(super) async fn look_again(
+    pub(crate) async fn look_again(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
     ) -> Result<(), StoreError> {
@@ -231,10 +247,15 @@ impl Node {
     /// Starts what a node of a cluster does without being asked.
     pub(crate) fn join_cluster(self: &Arc<Self>) {
         let Some(cluster) = &self.cluster else { return };
-        let (events, heard) = mpsc::channel(EVENTS_MAX);
+        let mut lanes = Vec::new();
+        for _ in 0..LANES {
+            let (events, heard) = mpsc::channel(EVENTS_MAX / LANES);
+            lanes.push(events);
+            self.tasks.spawn(hear(self.clone(), heard));
+        }
         let node = self.clone();
         let tell = move |told: Told| {
-            if events.try_send(told).is_err() {
+            if lanes[told.lane()].try_send(told).is_err() {
                 let cluster = node.cluster.as_ref();
                 cluster.map(|cluster| cluster.overrun.fetch_add(1, Ordering::Relaxed));
             }
@@ -243,7 +264,6 @@ impl Node {
         let to_log = tell.clone();
         self.stores.log.subscribe(Arc::new(move |event| to_log(Told::Log(event))));
         cluster.shared.bus.listen(Arc::new(move |event| tell(Told::Bus(event))));
-        self.tasks.spawn(hear(self.clone(), heard));
         self.tasks.spawn(renew(self.clone()));
         self.tasks.spawn(poll(self.clone()));
     }
@@ -266,9 +286,7 @@ impl Node {
             Told::Bus(BusEvent::Told { session, frame }) => {
                 let Some(handle) = self.registry.find(session) else { return };
                 if matches!(frame, BusFrame::Changed) {
-                    // Reading takes a while, and others wait to be heard.
-                    let node = self.clone();
-                    self.tasks.spawn(async move { node.look_again(&handle).await });
+                    self.hear_of_change(handle).await;
                 } else {
                     self.drive(&handle, Input::Bus(frame)).await;
                 }
@@ -279,6 +297,15 @@ impl Node {
                     self.doubt_all().await;
                 }
             }
+        }
+    }
+
+    /// Who came is known before what they said is heard, unless the store takes its time.
+    async fn hear_of_change(self: &Arc<Self>, handle: Arc<Handle>) {
+        let node = self.clone();
+        let looking = self.tasks.spawn(async move { node.look_again(&handle).await });
+        if self.store_ok.load(Ordering::Acquire) {
+            let _ = tokio::time::timeout(LOOK_MAX, looking).await;
         }
     }
 

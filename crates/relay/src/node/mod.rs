@@ -91,6 +91,16 @@ pub(crate) enum RateClass {
     Management,
 }
 
+impl RateClass {
+    /// How it is called where nodes share it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Pairing => "pairing",
+            Self::Management => "management",
+        }
+    }
+}
+
 /// Whose allowance a call is taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Caller {
@@ -192,6 +202,15 @@ impl Node {
         id: SessionId,
     ) -> Result<Option<Arc<Handle>>, StoreError> {
         let handle = match self.registry.find(id) {
+            Some(handle) if self.cluster.is_some() && handle.has_ended() => {
+                // Another one may have been made under its name, elsewhere.
+                let Some(record) = self.load(id).await? else { return Ok(None) };
+                self.take_new(Session::load(record)).await;
+                match self.registry.find(id) {
+                    Some(handle) => handle,
+                    None => return Ok(None),
+                }
+            }
             Some(handle) => {
                 self.look_again(&handle).await?;
                 handle
@@ -330,7 +349,7 @@ impl Node {
             let Some(handle) = node.session(id).await? else { return Ok(false) };
             let devices: Vec<_> = {
                 let mut session = handle.session.lock();
-                if only_idle && !session.is_idle() {
+                if only_idle && !session.is_unused() {
                     return Ok(false);
                 }
                 session.set_ending(true);
@@ -340,6 +359,7 @@ impl Node {
                 handle.session.lock().set_ending(false);
                 return Err(error);
             }
+            node.tell(id, belay_core::ports::BusFrame::Ended { reason: reason.to_owned() });
             node.drive(&handle, Input::End { reason }).await;
             for member in devices {
                 // A store that goes back must not bring them back.
@@ -356,27 +376,43 @@ impl Node {
     }
 
     /// Takes one call of a class from an address's allowance.
-    pub(crate) fn take_rate(&self, class: RateClass, address: IpAddr) -> Result<(), Duration> {
-        self.take(class, Caller::Address(prefix(address)))
+    pub(crate) async fn take_rate(
+        &self,
+        class: RateClass,
+        address: IpAddr,
+    ) -> Result<(), Duration> {
+        self.take(class, Caller::Address(prefix(address))).await
     }
 
     /// Takes one call from the allowance of a desktop that has shown whose it is.
-    pub(crate) fn take_rate_of(
+    pub(crate) async fn take_rate_of(
         &self,
         class: RateClass,
         session: SessionId,
     ) -> Result<(), Duration> {
-        self.take(class, Caller::Session(session))
+        self.take(class, Caller::Session(session)).await
     }
 
-    fn take(&self, class: RateClass, caller: Caller) -> Result<(), Duration> {
+    /// All nodes share the allowances; while they cannot, each has its own.
+    async fn take(&self, class: RateClass, caller: Caller) -> Result<(), Duration> {
+        let (burst, interval) =
+            (self.config.pair_per_minute, Duration::from_mins(1) / self.config.pair_per_minute);
+        if let Some(cluster) = &self.cluster {
+            let key = match caller {
+                Caller::Address(address) => format!("{}:{address}", class.name()),
+                Caller::Session(session) => format!("{}:{session}", class.name()),
+            };
+            let taking = cluster.shared.limits.take(key, 1, interval, burst);
+            if let Ok(taken) = self.observe(taking).await {
+                return taken;
+            }
+        }
         let now = Instant::now().into_std();
         let mut rates = self.rates.lock();
         if rates.len() >= RATE_BUCKETS_MAX {
             rates.retain(|_, bucket| !bucket.is_idle(now));
         }
-        let interval = Duration::from_mins(1) / self.config.pair_per_minute;
-        let bucket = || Gcra::every(interval, self.config.pair_per_minute);
+        let bucket = || Gcra::every(interval, burst);
         rates.entry((class, caller)).or_insert_with(bucket).take(now)
     }
 

@@ -73,6 +73,7 @@ pub fn compat_sample(n: u8) -> SessionRecord {
             ws_url: "wss://relay.example.org/ws".to_owned(),
             idle_secs: 1_800,
             active_at: 1_700_000_000_000,
+            supports: None,
         }),
         ..sample
     }

@@ -141,6 +141,27 @@ impl Session {
         self.mark_presence(effects);
     }
 
+    /// What the desktop said about answering requests, at whichever node.
+    fn supports(&self) -> Option<bool> {
+        let stored = self.record.compat.as_ref().and_then(|c| c.supports);
+        if self.clustered { stored.or(self.compat.supports) } else { self.compat.supports }
+    }
+
+    /// Phones that connect at other nodes are told, too.
+    pub(in super::super) fn store_supports(
+        &self,
+        supports: bool,
+        env: &Env<'_>,
+        effects: &mut Effects,
+    ) {
+        let mut record = self.draft(env);
+        let Some(compat) = record.compat.as_mut().filter(|c| c.supports != Some(supports)) else {
+            return;
+        };
+        compat.supports = Some(supports);
+        effects.save = Some(record);
+    }
+
     fn auth_ok(&self, principal: Principal, token: Option<Secret>, count: usize) -> Told {
         let (role, device_id) = match principal {
             Principal::Host => ("desktop", None),
@@ -154,7 +175,7 @@ impl Session {
             next_device_session_token: token.map(|t| t.expose().to_owned()),
             connected_device_count: count,
             desktop_connected: is_host || self.is_connected(Principal::Host),
-            supports_runtime_requests: self.compat.supports.filter(|_| !is_host),
+            supports_runtime_requests: self.supports().filter(|_| !is_host),
         }
     }
 

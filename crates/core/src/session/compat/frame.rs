@@ -79,6 +79,9 @@ impl Session {
             FromDesktop::Forward { envelope, .. } => {
                 if let Some(supports) = supports_requests(&envelope) {
                     self.compat.supports = Some(supports);
+                    if self.clustered {
+                        effects.then.push(Effect::Feed(Input::Supports { supports }));
+                    }
                 }
                 let is_read = self.readers_of(Channel::Down).next().is_some();
                 if is_read || self.is_read_elsewhere(Channel::Down) {

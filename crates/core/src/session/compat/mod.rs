@@ -174,6 +174,7 @@ impl Session {
                 ws_url: start.ws_url,
                 idle_secs: start.idle_secs,
                 active_at: now,
+                supports: None,
             }),
             pairing: PairingRecord::default(),
             unknown: Unknown::new(),

@@ -10,6 +10,8 @@ use crate::{Env, ports::Seat, token::Principal};
 
 /// How long after a phone took its seat this node may not have heard of it.
 const AGE_MAX_MS: u64 = 2_000;
+/// Clocks of nodes and store differ by less.
+const SKEW_MS: u64 = 20;
 /// Messages, and bytes of them, that wait so long; the oldest leave.
 const MESSAGES_MAX: usize = 64;
 const BYTES_MAX: usize = 256 * 1024;
@@ -74,8 +76,7 @@ impl Session {
         let phones = seats.iter().filter(|seat| seat.principal != Principal::Host);
         let Some(since) = phones.map(|seat| seat.generation).min() else { return };
         for (at, from, message) in self.compat.unread.take() {
-            if at < since.saturating_sub(1) || !self.relay_append(from, Channel::Down, message, env)
-            {
+            if at + SKEW_MS < since || !self.relay_append(from, Channel::Down, message, env) {
                 effects.events.push(Event::Unread);
             }
         }

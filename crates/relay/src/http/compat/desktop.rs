@@ -26,7 +26,7 @@ pub(super) struct Desktop {
 
 impl Desktop {
     /// Reads who calls; `wrong` is what the call answers to a text that is no token.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         node: &Node,
         address: IpAddr,
         headers: &HeaderMap,
@@ -39,7 +39,7 @@ impl Desktop {
         let shaped_id = shaped(session_id, &SESSION_ID_CHARS, &wrong);
         let shaped_token = shaped(token, &TOKEN_CHARS, &wrong);
         let (Ok(session_id), Ok(token)) = (shaped_id, shaped_token) else {
-            take(node, address)?;
+            take(node, address).await?;
             return Err(wrong());
         };
         Ok(Self { session_id, token: Secret::new(token), address })
@@ -50,12 +50,28 @@ impl Desktop {
     pub(super) async fn session(&self, node: &Arc<Node>) -> Result<Arc<Handle>, Fault> {
         let id = session_key(&self.session_id, &node.keys.hash);
         if let Some(handle) = node.registry.find(id).filter(|h| self.is_its(node, h)) {
-            node.take_rate_of(CLASS, id).map_err(|delay| Fault::rate(CLASS, delay))?;
-            return Ok(handle);
+            self.take_own(node, id).await?;
+            node.look_again(&handle).await.map_err(|_| Fault::store())?;
+            return if handle.has_ended() { Err(Fault::no_session()) } else { Ok(handle) };
         }
-        take(node, self.address)?;
-        let handle = find(node, &self.session_id).await?.ok_or_else(Fault::no_session)?;
-        if self.is_its(node, &handle) { Ok(handle) } else { Err(Fault::not_the_desktop()) }
+        let taken = take(node, self.address).await;
+        if taken.is_err() && node.cluster.is_none() {
+            return Err(taken.err().unwrap_or_else(Fault::store));
+        }
+        let found = find(node, &self.session_id).await?;
+        if let Some(handle) = found.as_ref().filter(|handle| self.is_its(node, handle)) {
+            if taken.is_err() {
+                // At another node it would be in memory, and would have had its own.
+                self.take_own(node, id).await?;
+            }
+            return Ok(handle.clone());
+        }
+        taken?;
+        Err(if found.is_some() { Fault::not_the_desktop() } else { Fault::no_session() })
+    }
+
+    async fn take_own(&self, node: &Node, id: belay_wire::SessionId) -> Result<(), Fault> {
+        node.take_rate_of(CLASS, id).await.map_err(|delay| Fault::rate(CLASS, delay))
     }
 
     fn is_its(&self, node: &Node, handle: &Handle) -> bool {
@@ -63,6 +79,6 @@ impl Desktop {
     }
 }
 
-fn take(node: &Node, address: IpAddr) -> Result<(), Fault> {
-    node.take_rate(CLASS, address).map_err(|delay| Fault::rate(CLASS, delay))
+async fn take(node: &Node, address: IpAddr) -> Result<(), Fault> {
+    node.take_rate(CLASS, address).await.map_err(|delay| Fault::rate(CLASS, delay))
 }

@@ -25,7 +25,7 @@ pub(super) async fn list(
         let text = "sessionID and desktopSessionToken are required.";
         Fault::new(400, "invalid_devices_list", text)
     };
-    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong).await?;
     let handle = desktop.session(&node).await?;
     let list = handle.session.lock().device_list(node.policy.devices_max);
     let devices: Vec<_> = list.devices.iter().map(device).collect();
@@ -61,7 +61,7 @@ pub(super) async fn revoke(
         let text = "sessionID, desktopSessionToken and deviceID are required.";
         Fault::new(400, "invalid_device_revoke", text)
     };
-    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong).await?;
     let device_id = shaped(device_id, &DEVICE_ID_CHARS, wrong)?;
     let handle = desktop.session(&node).await?;
     let unknown = || Fault::new(404, "device_not_found", "Device is not paired with this session.");

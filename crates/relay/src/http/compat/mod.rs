@@ -69,10 +69,15 @@ pub(crate) fn origin_of(headers: &HeaderMap) -> Option<String> {
 
 /// Version, origin and allowance of a pairing call. Native clients send no origin, pages one that is
 /// allowed.
-fn admit(node: &Node, address: IpAddr, headers: &HeaderMap, body: &Members) -> Result<(), Fault> {
+async fn admit(
+    node: &Node,
+    address: IpAddr,
+    headers: &HeaderMap,
+    body: &Members,
+) -> Result<(), Fault> {
     admit_page(node, headers, body)?;
     let class = RateClass::Pairing;
-    node.take_rate(class, address).map_err(|delay| Fault::rate(class, delay))
+    node.take_rate(class, address).await.map_err(|delay| Fault::rate(class, delay))
 }
 
 /// Version and origin alone.

@@ -72,7 +72,7 @@ async fn join_inner(
     let session_id = body.required("sessionID")?;
     let join_token = body.required("joinToken")?;
     let device_name = body.text("deviceName")?;
-    admit(node, address, headers, &body)?;
+    admit(node, address, headers, &body).await?;
     let wrong = || Fault::new(400, "invalid_pair_join", "sessionID and joinToken are required.");
     let session_id = shaped(session_id, &SESSION_ID_CHARS, wrong)?;
     let join_token = Secret::new(shaped(join_token, &TOKEN_CHARS, wrong)?);
@@ -125,7 +125,7 @@ async fn refresh_inner(
         let text = "sessionID, joinToken, joinTokenExpiresAt and desktopSessionToken are required.";
         Fault::new(400, "invalid_pair_refresh", text)
     };
-    let desktop = Desktop::admit(node, address, headers, &body, wrong)?;
+    let desktop = Desktop::admit(node, address, headers, &body, wrong).await?;
     let join_token = Secret::new(shaped(join_token, &TOKEN_CHARS, wrong)?);
     let join_expires_at = parse_time(&expires_at).ok_or_else(wrong)?;
     if join_expires_at <= unix_ms() {
@@ -158,7 +158,7 @@ pub(super) async fn stop(
         let text = "sessionID and desktopSessionToken are required.";
         Fault::new(400, "invalid_pair_stop", text)
     };
-    let desktop = Desktop::admit(&node, address, &headers, &body, wrong)?;
+    let desktop = Desktop::admit(&node, address, &headers, &body, wrong).await?;
     let answer = json!({ "accepted": true, "sessionID": desktop.session_id });
     match desktop.session(&node).await {
         Ok(_) => {}

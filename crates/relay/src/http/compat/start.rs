@@ -39,7 +39,7 @@ pub(super) async fn start(
     body: Result<Members, Fault>,
 ) -> Answer {
     node.metrics.session_starts.inc();
-    let answer = match wanted(&node, address, &headers, body) {
+    let answer = match wanted(&node, address, &headers, body).await {
         Ok(wanted) => open_or_renew(&node, wanted).await,
         Err(fault) => Err(fault),
     };
@@ -48,7 +48,7 @@ pub(super) async fn start(
 }
 
 /// What the body asks for.
-fn wanted(
+async fn wanted(
     node: &Node,
     address: IpAddr,
     headers: &HeaderMap,
@@ -68,7 +68,7 @@ fn wanted(
     let expires_at = body.required("joinTokenExpiresAt")?;
     let given_url = body.text("relayWebSocketURL")?;
     let idle = body.number("idleTimeoutSeconds")?.unwrap_or(IDLE_SECS);
-    admit(node, address, headers, &body)?;
+    admit(node, address, headers, &body).await?;
     let wrong = || {
         let text = "sessionID, joinToken, desktopSessionToken and joinTokenExpiresAt are required.";
         Fault::new(400, "invalid_pair_start", text)

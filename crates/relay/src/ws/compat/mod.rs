@@ -26,6 +26,8 @@ use auth::{Refusal, authenticate};
 /// How long the farewell may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 const MINUTE: Duration = Duration::from_mins(1);
+/// How long a socket waits for the logs of its channels.
+const LOGS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a socket ends: what its client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,7 @@ pub(super) async fn run<T: Transport>(
     node.drive(&handle, Input::Attach(Box::new(attach))).await;
     drop(place);
     socket.authenticated();
+    until_logs_open(&handle, id).await;
     let now = Instant::now();
     let link = Link {
         rate: Gcra::every(
@@ -91,6 +94,14 @@ pub(super) async fn run<T: Transport>(
         _detach: detach,
     };
     link.serve(socket).await;
+}
+
+/// These clients cannot be told that a log is not there yet: what they say would be refused.
+async fn until_logs_open(handle: &Handle, id: ConnectionId) {
+    let deadline = Instant::now() + LOGS_TIMEOUT;
+    while !handle.session.lock().are_logs_open(id) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 async fn leave(at: Option<Instant>) {
