@@ -61,6 +61,7 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     settle(&mut world.parties).await;
     let orphaned = orphans(&world).await;
     let came_back = world.came_back();
+    let listing = world.listing_ms().await.ok();
 
     let found = report::audit(&world.parties, &faults).expect("lists");
     breaches.extend(world.breaches.iter().chain(&orphaned).chain(&came_back).cloned());
@@ -71,12 +72,13 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
         "orphaned_sessions": orphaned.len(),
         "revoked": world.revoked(),
         "revoked_came_back": came_back.len(),
+        "listing_sessions_ms": listing,
         "agreed_max_ms": world.agreed_ms.iter().max(),
         "breaches": breaches,
     });
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
     found.write(&target.join("chaos-cluster.json"), seed, &faults, &more).expect("written");
-    eprintln!("{found:?}");
+    eprintln!("{found:?} {more}");
     if !breaches.is_empty() {
         drop(world);
         fail(folder, seed, &breaches);

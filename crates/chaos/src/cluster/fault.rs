@@ -253,7 +253,7 @@ impl World {
     async fn agree(&mut self, side: usize, what: &str) {
         let started = Instant::now();
         // A fault may just have ended a device's connection.
-        let expected = Expected { connected: false, ..self.sides[side].expected() };
+        let expected = Expected { settled: false, ..self.sides[side].expected() };
         let agreed = same::until(&self.nodes, &[expected], AGREE).await;
         match agreed {
             Ok(took) => self.agreed_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),

@@ -16,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -170,9 +170,23 @@ impl World {
         if let Some(party) = self.parties.first() {
             let devices = self.parties.iter().filter_map(|party| party.member).collect();
             let (session, without) = (party.session, Vec::new());
-            all.push(Expected { session, devices, without, connected: true, exact: true });
+            all.push(Expected { session, devices, without, settled: true, exact: true });
         }
         all
+    }
+
+    /// How long each node takes to list all sessions, in milliseconds; the most of them.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub async fn listing_ms(&self) -> anyhow::Result<u64> {
+        let mut most = 0;
+        for node in &self.nodes {
+            let started = Instant::now();
+            node.admin()?.sessions().await?;
+            most = most.max(u64::try_from(started.elapsed().as_millis())?);
+        }
+        Ok(most)
     }
 
     /// Devices that got in, or got something, later than a second after they were revoked; in words.

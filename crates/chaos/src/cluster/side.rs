@@ -157,7 +157,7 @@ impl Side {
             self.devices.iter().partition(|device| device.revoked_ms.is_none());
         let ids = |some: Vec<&Device>| some.into_iter().map(|device| device.id).collect();
         let (devices, without) = (ids(kept), ids(gone));
-        Expected { session: self.session, devices, without, connected: true, exact: false }
+        Expected { session: self.session, devices, without, settled: true, exact: false }
     }
 }
 
