@@ -10,7 +10,7 @@ use serde_json::Value;
 const ANSWER: Duration = Duration::from_secs(6);
 
 /// One relay's admin API. Its `Debug` shows no token.
-pub(super) struct Admin {
+pub struct Admin {
     url: String,
     token: String,
     http: reqwest::Client,
@@ -23,7 +23,11 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    pub(super) fn new(url: String, token: String) -> anyhow::Result<Self> {
+    /// The API at an address, for who has this token.
+    ///
+    /// # Errors
+    /// When no client for it can be made.
+    pub fn new(url: String, token: String) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(ANSWER).no_proxy().build()?;
         Ok(Self { url, token, http })
     }
@@ -50,7 +54,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the relay does not answer that it is stored.
-    pub(super) async fn revoke(&self, session: SessionId, device: MemberId) -> anyhow::Result<()> {
+    pub async fn revoke(&self, session: SessionId, device: MemberId) -> anyhow::Result<()> {
         let url = format!("{}/admin/sessions/{session}/devices/{device}", self.url);
         let answer = self.http.delete(url).bearer_auth(&self.token).send().await?;
         let status = answer.status();

@@ -24,6 +24,7 @@ use belay_servers::{NatsCluster, NatsOptions, RedisGroup};
 use belay_testkit::Relay as Url;
 
 pub use self::{
+    admin::Admin,
     fault::Kind,
     node::Node,
     same::Expected,
