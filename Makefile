@@ -13,13 +13,17 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench picture test test-all compat remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 up: build ## Run relay and desktop side here; ARGS="--lan" lets phones on the network in
 	@exec target/debug/belay up $(ARGS)
+
+cluster: build ## Run a cluster here: Redis, NATS, PostgreSQL, relays and a balancer; ARGS="--relays 5"
+	@scripts/bootstrap cluster
+	@exec target/debug/belay cluster-dev $(ARGS)
 
 build: web ## Build the binary with its page
 	@cargo build --locked -p belay
@@ -52,7 +56,7 @@ test-all: test ## Everything an issue must show before it closes
 	@OSS_SMOKE_SKIP_REMOTE_CONTROL_COMPAT=1 scripts/oss-smoke.sh | grep SKIPPED
 	@COMPAT_SESSIONS=100000 COMPAT_REVOKES=1000 COMPAT_UNKNOWN_IDS=1000000 scripts/oss-smoke.sh
 
-check: check-rust check-web ## Format, lints, spelling, dependencies
+check: check-rust check-web check-deploy ## Format, lints, spelling, dependencies, what deploy/ holds
 
 check-rust: web
 	@cargo fmt --all --check
@@ -62,6 +66,9 @@ check-rust: web
 
 check-web:
 	@cd web && npm run --silent check && npm run --silent lint
+
+check-deploy:
+	@$(TOOLS)/bin/python scripts/check-deploy
 
 test-rust: build-tests
 	@cargo nextest run --locked --workspace --all-features --no-fail-fast --status-level fail --final-status-level fail

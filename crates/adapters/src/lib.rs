@@ -8,6 +8,7 @@ mod nats;
 mod record;
 mod redis;
 mod resolve;
+mod sql;
 
 pub use disk::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, SyncPolicy,
@@ -17,3 +18,4 @@ pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
 pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
 pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{ClusterPlaces, Places, ResolveError, Shared, Stores, check_store, resolve};
+pub use sql::{CatalogState, SqlError, SqlRevocations};

@@ -1,5 +1,6 @@
 //! The one binary: reads the command line and joins the crates.
 
+mod cluster;
 mod devices;
 mod drain;
 mod host;
@@ -31,6 +32,7 @@ fn command() -> Command {
         .subcommand(devices::command())
         .subcommand(drain::command())
         .subcommand(why::command())
+        .subcommand(cluster::command())
         .subcommand(settings::add(
             Command::new("config")
                 .about("Print the effective configuration of the relay, secrets hidden")
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         Some(("devices", args)) => block_on(devices::run(args)),
         Some(("drain", args)) => block_on(drain::run(args)),
         Some(("why", args)) => block_on(why::run(args)),
+        Some(("cluster-dev", args)) => block_on(cluster::run(args)),
         Some(("config", args)) => settings::read(args).and_then(|config| settings::print(&config)),
         _ => unreachable!("clap accepts the subcommands above only"),
     };

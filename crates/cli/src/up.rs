@@ -131,7 +131,7 @@ fn start(
 }
 
 /// Keeps what the relay says, and gives its last fault: a full disk may keep nothing.
-async fn keep(stderr: ChildStderr, log: Arc<LogFile>) -> String {
+pub(crate) async fn keep(stderr: ChildStderr, log: Arc<LogFile>) -> String {
     let mut said = BufReader::new(stderr);
     let (mut line, mut last) = (Vec::new(), Vec::new());
     while (&mut said).take(LINE_MAX).read_until(b'\n', &mut line).await.is_ok_and(|n| n > 0) {
@@ -176,7 +176,7 @@ async fn wait_until_up(
 }
 
 /// What a relay that ended said last.
-async fn last_words(copying: JoinHandle<String>) -> String {
+pub(crate) async fn last_words(copying: JoinHandle<String>) -> String {
     let said = tokio::time::timeout(START_TIMEOUT, copying).await;
     said.ok().and_then(Result::ok).unwrap_or_default()
 }

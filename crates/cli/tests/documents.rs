@@ -93,7 +93,8 @@ fn the_configuration_page_is_current() {
 /// The lines of shell blocks in the documents that call `belay`.
 fn commands() -> Vec<String> {
     let mut found = Vec::new();
-    for name in ["index.md", "protocol.md", "security.md", "performance.md", "connections.md"] {
+    let pages = ["index.md", "protocol.md", "security.md", "performance.md", "connections.md"];
+    for name in pages.into_iter().chain(["operations/cluster.md"]) {
         let text = std::fs::read_to_string(docs(name)).expect("the page exists");
         let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
         let lines = blocks.flat_map(str::lines).map(|l| l.split('#').next().unwrap_or(l).trim());
@@ -122,7 +123,7 @@ fn every_subcommand_teaches() {
         assert!(output.status.success(), "{args:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
     };
-    for name in ["up", "serve", "host", "devices", "drain", "why", "config"] {
+    for name in ["up", "serve", "host", "devices", "drain", "why", "config", "cluster-dev"] {
         assert!(help(&["--help"]).contains(name), "{name} is listed");
         assert!(help(&[name, "--help"]).len() > 200, "{name} explains itself");
     }

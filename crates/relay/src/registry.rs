@@ -108,6 +108,10 @@ impl Handle {
         }
     }
 
+    pub(crate) fn close_all(&self, code: CloseCode) {
+        self.signals.lock().values().for_each(|signal| signal.close(code));
+    }
+
     pub(crate) fn has_sockets(&self) -> bool {
         !self.signals.lock().is_empty()
     }

@@ -32,6 +32,9 @@ pub(crate) async fn run(node: Arc<Node>) {
             () = node.stopping.cancelled() => return,
         }
         let believed = calm.believed(node.now());
+        if !node.is_sweeper().await {
+            continue;
+        }
         if let Err(error) = sweep(&node, believed).await {
             tracing::warn!(%error, "not swept; the next sweep tries again");
         }

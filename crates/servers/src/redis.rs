@@ -29,6 +29,8 @@ impl Redis {
     /// When it is not installed or does not start.
     pub fn start(folder: &Path, settings: &[&str]) -> anyhow::Result<Self> {
         let settings = settings.iter().map(|line| (*line).to_owned()).collect();
+        // Of an earlier life in this folder, on another port.
+        let _ = std::fs::remove_file(folder.join("redis.conf"));
         Self::start_at(free_port()?, folder, settings)
     }
 

@@ -39,4 +39,5 @@ fn groups_start_and_say_where_they_are() {
         redis.url().starts_with("redis+sentinel://127.0.0.1:") && redis.url().ends_with("/belay")
     );
     assert_eq!(nats.url().matches("127.0.0.1:").count(), 3);
+    nats.until_led().expect("a leader");
 }

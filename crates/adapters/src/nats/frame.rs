@@ -71,10 +71,21 @@ enum Kind {
         header: Option<String>,
     },
     ToHost,
+    Node {
+        store: bool,
+    },
+    Drain {
+        instance: String,
+        reason: String,
+        seconds: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
 }
 
 /// The names in [`Kind`].
-const KINDS: [&str; 6] = ["changed", "ended", "tail", "applied", "volatile", "to_host"];
+const KINDS: [&str; 8] =
+    ["changed", "ended", "tail", "applied", "volatile", "to_host", "node", "drain"];
 
 #[derive(Deserialize)]
 struct Named<'a> {
@@ -174,6 +185,10 @@ impl Opened {
                 let message = Volatile { key, epoch, after, vseq, body };
                 BusFrame::Volatile { channel, message }
             }
+            Kind::Node { store } => BusFrame::Node { store },
+            Kind::Drain { instance, reason, seconds, endpoint } => {
+                BusFrame::Drain { instance, reason, seconds, endpoint }
+            }
             Kind::ToHost => {
                 let text = std::str::from_utf8(&self.body).map_err(|_| "malformed")?;
                 let frame = belay_wire::decode(text).map_err(|_| "malformed")?;
@@ -186,6 +201,13 @@ impl Opened {
 fn split(frame: &BusFrame) -> (Kind, Bytes) {
     let kind = match frame {
         BusFrame::Changed => Kind::Changed,
+        BusFrame::Node { store } => Kind::Node { store: *store },
+        BusFrame::Drain { instance, reason, seconds, endpoint } => Kind::Drain {
+            instance: instance.clone(),
+            reason: reason.clone(),
+            seconds: *seconds,
+            endpoint: endpoint.clone(),
+        },
         BusFrame::Ended { reason } => Kind::Ended { reason: reason.clone() },
         BusFrame::Tail { channel, tail } => {
             let incarnation = Epoch(tail.incarnation);

@@ -189,6 +189,11 @@ impl Log {
         self.failing || self.slow
     }
 
+    /// It was found not to work.
+    pub fn is_away(&mut self) {
+        self.failing = true;
+    }
+
     /// It was found to work again.
     pub fn works(&mut self) {
         self.failing = false;

@@ -94,7 +94,14 @@ pub enum BusFrame {
     Volatile { channel: Channel, message: Volatile },
     /// A frame for the host, from whichever node it is connected to.
     ToHost { frame: Box<Frame> },
+    /// Of [`ALL_NODES`]: the node that says it lives, and whether it reaches the store.
+    Node { store: bool },
+    /// Of [`ALL_NODES`]: the node of this name is to send its clients away.
+    Drain { instance: String, reason: String, seconds: u64, endpoint: Option<String> },
 }
+
+/// Stands for all nodes instead of a session: no session has this id.
+pub const ALL_NODES: SessionId = SessionId::from_bytes([0xff; 16]);
 
 /// What the bus tells a node.
 #[derive(Debug, Clone)]

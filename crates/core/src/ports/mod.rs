@@ -12,7 +12,7 @@ use belay_wire::{MemberId, SessionId};
 use crate::{SessionRecord, session::LeaseKey};
 
 pub use cluster::{
-    Alive, Bus, BusEvent, BusFrame, BusListener, Leases, Limits, Presence, Seat, Version,
+    ALL_NODES, Alive, Bus, BusEvent, BusFrame, BusListener, Leases, Limits, Presence, Seat, Version,
 };
 pub use log::{
     AppendError, ChannelId, Entry, Listener, Loaded, LogAnswer, LogEvent, LogUnavailable,

@@ -60,6 +60,13 @@ impl Session {
         if attach.compat {
             return self.attach_compat(attach, env, effects);
         }
+        if let Principal::Member(member) = attach.claims.principal
+            && attach.revoked_elsewhere
+            && self.member_exists(member)
+        {
+            // The store lost the revocation; the other place has it.
+            effects.then.push(Effect::Feed(Input::Revoke { member }));
+        }
         let judgement = match self.judge(&attach, env) {
             Ok(judgement) => judgement,
             Err((code, cause)) => return refuse(attach.connection, code, cause, effects),

@@ -97,6 +97,10 @@ pub enum Input {
     Log { channel: Channel, told: LogTold },
     /// Storing works again, as the node found out.
     LogWorks,
+    /// Nothing can be stored in any log until that works again, as the node found out.
+    LogAway,
+    /// Whether the store of sessions can be reached: clients are told.
+    Store { away: bool },
     /// Time passed.
     Tick,
 }

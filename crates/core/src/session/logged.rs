@@ -54,6 +54,29 @@ impl Session {
         self.channels.values_mut().for_each(|state| state.log.works());
     }
 
+    /// No log can be reached: clients hear of it before they write.
+    pub(super) fn log_away(&mut self) {
+        self.asks = true;
+        self.channels.values_mut().for_each(|state| state.log.is_away());
+    }
+
+    /// Everything that is connected goes on without the store; what needs it waits.
+    pub(super) fn tell_of_store(&mut self, away: bool, effects: &mut Effects) {
+        let (code, text) = if away {
+            (
+                "store_away",
+                "the relay cannot reach its store: what is connected goes on; new connections, \
+                 pairing and removing devices wait",
+            )
+        } else {
+            ("store_back", "the relay reaches its store again")
+        };
+        let all: Vec<_> = self.connections.keys().copied().collect();
+        for id in all {
+            self.control(id, Notice { code: code.to_owned(), text: text.to_owned() }, effects);
+        }
+    }
+
     /// Tells whether storing messages is in trouble.
     pub fn is_degraded(&self) -> bool {
         self.degraded

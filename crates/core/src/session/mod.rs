@@ -268,6 +268,8 @@ impl Session {
             Input::OpenLogs => self.open_logs(env),
             Input::Log { channel, told } => self.log_told(channel, told, env, effects),
             Input::LogWorks => self.log_works(),
+            Input::LogAway => self.log_away(),
+            Input::Store { away } => self.tell_of_store(away, effects),
             Input::Tick => self.tick(env, effects),
         }
     }

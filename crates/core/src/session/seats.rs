@@ -132,8 +132,8 @@ impl Session {
     /// Another node says this.
     pub(super) fn bus(&mut self, frame: BusFrame, env: &mut Env<'_>, effects: &mut Effects) {
         match frame {
-            // The node reads what changed.
-            BusFrame::Changed => {}
+            // The node does what there is to do.
+            BusFrame::Changed | BusFrame::Node { .. } | BusFrame::Drain { .. } => {}
             BusFrame::Ended { reason } => self.end(known_reason(&reason), effects),
             BusFrame::Tail { channel, tail } => {
                 self.log_told(channel, LogTold::Hint(tail), env, effects);

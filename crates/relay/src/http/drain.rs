@@ -36,13 +36,16 @@ struct Start {
     /// Where clients should go instead.
     #[serde(default)]
     endpoint: Option<String>,
+    /// The `--instance` of another node that is to drain.
+    #[serde(default)]
+    node: Option<String>,
 }
 
 async fn start(
     State(node): State<Arc<Node>>,
     body: Result<JsonBody<Start>, ApiError>,
 ) -> Result<(StatusCode, Json<Status>), ApiError> {
-    let Start { reason, max_session_age_seconds, endpoint } = body?.0;
+    let Start { reason, max_session_age_seconds, endpoint, node: other } = body?.0;
     if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
         let text = format!("reason: expected 1 to {REASON_BYTES_MAX} bytes of text");
         return Err(ApiError::invalid(text));
@@ -55,6 +58,17 @@ async fn start(
     }
     if endpoint.as_deref().is_some_and(|url| !url.starts_with("http")) {
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
+    }
+    if let Some(instance) = other.filter(|instance| *instance != node.config.instance) {
+        if !node.ask_to_drain(&instance, reason, secs, endpoint).await {
+            let text = format!(
+                "no node of the name {instance} lives; `/healthz` of an admin listener names those \
+                 that do"
+            );
+            return Err(ApiError::not_found(&text));
+        }
+        tracing::warn!(target: "audit", instance, seconds = secs, "drain start, at another node");
+        return Ok((StatusCode::ACCEPTED, Json(node.drain_status())));
     }
     let sockets = node.metrics.active_websockets();
     tracing::warn!(target: "audit", reason, seconds = secs, sockets, "drain start");

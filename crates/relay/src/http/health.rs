@@ -38,9 +38,9 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
         "activeWebSockets": node.metrics.active_websockets(),
         "pendingJoinWaiters": node.metrics.pair_waiters.get(),
         "deviceTokens": node.metrics.device_tokens.get(),
-        "busSubscriptions": 0,
-        "crossInstanceBusEnabled": false,
-        "redisPersistenceEnabled": false,
+        "busSubscriptions": node.subscriptions(),
+        "crossInstanceBusEnabled": node.cluster.is_some(),
+        "redisPersistenceEnabled": node.cluster.is_some(),
         "now": format_time(unix_ms()),
     });
     (status(ok), Json(body))
@@ -64,6 +64,11 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
             "ok": checked.is_ok(),
             "error": checked.err().map(|e| e.to_string()),
         },
+        "nodes": node.cluster.as_ref().map(crate::node::Cluster::nodes),
+        "bus": node.cluster.is_some().then(|| json!({
+            "url": node.config.bus.as_deref().and_then(|url| url.split(':').next()),
+            "ok": node.bus_ok.load(Ordering::Acquire),
+        })),
         "log": {
             "ok": node.metrics.sessions_degraded.get() == 0,
             "sessionsDegraded": node.metrics.sessions_degraded.get(),
@@ -80,6 +85,11 @@ pub(super) async fn metricsz(State(node): State<Arc<Node>>) -> Json<Value> {
 }
 
 impl Node {
+    /// Sessions whose messages this node hears from the bus.
+    fn subscriptions(&self) -> usize {
+        self.cluster.as_ref().map_or(0, |_| self.registry.len())
+    }
+
     /// Sets the numbers that are counted where they are asked for. What the store does not tell stays.
     pub(super) async fn take_stock(&self) {
         let set = |gauge: &Gauge, n: usize| gauge.set(i64::try_from(n).unwrap_or(i64::MAX));
@@ -123,6 +133,8 @@ fn readiness(node: &Node) -> (bool, Option<&'static str>) {
         (false, Some("draining"))
     } else if !node.store_ok.load(Ordering::Acquire) {
         (false, Some("store_unavailable"))
+    } else if !node.bus_ok.load(Ordering::Acquire) {
+        (false, Some("bus_unavailable"))
     } else {
         (true, None)
     }

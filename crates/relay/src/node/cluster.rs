@@ -13,11 +13,11 @@ use std::{
 use belay_adapters::Shared;
 use belay_core::{
     Input,
-    ports::{BusEvent, BusFrame, LogEvent, Seat, StoreError},
+    ports::{ALL_NODES, BusEvent, BusFrame, LogEvent, Seat, StoreError},
     session::LogTold,
     token::Principal,
 };
-use belay_wire::{ConnectionId, SessionId};
+use belay_wire::{CloseCode, ConnectionId, SessionId};
 use futures_util::future::join_all;
 use parking_lot::RwLock;
 use tokio::{sync::mpsc, time::Instant};
@@ -27,6 +27,8 @@ use crate::registry::Handle;
 
 /// How long a node that says nothing counts as alive.
 const LEASE: Duration = Duration::from_secs(5);
+/// A node that does not reach the store for so long, while others do, sends its clients to those.
+const CUT_OFF: Duration = Duration::from_secs(5);
 /// How often it says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
 /// How often the versions of sessions with sockets here are looked at: a revocation is effective within a
@@ -49,6 +51,8 @@ pub(crate) struct Cluster {
     pub(crate) shared: Shared,
     /// Lives of nodes whose lease runs; `None`: it is not known.
     alive: RwLock<Option<HashSet<String>>>,
+    /// When another node said last that it reaches the store.
+    stored_elsewhere: RwLock<Option<Instant>>,
     /// Who lives changed, and the sessions were not told.
     moved: AtomicBool,
     /// Lives that were not among them when they were looked for.
@@ -82,7 +86,8 @@ impl Cluster {
         let (skew_ms, overrun) = (AtomicI64::new(0), AtomicU64::new(0));
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
-        Self { shared, alive, moved, gone, skew_ms, overrun }
+        let stored_elsewhere = RwLock::default();
+        Self { shared, alive, stored_elsewhere, moved, gone, skew_ms, overrun }
     }
 
     /// A seat at another node counts while that lives, or while nobody can know.
@@ -90,6 +95,14 @@ impl Cluster {
         let alive = self.alive.read();
         seat.node != self.shared.life
             && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
+    }
+
+    /// Lives of nodes that are alive now, as far as is known.
+    pub(crate) fn nodes(&self) -> Vec<String> {
+        let mut nodes: Vec<_> =
+            self.alive.read().as_ref().map_or(Vec::new(), |alive| alive.iter().cloned().collect());
+        nodes.sort_unstable();
+        nodes
     }
 
     /// A seat at a node that nobody has heard of: it may have started a moment ago.
@@ -244,6 +257,40 @@ impl Node {
         Ok(())
     }
 
+    /// Asks the node of this name to send its clients away; `false`: none of it is known to live.
+    pub(crate) async fn ask_to_drain(
+        &self,
+        instance: &str,
+        reason: String,
+        seconds: u64,
+        endpoint: Option<String>,
+    ) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        // A life is the name and a number.
+        let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == instance);
+        // It may have started a moment ago.
+        let (renewing, asked) =
+            (cluster.shared.presence.renew(cluster.shared.life.clone(), LEASE), Instant::now());
+        if let Ok(alive) = self.observe(renewing).await {
+            cluster.learn(alive.nodes, alive.now_ms, asked);
+        }
+        let lives = cluster.alive.read().as_ref().is_none_or(|alive| alive.iter().any(is_it));
+        if lives {
+            let instance = instance.to_owned();
+            self.tell(ALL_NODES, BusFrame::Drain { instance, reason, seconds, endpoint });
+        }
+        lives
+    }
+
+    /// One node sweeps for all of them, as long as it holds the lease.
+    pub(crate) async fn is_sweeper(&self) -> bool {
+        let Some(cluster) = &self.cluster else { return true };
+        let ttl = 2 * self.config.sweep_every + LEASE;
+        let life = cluster.shared.life.clone();
+        let held = self.observe(cluster.shared.leases.hold("sweeper", life, ttl)).await;
+        matches!(held, Ok(Some(_)))
+    }
+
     /// Starts what a node of a cluster does without being asked.
     pub(crate) fn join_cluster(self: &Arc<Self>) {
         let Some(cluster) = &self.cluster else { return };
@@ -262,6 +309,7 @@ impl Node {
         };
         let tell = Arc::new(tell);
         let to_log = tell.clone();
+        cluster.shared.bus.watch(ALL_NODES);
         self.stores.log.subscribe(Arc::new(move |event| to_log(Told::Log(event))));
         cluster.shared.bus.listen(Arc::new(move |event| tell(Told::Bus(event))));
         self.tasks.spawn(renew(self.clone()));
@@ -283,6 +331,7 @@ impl Node {
                 }
             }
             Told::Log(LogEvent::Doubt) => self.doubt_all().await,
+            Told::Bus(BusEvent::Told { session: ALL_NODES, frame }) => self.hear_node(frame),
             Told::Bus(BusEvent::Told { session, frame }) => {
                 let Some(handle) = self.registry.find(session) else { return };
                 if matches!(frame, BusFrame::Changed) {
@@ -292,11 +341,71 @@ impl Node {
                 }
             }
             Told::Bus(BusEvent::Connected { connected }) => {
-                tracing::info!(connected, "the bus");
+                self.bus_ok.store(connected, Ordering::Release);
                 if connected {
+                    tracing::info!("the bus is back; all logs are compared");
                     self.doubt_all().await;
+                } else {
+                    tracing::error!(
+                        "the bus is away: durable messages wait where they were written"
+                    );
+                    for handle in self.registry.all() {
+                        self.drive(&handle, Input::LogAway).await;
+                    }
                 }
             }
+        }
+    }
+
+    /// What a node says to all.
+    fn hear_node(&self, frame: BusFrame) {
+        let Some(cluster) = &self.cluster else { return };
+        match frame {
+            BusFrame::Node { store: true } => {
+                *cluster.stored_elsewhere.write() = Some(Instant::now())
+            }
+            BusFrame::Drain { instance, reason, seconds, endpoint }
+                if instance == self.config.instance =>
+            {
+                let sockets = self.metrics.active_websockets();
+                tracing::warn!(target: "audit", reason, seconds, sockets, "drain start, by another node");
+                let window = Duration::from_secs(seconds.clamp(1, 3_600));
+                if self.drain.start("admin of another node", reason, window, endpoint, sockets) {
+                    self.drain.keep(sockets);
+                }
+            }
+            BusFrame::Node { .. }
+            | BusFrame::Drain { .. }
+            | BusFrame::Changed
+            | BusFrame::Ended { .. }
+            | BusFrame::Tail { .. }
+            | BusFrame::Applied { .. }
+            | BusFrame::Volatile { .. }
+            | BusFrame::ToHost { .. } => {}
+        }
+    }
+
+    /// The store can be reached, or not any more: clients are told, and a node that is cut off alone sends
+    /// them to those that are not.
+    async fn tell_of_store(self: &Arc<Self>, away: bool) {
+        for handle in self.registry.all() {
+            self.drive(&handle, Input::Store { away }).await;
+        }
+    }
+
+    /// Others reach the store, and this node does not for long: its clients are better off there.
+    fn is_cut_off(&self, since: Instant) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let heard = *cluster.stored_elsewhere.read();
+        since.elapsed() >= CUT_OFF && heard.is_some_and(|at| at.elapsed() < LEASE)
+    }
+
+    fn send_all_away(&self) {
+        tracing::error!(
+            "this node is cut off from the store and others are not: clients are sent there"
+        );
+        for handle in self.registry.all() {
+            handle.close_all(CloseCode::Unavailable);
         }
     }
 
@@ -342,13 +451,16 @@ async fn hear(node: Arc<Node>, mut heard: mpsc::Receiver<Told>) {
 /// Says that this node lives, and learns who else does and what time it is.
 async fn renew(node: Arc<Node>) {
     let Some(cluster) = &node.cluster else { return };
-    let mut renewed = Instant::now();
+    let (mut renewed, mut away) = (Instant::now(), false);
     loop {
         let presence = &cluster.shared.presence;
         let before = Instant::now();
         match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
             Ok(alive) => {
                 renewed = Instant::now();
+                if std::mem::take(&mut away) {
+                    node.tell_of_store(false).await;
+                }
                 cluster.learn(alive.nodes, alive.now_ms, before);
                 if cluster.moved.swap(false, Ordering::AcqRel) {
                     refresh_all_seats(&node).await;
@@ -356,12 +468,19 @@ async fn renew(node: Arc<Node>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "the lease of this node was not renewed");
+                if !std::mem::replace(&mut away, true) {
+                    node.tell_of_store(true).await;
+                }
                 if renewed.elapsed() > LEASE {
                     // Who lives is not known: that refuses nothing.
                     *cluster.alive.write() = None;
                 }
+                if node.is_cut_off(renewed) {
+                    node.send_all_away();
+                }
             }
         }
+        node.tell(ALL_NODES, BusFrame::Node { store: !away });
         tokio::select! {
             () = tokio::time::sleep(RENEW) => {}
             () = node.stopping.cancelled() => break,

@@ -73,6 +73,8 @@ pub(crate) struct Node {
     /// Cancelled when the process is to end after a drain.
     pub(crate) exit: CancellationToken,
     pub(crate) store_ok: AtomicBool,
+    /// Messages pass between nodes.
+    pub(crate) bus_ok: AtomicBool,
     /// When the cause of a failed append was logged last, Unix milliseconds.
     append_told_at: Arc<AtomicU64>,
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
@@ -164,6 +166,7 @@ impl Node {
             history: History::default(),
             exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
+            bus_ok: AtomicBool::new(true),
             append_told_at: Arc::default(),
             unauthenticated: Mutex::default(),
             waiting: Mutex::default(),
@@ -283,8 +286,14 @@ impl Node {
         result
     }
 
-    /// Asks a store that did not do its work whether it does again.
+    /// Asks a store that did not do its work whether it does again; where nodes share one, it is asked
+    /// whenever somebody wants to know, and the bus, too.
     pub(crate) async fn recheck(&self) {
+        if let Some(cluster) = &self.cluster {
+            let (store, bus) = (self.stores.sessions.check(), cluster.shared.bus.check());
+            let (_, bus) = tokio::join!(self.observe_write(store), bus);
+            return self.bus_ok.store(bus.is_ok(), Ordering::Release);
+        }
         if !self.store_ok.load(Ordering::Acquire) {
             let _ = self.observe_write(self.stores.sessions.check()).await;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use belay_client::{CredentialStore, Credentials, Event};
 use belay_testkit::{Desk, Member, Relay, cluster::Cluster};
-use belay_wire::{Channel, CloseCode, RawJson};
+use belay_wire::{Channel, CloseCode, Frame, RawJson};
 
 /// What is told everywhere is told within this.
 const SOON: Duration = Duration::from_secs(1);
@@ -129,4 +129,127 @@ async fn clients_of_a_node_that_dies_go_on_at_another_and_miss_nothing() {
 
     phone.until(|e| text(e) == Some("40")).await;
     desk.until(|e| text(e) == Some("40")).await;
+}
+
+fn notice(event: &Event, code: &str) -> bool {
+    matches!(event, Event::Frame(frame) if matches!(&**frame, Frame::Notice(n) if n.code == code))
+}
+
+async fn ready(relay: &Relay) -> (u16, serde_json::Value) {
+    let answer = reqwest::get(format!("{}/readyz", relay.url)).await.expect("answers");
+    (answer.status().as_u16(), answer.json().await.expect("JSON"))
+}
+
+#[tokio::test]
+async fn while_the_bus_is_away_messages_wait_clients_are_told_and_all_is_delivered_after() {
+    let mut cluster = Cluster::start(2).await;
+    let (desk, mut phone) = apart(&cluster).await;
+
+    cluster.nats.process().kill();
+    let began = Instant::now();
+    phone.until(|e| notice(e, "degraded")).await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+    for n in 1..=20 {
+        desk.client.send(Channel::Down, payload(n), None).expect("room");
+    }
+    let (status, body) = ready(&cluster.relays[0]).await;
+    assert_eq!((status, body["reason"].as_str()), (503, Some("bus_unavailable")));
+
+    cluster.nats.restart().expect("nats");
+    let (mut got, mut recovered) = (Vec::new(), false);
+    while got.len() < 20 || !recovered {
+        let event = phone.until(|e| matches!(e, Event::Message(_)) || notice(e, "recovered")).await;
+        match text(&event) {
+            Some(text) => got.push(text.parse::<u64>().expect("a number")),
+            None => recovered = true,
+        }
+    }
+    assert_eq!(got, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_what_is_connected_goes_on_and_nothing_else_is_let_in() {
+    let mut cluster = Cluster::start(2).await;
+    let (mut desk, mut phone) = apart(&cluster).await;
+
+    cluster.redis.process().kill();
+    phone.until(|e| notice(e, "store_away")).await;
+    desk.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.client.send(Channel::Up(phone.id), payload(2), None).expect("room");
+    phone.until(|e| text(e) == Some("1")).await;
+    desk.until(|e| text(e) == Some("2")).await;
+
+    let (session, member) = (desk.session.session, phone.id);
+    let url =
+        format!("http://{}/admin/sessions/{session}/devices/{member}", cluster.relays[1].admin());
+    let call = reqwest::Client::new().delete(url).bearer_auth(cluster.relays[1].admin_token());
+    let refused = call.send().await.expect("answered");
+    assert_eq!(refused.status().as_u16(), 503, "a revoke that did not happen is not told as done");
+    let (status, body) = ready(&cluster.relays[0]).await;
+    assert_eq!((status, body["reason"].as_str()), (503, Some("store_unavailable")));
+
+    cluster.redis.restart().expect("redis");
+    phone.until(|e| notice(e, "store_back")).await;
+    desk.client.send(Channel::Down, payload(3), None).expect("room");
+    phone.until(|e| text(e) == Some("3")).await;
+    let mut again = again(&phone).await;
+    desk.client.send(Channel::Down, payload(4), None).expect("room");
+    again.until(|e| text(e) == Some("4")).await;
+}
+
+#[tokio::test]
+async fn a_node_is_drained_through_another_one_and_its_clients_miss_nothing() {
+    let cluster = Cluster::start(2).await;
+    let (desk, mut phone) = apart(&cluster).await;
+    only(&cluster, 0);
+
+    let url = format!("http://{}/admin/drain/start", cluster.relays[0].admin());
+    let body = serde_json::json!({
+        "reason": "deploy", "max_session_age_seconds": 2, "node": "relay1",
+    });
+    let call = reqwest::Client::new().post(url).bearer_auth(cluster.relays[0].admin_token());
+    assert_eq!(call.json(&body).send().await.expect("answered").status().as_u16(), 202);
+    for n in 1..=100 {
+        desk.client.send(Channel::Down, payload(n), None).expect("room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    for n in 1..=100 {
+        let event = phone.until(|e| matches!(e, Event::Message(_))).await;
+        assert_eq!(text(&event), Some(n.to_string().as_str()));
+    }
+    cluster.relays[1].until_number("activeWebSockets", 0).await;
+    cluster.relays[0].until_number("activeWebSockets", 2).await;
+}
+
+#[tokio::test]
+async fn every_node_gives_the_same_answer_within_a_second() {
+    let cluster = Cluster::start(3).await;
+    let (mut desk, _phone) = apart(&cluster).await;
+    only(&cluster, 2);
+    let _second = desk.pair(&cluster.any()).await;
+
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut answers = Vec::new();
+        for relay in &cluster.relays {
+            let url =
+                format!("http://{}/admin/sessions/{}/devices", relay.admin(), desk.session.session);
+            let call = reqwest::Client::new().get(url).bearer_auth(relay.admin_token());
+            let mut answer: serde_json::Value =
+                call.send().await.expect("answered").json().await.expect("JSON");
+            for device in answer["devices"].as_array_mut().expect("devices") {
+                // Times of who is connected are not stored before it goes.
+                device["seenAt"] = 0.into();
+            }
+            answers.push(answer);
+        }
+        let connected = answers[0]["devices"].as_array().expect("devices");
+        let all = connected.iter().filter(|d| d["connected"] == true).count();
+        if answers.iter().all(|answer| *answer == answers[0]) && all == 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answers:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,0 +1,168 @@
+//! A whole cluster on this machine, its parts killed one by one.
+
+mod dev;
+mod nginx;
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use belay_client::Event;
+use belay_testkit::{Desk, Relay};
+use belay_wire::{Channel, Frame, RawJson};
+use dev::{BELAY, Dev};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_killed_is_told_and_started_again_and_messages_go_on() {
+    let mut dev = Dev::start(&[]);
+    let there = Relay::at(&dev.url);
+    // A node learns within a second that another is there.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let mut desk = Desk::start(&there).await;
+    let mut phone = desk.pair(&there).await;
+
+    for (n, killed) in
+        ["relay1", "relay2", "redis", "nats2", "relay3", "postgres"].iter().enumerate()
+    {
+        dev.kill(killed);
+        let payload = RawJson::of(&n).expect("JSON");
+        desk.client.send(Channel::Down, payload, None).expect("room");
+        let told = dev.until(&format!("{killed} (pid {}) ended", dev.part(killed).pid));
+        assert!(told.contains("starting it again in"), "{told}");
+        dev.until(&format!("{killed} is up again: "));
+        phone
+            .until(|event| {
+                assert!(
+                    !matches!(event, Event::Frame(f) if matches!(**f, Frame::Gap(_))),
+                    "{event:?}"
+                );
+                matches!(event, Event::Message(m) if m.payload.text() == n.to_string())
+            })
+            .await;
+    }
+
+    let folder = dev.folder.clone();
+    assert!(folder.exists());
+    tokio::task::spawn_blocking(move || {
+        dev.end();
+        dev.until_all_are_gone();
+    })
+    .await
+    .expect("no panic");
+    assert!(!folder.exists(), "a temporary folder is removed");
+}
+
+#[test]
+fn secrets_are_not_on_command_lines_and_their_file_is_for_its_owner() {
+    let dev = Dev::start(&["--relays", "1"]);
+    let file = dev.folder.join("secrets.env");
+    let mode = std::fs::metadata(&file).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = std::fs::read_to_string(&file).expect("readable");
+    let secrets: Vec<_> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    assert_eq!(secrets.len(), 3, "three names");
+
+    let pid = dev.part("relay1").pid;
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
+    assert!(line.contains("--bus=nats://"), "{line}");
+    let log = std::fs::read_to_string(dev.folder.join("relay1/relay.log")).expect("a log");
+    for (name, secret) in secrets {
+        let bare = secret.trim_start_matches("1:");
+        assert!(!line.contains(bare) && !log.contains(bare), "{name} is shown");
+    }
+}
+
+#[test]
+fn nothing_outlives_a_killed_cluster_dev() {
+    let mut dev = Dev::start(&["--relays", "2"]);
+
+    dev.child.kill().expect("killed with SIGKILL");
+
+    dev.until_all_are_gone();
+    std::fs::remove_dir_all(&dev.folder).expect("nobody could remove it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_folder_is_gone_on_with_and_belongs_to_one() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let place = folder.path().join("kept");
+    // PostgreSQL's user must get there.
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).expect("allowed");
+    let args = ["--relays", "1", "--folder", place.to_str().expect("UTF-8")];
+    let mut dev = Dev::start(&args);
+    let other = Command::new(BELAY).arg("cluster-dev").args(args).stdin(Stdio::null()).output();
+    let other = other.expect("it runs");
+    let text = String::from_utf8_lossy(&other.stderr);
+    assert!(!other.status.success() && text.contains("in use by another cluster-dev"), "{text}");
+    let desk = Desk::start(&Relay::at(&dev.url)).await;
+    let (session, token) = (desk.session.session, desk.session.host_token.clone());
+    dev.end();
+    drop(dev);
+
+    let dev = Dev::start(&args);
+    let api = Relay::at(&dev.url).api();
+
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = u64::try_from(now.expect("after 1970").as_millis()).expect("fits");
+    let code = api.new_code(session, &token, &desk.identity, now).await;
+    assert!(code.is_ok(), "{code:?}");
+}
+
+#[test]
+fn with_no_restart_what_died_stays_so() {
+    let dev = Dev::start(&["--relays", "1", "--no-restart"]);
+    dev.kill("nats3");
+    assert!(dev.until("nats3 (pid").contains("left so"));
+    dev.kill("relay1");
+    assert!(dev.until("relay1 (pid").contains("left so"));
+    let answer = Command::new("curl").args(["-s", "-i", &dev.url]).output();
+    if let Ok(answer) = answer {
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(text.contains("503") || text.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn redis_with_sentinels_starts_too() {
+    let dev = Dev::start(&["--relays", "1", "--sentinels"]);
+    for name in ["redis1", "redis2", "sentinel1", "sentinel2", "sentinel3"] {
+        dev.part(name);
+    }
+    dev.kill("sentinel2");
+    dev.until("sentinel2 is up again");
+    dev.kill("redis1");
+    dev.until("redis1 is up again");
+}
+
+#[test]
+fn programs_that_are_missing_are_named_with_how_to_install_them() {
+    let output = Command::new(BELAY)
+        .arg("cluster-dev")
+        .env("PATH", "/nowhere")
+        .env("HOME", "/nowhere")
+        .env("BELAY_CACHE", "/nowhere")
+        .output()
+        .expect("it runs");
+
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert_eq!(text.trim().lines().count(), 1, "{text}");
+    assert!(text.contains("redis-server (Debian: apt-get install redis-server)"), "{text}");
+    assert!(text.contains("nats-server (https://"), "{text}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_anything_starts() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+
+    let output = Command::new(BELAY).args(["cluster-dev", "--port", &port]).output();
+
+    let output = output.expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("name another --port"), "{text}");
+    assert!(output.stdout.is_empty(), "nothing was started");
+}
