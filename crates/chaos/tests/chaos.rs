@@ -53,7 +53,9 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
 
     let found = report::audit(&world.parties, &faults).expect("lists");
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
-    found.write(&target.join("chaos.json"), seed, &faults, &serde_json::json!({})).expect("written");
+    found
+        .write(&target.join("chaos.json"), seed, &faults, &serde_json::json!({}))
+        .expect("written");
     if !found.breaches.is_empty() {
         keep(folder);
     }

@@ -41,12 +41,7 @@ impl Nats {
         Self::start_with(port, 0, folder, config("n1", port, folder, options))
     }
 
-    fn start_with(
-        port: u16,
-        monitor: u16,
-        folder: &Path,
-        text: String,
-    ) -> anyhow::Result<Self> {
+    fn start_with(port: u16, monitor: u16, folder: &Path, text: String) -> anyhow::Result<Self> {
         let file = folder.join("nats.conf");
         write(&file, &text)?;
         let command = [program("nats-server")?, PathBuf::from("-c"), file];

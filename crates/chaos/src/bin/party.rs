@@ -56,7 +56,8 @@ async fn main() -> anyhow::Result<()> {
     let open = |channel| Ok((channel, Source::open(&folder, channel, &client)?));
     let sources = channels.into_iter().map(open).collect::<anyhow::Result<_>>()?;
     let links = List::open(&folder.join("links"))?;
-    let mut party = Party { folder, client, sources, applied: BTreeMap::new(), links, drops: false };
+    let mut party =
+        Party { folder, client, sources, applied: BTreeMap::new(), links, drops: false };
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

@@ -23,13 +23,7 @@ use anyhow::{Context, ensure};
 use belay_servers::{NatsCluster, NatsOptions, RedisGroup};
 use belay_testkit::Relay as Url;
 
-pub use self::{
-    admin::Admin,
-    fault::Kind,
-    node::Node,
-    same::Expected,
-    side::Device,
-};
+pub use self::{admin::Admin, fault::Kind, node::Node, same::Expected, side::Device};
 use self::{node::Common, side::Side};
 use crate::{
     fleet::{self, Party},
@@ -192,7 +186,7 @@ impl World {
 
     /// Devices that got in, or got something, later than a second after they were revoked; in words.
     pub fn came_back(&self) -> Vec<String> {
-        self.sides.iter().flat_map(|side| &side.devices).flat_map(Device::came_back).collect()
+        self.sides.iter().flat_map(|side| &side.devices).filter_map(Device::came_back).collect()
     }
 
     /// How many devices were revoked.

@@ -73,9 +73,10 @@ async fn differences(nodes: &[Node], expected: &[Expected]) -> Differences {
         for (at, (expected, answer)) in expected.iter().zip(answers).enumerate() {
             if let Some(wrong) = wrong(expected, answer.as_deref()) {
                 found.push(format!("session {} at {name}: {wrong}", expected.session));
-            } else if lists.first().is_some_and(|(_, first)| {
-                listed(&first[at], expected) != listed(answer, expected)
-            }) {
+            } else if lists
+                .first()
+                .is_some_and(|(_, first)| listed(&first[at], expected) != listed(answer, expected))
+            {
                 found.push(format!("session {} at {name}: another answer", expected.session));
             }
         }
@@ -99,9 +100,9 @@ async fn ask(node: &Node, expected: &[Expected]) -> anyhow::Result<Vec<Answer>> 
 }
 
 /// What nodes must agree on.
-fn listed(answer: &Answer, expected: &Expected) -> Answer {
+fn listed(answer: &Answer, expected: &Expected) -> Vec<(String, bool)> {
     let devices = answer.iter().flatten().cloned();
-    Some(devices.map(|(id, connected)| (id, connected && expected.settled)).collect())
+    devices.map(|(id, connected)| (id, connected && expected.settled)).collect()
 }
 
 fn wrong(expected: &Expected, answer: Option<&[(String, bool)]>) -> Option<String> {
@@ -110,7 +111,9 @@ fn wrong(expected: &Expected, answer: Option<&[(String, bool)]>) -> Option<Strin
         let device = device.to_string();
         match answer.iter().find(|(listed, _)| *listed == device) {
             None => return Some(format!("{device} is missing")),
-            Some((_, false)) if expected.settled => return Some(format!("{device} is said to be away")),
+            Some((_, false)) if expected.settled => {
+                return Some(format!("{device} is said to be away"));
+            }
             Some(_) => {}
         }
     }

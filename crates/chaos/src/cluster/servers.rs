@@ -88,7 +88,7 @@ async fn led(monitor: u16, count: usize) -> anyhow::Result<Vec<usize>> {
     let told: Value = serde_json::from_str(&answer.text().await?)?;
     let mut led = vec![0; count];
     let accounts = told["account_details"].as_array().into_iter().flatten();
-    for stream in accounts.flat_map(|account| account["stream_detail"].as_array()).flatten() {
+    for stream in accounts.filter_map(|account| account["stream_detail"].as_array()).flatten() {
         let leader = stream["cluster"]["leader"].as_str().unwrap_or_default();
         let n = leader.strip_prefix('n').and_then(|n| n.parse::<usize>().ok());
         if let Some(count) = n.and_then(|n| led.get_mut(n.saturating_sub(1))) {

@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use belay_wire::{
     pair::HostInfo,
     proof::{decision_transcript, key_hash},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -133,7 +134,7 @@ impl Side {
         // Connections are not shared between calls, so each may go to another relay.
         let api = || Api::new(&self.url);
         let made = api()?.new_code(self.session, &token, &self.identity, unix_ms()).await?;
-        *self.rendezvous.lock().unwrap_or_else(PoisonError::into_inner) = made.rendezvous;
+        *self.rendezvous.lock() = made.rendezvous;
         let host = key_hash(&self.identity.public());
         let link = PairingLink::new(&self.url, made.rendezvous, host);
         let phone = Phone::new("a phone", "Android");
@@ -171,14 +172,14 @@ impl Drop for Side {
 impl Device {
     /// When it got something last, Unix milliseconds.
     pub(super) fn got_last(&self) -> u64 {
-        let got = self.got.lock().unwrap_or_else(PoisonError::into_inner);
+        let got = self.got.lock();
         got.last().copied().unwrap_or(0)
     }
 
     /// In words, if it got in or got something later than it may.
     pub(super) fn came_back(&self) -> Option<String> {
         let revoked = self.revoked_ms?;
-        let got = self.got.lock().unwrap_or_else(PoisonError::into_inner);
+        let got = self.got.lock();
         let late: Vec<_> = got.iter().filter(|ms| **ms > revoked + EFFECTIVE_MS).collect();
         let (first, last) = (late.first()?, late.last()?);
         Some(format!(
@@ -237,7 +238,7 @@ async fn keep_trying(
                 Event::GivenUp { .. } | Event::Volatile { .. } => continue,
             };
             let _ = list.add(&line);
-            got.lock().unwrap_or_else(PoisonError::into_inner).push(ms);
+            got.lock().push(ms);
         }
         sleep(if stops < FIRST_TRIES { AGAIN.0 } else { AGAIN.1 }).await;
     }
@@ -276,7 +277,7 @@ impl Host {
         self.client.applied_frame(frame);
         // A phone whose pairing fails tries again.
         if let Frame::PairCommitted(commit) = &**frame {
-            let rendezvous = *self.rendezvous.lock().unwrap_or_else(PoisonError::into_inner);
+            let rendezvous = *self.rendezvous.lock();
             let nonce = PairNonce { id: commit.id, nonce: Bytes32([7; 32]), rendezvous };
             let _ = self.client.control(nonce);
         } else if let Frame::PairRequested(request) = &**frame {

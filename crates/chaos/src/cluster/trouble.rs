@@ -54,10 +54,14 @@ impl World {
             Trouble::StopRelay(n) => self.nodes[*n].signal(Signal::STOP),
             Trouble::Cut(n, server, how) => self.nodes[*n].cut(*server, *how),
             Trouble::KillBrokers(some) => {
-                some.iter().for_each(|n| self.nats.servers[*n].process().kill());
+                for n in some {
+                    self.nats.servers[*n].process().kill();
+                }
             }
             Trouble::StopBroker(n) => self.nats.servers[*n].process().signal(Signal::STOP),
-            Trouble::KillMaster(n) | Trouble::Failover(n) => self.redis.servers[*n].process().kill(),
+            Trouble::KillMaster(n) | Trouble::Failover(n) => {
+                self.redis.servers[*n].process().kill();
+            }
             Trouble::Storm => self.parties.iter().for_each(|party| party.proxy.end(End::Reset)),
         }
         Ok(())
