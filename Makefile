@@ -90,11 +90,11 @@ conformance: build-tests bootstrap ## The websocket conformance suite, against o
 
 chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CHAOS_MESSAGES, CHAOS_SEED, HOURS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-200} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'not binary(cluster)'
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'not binary(chaos_cluster)'
 
 chaos-cluster: build-tests bootstrap ## The same against relays, brokers, Redis and Sentinels; also CHAOS_KINDS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-100} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'binary(cluster)'
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'binary(chaos_cluster)'
 
 SIM_SCHEDULES ?= 100000
 NETSIM_SEEDS ?= 2000
