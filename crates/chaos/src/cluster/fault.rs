@@ -91,12 +91,12 @@ impl World {
         self.until_redis_is_well().await?;
         let lasts = Duration::from_millis(500 + rng.draw() % 3_500);
         let in_flight = flow::until_in_flight(&self.parties).await?;
-        let node = self.answered_last();
+        let node = self.node_on(&self.answered);
         let at_ms = unix_ms();
         let target = match kind {
             Kind::DrainRelay => self.roll().await?,
             Kind::Scale => self.scale(rng, lasts).await?,
-            Kind::Revoke => self.revoke(rng, node).await?,
+            Kind::Revoke => self.revoke(rng).await?,
             Kind::Pair => self.pair(rng, node).await?,
             Kind::KillRelay
             | Kind::StopRelay
@@ -195,7 +195,7 @@ impl World {
     }
 
     /// The device of the first side session is revoked while something is wrong.
-    async fn revoke(&mut self, rng: &mut Rng, node: usize) -> anyhow::Result<String> {
+    async fn revoke(&mut self, rng: &mut Rng) -> anyhow::Result<String> {
         self.sides[0].pair().await?;
         let device = self.sides[0].devices.len() - 1;
         let deadline = Instant::now() + CONNECTED;
@@ -205,9 +205,17 @@ impl World {
             }
             sleep(PAUSE).await;
         }
-        let trouble = self.meanwhile(rng, node)?;
+        // One that has to do with this session, host or device.
+        let node = self.node_on(&self.answered_side);
+        let mut trouble = self.meanwhile(rng, node)?;
+        if let Trouble::Failover(master) = trouble
+            && rng.below(2) == 0
+        {
+            trouble = Trouble::LossyFailover(master);
+            self.deafen(master)?;
+        }
         // A failover strikes right after the answer: what was stored last may be lost by it.
-        let after = matches!(trouble, Trouble::Failover(_));
+        let after = matches!(trouble, Trouble::Failover(_) | Trouble::LossyFailover(_));
         if !after {
             self.begin(&trouble)?;
             sleep(Duration::from_millis(rng.draw() % 1_000)).await;

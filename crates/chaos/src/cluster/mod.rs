@@ -34,9 +34,6 @@ use crate::{
 /// Relays of the cluster.
 pub const NODES: usize = 3;
 
-/// Nodes learn of each other once a second; pairing, which is not tried again here, needs that they have.
-const ACQUAINTED: Duration = Duration::from_millis(2_500);
-
 /// Everything that a fault may touch.
 #[derive(Debug)]
 pub struct World {
@@ -51,6 +48,8 @@ pub struct World {
     balancer: Proxy,
     /// The port of the relay that sent something to a party last.
     answered: Arc<AtomicU16>,
+    /// The same for the sessions besides.
+    answered_side: Arc<AtomicU16>,
     /// What was found while faults were on, in words.
     pub breaches: Vec<String>,
     /// How long nodes needed to give one answer after a change, in milliseconds.
@@ -80,7 +79,9 @@ impl World {
             let (answered, seed) = (answered.clone(), rng.draw());
             proxies.push(Proxy::balance(&[], Way { seed, answered, ..Way::default() }).await?);
         }
-        let balancer = Proxy::balance(&[], Way { seed: rng.draw(), ..Way::default() }).await?;
+        let answered_side = Arc::<AtomicU16>::default();
+        let way = Way { seed: rng.draw(), answered: answered_side.clone(), ..Way::default() };
+        let balancer = Proxy::balance(&[], way).await?;
         let public = proxies.iter().chain([&balancer]).map(|p| format!("http://{}", p.address));
         let common = Common {
             binary: party.with_file_name("belay"),
@@ -103,12 +104,12 @@ impl World {
             sides: Vec::new(),
             balancer,
             answered,
+            answered_side,
             breaches: Vec::new(),
             agreed_ms: Vec::new(),
             revoked_ms: Vec::new(),
         };
         world.balancer.set_targets(&world.up());
-        tokio::time::sleep(ACQUAINTED).await;
         let (there, beside) = (Url::at(&world.url()), folder.join("relay"));
         world.parties = fleet::enrol(&there, party, &beside, proxies, per_second).await?;
         world.route();
@@ -132,9 +133,9 @@ impl World {
         self.parties.iter().for_each(|party| party.proxy.set_targets(&up));
     }
 
-    /// The node that answered last, if it is up; else the first that is.
-    fn answered_last(&self) -> usize {
-        let port = self.answered.load(Ordering::Relaxed);
+    /// The node that answered last by this account, if it is up; else the first that is.
+    fn node_on(&self, answered: &AtomicU16) -> usize {
+        let port = answered.load(Ordering::Relaxed);
         let is_it = |node: &Node| node.address().is_some_and(|at| at.port() == port);
         let last = self.nodes.iter().position(is_it);
         last.or_else(|| self.nodes.iter().position(|node| node.address().is_some())).unwrap_or(0)

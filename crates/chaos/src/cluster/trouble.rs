@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use belay_servers::Redis;
 use rustix::process::Signal;
 
 use super::{
@@ -24,6 +25,9 @@ pub(super) enum Trouble {
     KillMaster(usize),
     /// The master of Redis ends, the replica takes over, and the former master comes back as replica.
     Failover(usize),
+    /// The same, after the replica heard nothing for a while: what was stored meanwhile is lost. The number
+    /// is the master's; the trouble begins once [`World::deafen`] was called.
+    LossyFailover(usize),
     /// All connections of parties are reset.
     Storm,
 }
@@ -38,12 +42,27 @@ impl Trouble {
             | Self::StopBroker(_)
             | Self::KillMaster(_)
             | Self::Failover(_)
+            | Self::LossyFailover(_)
             | Self::Storm => None,
         }
     }
 }
 
 impl World {
+    /// Servers of Redis but one.
+    fn replicas_of(&self, master: usize) -> impl Iterator<Item = &Redis> {
+        let servers = self.redis.servers.iter().enumerate();
+        servers.filter(move |(n, _)| *n != master).map(|(_, server)| server)
+    }
+
+    /// From now on replicas hear nothing of what this master stores.
+    pub(super) fn deafen(&self, master: usize) -> anyhow::Result<()> {
+        self.replicas_of(master).for_each(|replica| replica.process().signal(Signal::STOP));
+        // What is sent to one that is stopped would wait in its socket, and be read in the end.
+        self.redis.servers[master].cli(&["CLIENT", "KILL", "TYPE", "replica"])?;
+        Ok(())
+    }
+
     pub(super) fn begin(&mut self, trouble: &Trouble) -> anyhow::Result<()> {
         match trouble {
             Trouble::Nothing => {}
@@ -61,6 +80,10 @@ impl World {
             Trouble::StopBroker(n) => self.nats.servers[*n].process().signal(Signal::STOP),
             Trouble::KillMaster(n) | Trouble::Failover(n) => {
                 self.redis.servers[*n].process().kill();
+            }
+            Trouble::LossyFailover(n) => {
+                self.redis.servers[*n].process().kill();
+                self.replicas_of(*n).for_each(|replica| replica.process().signal(Signal::CONT));
             }
             Trouble::Storm => self.parties.iter().for_each(|party| party.proxy.end(End::Reset)),
         }
@@ -88,7 +111,7 @@ impl World {
                 let server = &mut self.redis.servers[*n];
                 tokio::task::block_in_place(|| server.restart())?;
             }
-            Trouble::Failover(n) => {
+            Trouble::Failover(n) | Trouble::LossyFailover(n) => {
                 self.until_other_master(*n).await?;
                 tokio::time::sleep(Duration::from_millis(500)).await;
                 let server = &mut self.redis.servers[*n];
