@@ -17,5 +17,7 @@ pub use keys::{KeyError, Keys};
 pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
 pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
 pub use redis::{RedisError, RedisOptions, RedisStore};
-pub use resolve::{ClusterPlaces, Places, ResolveError, Shared, Stores, check_store, resolve};
+pub use resolve::{
+    ClusterPlaces, Parts, Places, ResolveError, Shared, Stores, check_store, resolve,
+};
 pub use sql::{CatalogState, SqlError, SqlRevocations};

@@ -10,7 +10,7 @@ use belay_core::ports::{Bus, Leases, Limits, MessageLog, Presence, Revocations, 
 use crate::{
     DiskError, DiskLog, DiskRevocations, DiskStore, FolderLock, LogOptions, MemoryLog,
     MemoryRevocations, MemoryStore, Nats, NatsError, NatsOptions, RedisError, RedisOptions,
-    RedisStore, SyncPolicy,
+    RedisStore, SqlError, SqlRevocations, SyncPolicy,
 };
 
 /// Why no adapter was made.
@@ -31,6 +31,9 @@ pub enum ResolveError {
     /// NATS cannot be used.
     #[error("bus: {0}")]
     Nats(#[from] NatsError),
+    /// The catalog cannot be used.
+    #[error("catalog: {0}")]
+    Catalog(#[from] SqlError),
     /// A file that a setting names cannot be read.
     #[error("{path}: {cause}")]
     File { path: PathBuf, cause: std::io::Error },
@@ -50,6 +53,10 @@ pub struct Places<'a> {
 /// What nodes share.
 #[derive(Debug)]
 pub struct ClusterPlaces<'a> {
+    /// URL of the catalog.
+    pub catalog: &'a str,
+    /// Name of the node in the catalog.
+    pub instance: &'a str,
     pub key_prefix: &'a str,
     /// Certificates (PEM) for Redis.
     pub store_ca: Option<&'a Path>,
@@ -82,6 +89,16 @@ pub struct Shared {
     pub leases: Arc<dyn Leases>,
     pub limits: Arc<dyn Limits>,
     pub bus: Arc<dyn Bus>,
+    /// What only an operator asks.
+    pub parts: Parts,
+}
+
+/// The adapters of a cluster by their technology, for numbers that no port tells.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    pub redis: Arc<RedisStore>,
+    pub nats: Arc<Nats>,
+    pub catalog: Arc<SqlRevocations>,
 }
 
 impl Stores {
@@ -163,18 +180,20 @@ async fn shared(
     let (redis, mut notes) = RedisStore::connect(options).await?;
     let (nats, of_nats) = Nats::connect(cluster.nats).await?;
     notes.extend(of_nats);
+    let catalog = Arc::new(SqlRevocations::open(cluster.catalog, cluster.instance).await?);
     let (redis, nats) = (Arc::new(redis), Arc::new(nats));
     Ok(Stores {
         sessions: redis.clone(),
-        revocations: Arc::new(DiskRevocations::open(data_dir)?),
+        revocations: catalog.clone(),
         log: nats.clone(),
         compat_log: nats.clone(),
         shared: Some(Shared {
             life,
             presence: redis.clone(),
             leases: redis.clone(),
-            limits: redis,
-            bus: nats,
+            limits: redis.clone(),
+            bus: nats.clone(),
+            parts: Parts { redis, nats, catalog },
         }),
         notes,
         lock: Some(Arc::new(lock)),

@@ -140,7 +140,8 @@ fn cluster_places(config: &Config) -> Option<ClusterPlaces<'_>> {
     nats.replay_window = config.bus_replay_window;
     nats.clock_skew = config.bus_clock_skew;
     let (key_prefix, store_ca) = (&*config.key_prefix, config.store_ca.as_deref());
-    Some(ClusterPlaces { key_prefix, store_ca, nats })
+    let (catalog, instance) = (config.catalog.as_deref()?, &*config.instance);
+    Some(ClusterPlaces { catalog, instance, key_prefix, store_ca, nats })
 }
 
 /// A name for this life of a node: one that starts again is another.

@@ -5,13 +5,14 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use belay_relay::Config;
 use belay_servers::{Nats, NatsOptions, Redis};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
     io::copy_bidirectional,
@@ -42,7 +43,7 @@ impl Balancer {
         let task = tokio::spawn(async move {
             while let Ok((mut incoming, _)) = listener.accept().await {
                 let draw = mix(draws.fetch_add(1, Ordering::Relaxed));
-                let targets = shared.lock().expect("nobody panicked").clone();
+                let targets = shared.lock().clone();
                 tokio::spawn(async move {
                     let _ = incoming.set_nodelay(true);
                     // One that is down is passed over, as a balancer with health checks does.
@@ -63,7 +64,7 @@ impl Balancer {
 
     /// Who gets connections from now on.
     pub fn set(&self, targets: &[SocketAddr]) {
-        *self.targets.lock().expect("nobody panicked") = targets.to_vec();
+        *self.targets.lock() = targets.to_vec();
     }
 
     pub fn url(&self) -> String {

@@ -52,6 +52,10 @@ impl Inner {
         }
         self.count_devices_by(change).await;
         all_well(&answers)?;
+        if matches!(answers.first(), Some(redis::Value::Nil)) {
+            // The list was lost, or its entry: it is there again with the next save of each session.
+            all_well(&self.link.run(&[self.listing(record)]).await?)?;
+        }
         all_well(&after)
     }
 
@@ -60,7 +64,9 @@ impl Inner {
         let id = record.id.to_string();
         let lasting = |key| Step::plain("SET", &[&self.keys.index(&key), &id]);
         let passing = |key| lasting(key).arg("PX").arg(INDEX_MS.to_string());
-        let mut steps = vec![self.listing(record)];
+        // A save that comes too late for a session that was removed must not list it again.
+        let listed = Step::plain("ZSCORE", &[&self.keys.sessions(), &id]);
+        let mut steps = vec![if record.version == 1 { self.listing(record) } else { listed }];
         if let Some(lease) = &record.lease {
             steps.push(passing(LeaseKey::Rendezvous(lease.rendezvous)));
             let key = LeaseKey::Code { prefix: lease.code_prefix, hash: lease.code };
@@ -76,9 +82,7 @@ impl Inner {
 
     fn listing(&self, record: &SessionRecord) -> Step {
         let (created_at, id) = (record.created_at.to_string(), record.id.to_string());
-        // A save that comes too late for a session that was removed must not list it again.
-        let only = if record.version == 1 { "NX" } else { "XX" };
-        Step::plain("ZADD", &[&self.keys.sessions(), only, &created_at, &id])
+        Step::plain("ZADD", &[&self.keys.sessions(), &created_at, &id])
     }
 
     /// Forgets a session and all that leads to it; one that cannot be read is forgotten, too.

@@ -1,6 +1,5 @@
-//! `belay serve` as a process, configured by the environment only, as the field's start scripts do. With
-//! `COMPAT_RELAYS=3` in the environment it is three of them that share Redis and NATS, and each request and
-//! each socket goes to one at random.
+//! `belay serve` as a process, configured by the environment only, as the field's start scripts do; or
+//! three of them that share Redis and NATS, and each request and each socket goes to one at random.
 
 use std::{
     io::{BufRead, BufReader},
@@ -43,9 +42,17 @@ pub(crate) struct Relay {
     settings: Vec<(String, String)>,
 }
 
+/// How many processes are one relay, for the whole run.
+static COUNT: OnceLock<usize> = OnceLock::new();
+
+/// From here on this many processes are one relay.
+pub(crate) fn be_several(count: usize) {
+    COUNT.set(count).expect("each test has a process of its own");
+}
+
 /// How many processes are one relay.
 pub(crate) fn count() -> usize {
-    std::env::var("COMPAT_RELAYS").map_or(1, |n| n.parse().expect("a number"))
+    *COUNT.get_or_init(|| 1)
 }
 
 /// What all relays of a run share; it ends with the run.

@@ -43,12 +43,17 @@ const OF_ONE_NODE: &[&str] = &[
     "2.5 503",
     "2.7 healthz",
     "2.8 ",
+    // The end of a connection is the balancer's.
+    "3.4 after the close frame the connection is gone",
     "3 refused: the relay is full",
     "3 refused: more phones than may be connected",
     "3 refused for now: a token of a key that is not here",
     "3 refused for now: the rotated token could not be saved",
     "3.4 server_shutdown ends neither",
     "relay_over_capacity",
+    // Budgets of commands and snapshots are each node's own.
+    "4.6.3 the snapshot budget is the device's",
+    "4.6.10 the device's and the session's texts differ",
     "MAX_ACTIVE_WEBSOCKET_CONNECTIONS",
     "MAX_PENDING_JOIN_WAITERS",
     "8 ",

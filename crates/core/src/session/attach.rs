@@ -485,6 +485,13 @@ impl Session {
         self.seen.insert(principal, unix_ms);
     }
 
+    pub(super) fn touch_all(&mut self, env: &Env<'_>) {
+        let open = self.connections.values().filter(|c| c.is_serving());
+        let seen: Vec<_> = open.map(|c| (c.principal, env.now.unix_ms)).collect();
+        self.seen.extend(seen);
+        self.quiet_since = Some(env.now.mono);
+    }
+
     /// Two holders of one token.
     fn punish_theft(&self, principal: Principal, env: &Env<'_>, effects: &mut Effects) {
         if let Principal::Member(member) = principal {

@@ -41,6 +41,19 @@ impl Session {
         effects.then.push(Effect::Feed(Input::TellHost(told)));
     }
 
+    /// A device that stands in the second place of revocations has no connection.
+    pub(super) fn expel(&mut self, member: MemberId, effects: &mut Effects) {
+        let theirs: Vec<ConnectionId> = self
+            .connections
+            .values()
+            .filter(|c| c.principal == Principal::Member(member))
+            .map(|c| c.id)
+            .collect();
+        for connection in theirs {
+            self.close(connection, CloseCode::Revoked, effects);
+        }
+    }
+
     pub(super) fn revoke_durable(&mut self, member: MemberId, effects: &mut Effects) {
         self.tell_host(DeviceRevoked { member, durable: true }.into(), effects);
     }

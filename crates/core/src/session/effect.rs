@@ -83,6 +83,11 @@ pub enum Input {
     Committed { connection: ConnectionId },
     /// An operator or the command line revokes a device.
     Revoke { member: MemberId },
+    /// Who is connected here is seen now: a long connection would tell its time only at its end.
+    Touch,
+    /// The second place has a revocation that the store does not show yet, or cannot be asked for: the device
+    /// has no connection here any more.
+    Expel { member: MemberId },
     /// The second place has a revocation, too.
     RevokeDurable { member: MemberId },
     /// Something that the host may know now, because it is stored.

@@ -172,6 +172,12 @@ impl Session {
         self.channels.iter().all(|(channel, state)| !own(channel) || state.log.is_open())
     }
 
+    /// Members with an open connection at this node.
+    pub fn members_here(&self) -> Vec<MemberId> {
+        let open = self.connections.values().filter(|c| c.is_serving());
+        open.filter_map(Connection::member).collect()
+    }
+
     /// The channels whose logs are known here.
     pub fn channels_in_use(&self) -> Vec<Channel> {
         self.channels.keys().copied().collect()
@@ -250,6 +256,8 @@ impl Session {
             Input::End { reason } => self.end(reason, effects),
             Input::WaiterGone { waiter } => self.waiter_gone(waiter, effects),
             Input::Revoke { member } => self.revoke(member, env, effects),
+            Input::Touch => self.touch_all(env),
+            Input::Expel { member } => self.expel(member, effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, effects),
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
@@ -292,7 +300,8 @@ impl Session {
 
     /// When times that are not stored yet are to be.
     fn flush_at(&self) -> Option<Instant> {
-        self.quiet_since.filter(|_| self.is_unsaved() && self.is_quiet())
+        // Other nodes go by what is stored, also while somebody is connected here.
+        self.quiet_since.filter(|_| self.is_unsaved() && (self.clustered || self.is_quiet()))
     }
 
     fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {

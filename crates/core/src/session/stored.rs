@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use belay_wire::{Channel, CloseCode, ConnectionId, MemberId, Notice};
+use belay_wire::{Channel, CloseCode, MemberId, Notice};
 
 use super::{Effect, Effects, Event, Input, Session, device::undelivered};
 use crate::{Env, SessionRecord, token::Principal};
@@ -87,15 +87,7 @@ impl Session {
     fn member_left(&mut self, member: MemberId, effects: &mut Effects) {
         self.compat.forget(member);
         self.compat.revokes += 1;
-        let theirs: Vec<ConnectionId> = self
-            .connections
-            .values()
-            .filter(|c| c.principal == Principal::Member(member))
-            .map(|c| c.id)
-            .collect();
-        for connection in theirs {
-            self.close(connection, CloseCode::Revoked, effects);
-        }
+        self.expel(member, effects);
         self.forget_log(Channel::DownTo(member), effects);
         let up = Channel::Up(member);
         let head = self.channels.get(&up).and_then(|c| c.log.projected());

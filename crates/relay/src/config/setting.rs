@@ -136,8 +136,8 @@ fn some_path(text: &str) -> Result<Option<PathBuf>, String> {
     Ok(some_text(text)?.map(PathBuf::from))
 }
 
-fn show_path(path: &Option<PathBuf>) -> String {
-    path.as_ref().map_or(String::new(), |path| path.display().to_string())
+fn show_path(path: Option<&PathBuf>) -> String {
+    path.map_or(String::new(), |path| path.display().to_string())
 }
 
 /// The earlier relay's prefixes have dots, which part subjects.
@@ -187,7 +187,7 @@ static SETTINGS: &[Setting] = &[
     setting!("admin-on-public", "", "Serve the admin API on the public listener, too", [], admin_on_public, switch, ToString::to_string),
     setting!("data-dir", "FOLDER", "Where the embedded store, keys and the admin token live", [], data_dir, parse, |v: &std::path::PathBuf| v.display().to_string()),
     setting!("store", "URL", "Session store: disk: (in the data folder), memory:, or for several nodes redis://, rediss://, redis+sentinel://host:port,host:port/master", ["REDIS_URL"], store, parse, |v: &String| without_password(v)),
-    setting!("store-ca", "FILE", "Cluster: certificates (PEM) of those who sign for Redis, if the system does not know them", [], store_ca, some_path, show_path),
+    setting!("store-ca", "FILE", "Cluster: certificates (PEM) of those who sign for Redis, if the system does not know them", [], store_ca, some_path, |v: &Option<PathBuf>| show_path(v.as_ref())),
     Setting {
         name: "store-key", value: "ID:HEX", old_env: &[], secret: true, hidden: false,
         help: "Cluster: the key under which secrets are hashed for the store, the same at all nodes; without it the one in <data-dir>/store-key",
@@ -196,8 +196,8 @@ static SETTINGS: &[Setting] = &[
     },
     setting!("key-prefix", "TEXT", "Cluster: what stands before every key in Redis", ["REDIS_KEY_PREFIX"], key_prefix, parse, Clone::clone),
     setting!("bus", "URL", "Cluster: NATS with JetStream, nats:// or tls://host:port,host:port, which carries and keeps messages", ["NATS_URL"], bus, some_text, |v: &Option<String>| v.as_deref().map_or(String::new(), without_password)),
-    setting!("bus-credentials", "FILE", "Cluster: credentials file (JWT and seed) for NATS", [], bus_credentials, some_path, show_path),
-    setting!("bus-ca", "FILE", "Cluster: certificates (PEM) of those who sign for NATS, if the system does not know them", [], bus_ca, some_path, show_path),
+    setting!("bus-credentials", "FILE", "Cluster: credentials file (JWT and seed) for NATS", [], bus_credentials, some_path, |v: &Option<PathBuf>| show_path(v.as_ref())),
+    setting!("bus-ca", "FILE", "Cluster: certificates (PEM) of those who sign for NATS, if the system does not know them", [], bus_ca, some_path, |v: &Option<PathBuf>| show_path(v.as_ref())),
     Setting {
         name: "bus-secret", value: "TEXT", old_env: &["NATS_HMAC_SECRET"], secret: true, hidden: false,
         help: "Cluster: signs what nodes tell each other, the same at all nodes, at least 32 characters",

@@ -19,7 +19,7 @@ use belay_core::{
 };
 use belay_wire::{CloseCode, ConnectionId, SessionId};
 use futures_util::future::join_all;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{Node, unix_ms};
@@ -36,6 +36,10 @@ const RENEW: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(400);
 /// Sessions that are read at once after a poll.
 const REFRESH_MAX: usize = 64;
+/// Answers with the time after which an older one that came faster does not count any more.
+const TIMES: u32 = 60;
+/// How often it is stored that who is connected was seen.
+const TOUCH: Duration = Duration::from_hours(6);
 /// Tasks that give events to sessions.
 const LANES: usize = 8;
 /// How long what follows in its lane waits until a changed session was read.
@@ -59,6 +63,8 @@ pub(crate) struct Cluster {
     gone: RwLock<HashSet<String>>,
     /// Store time less the clock of this machine, in milliseconds.
     pub(crate) skew_ms: AtomicI64,
+    /// How long the answer took that this is from, and how many were asked for since.
+    best: Mutex<(Duration, u32)>,
     /// Events that found no place.
     pub(crate) overrun: AtomicU64,
 }
@@ -87,7 +93,8 @@ impl Cluster {
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
         let stored_elsewhere = RwLock::default();
-        Self { shared, alive, stored_elsewhere, moved, gone, skew_ms, overrun }
+        let best = Mutex::new((Duration::MAX, 0));
+        Self { shared, alive, stored_elsewhere, moved, gone, skew_ms, best, overrun }
     }
 
     /// A seat at another node counts while that lives, or while nobody can know.
@@ -114,16 +121,27 @@ impl Cluster {
 
     /// Takes who lives.
     fn learn(&self, alive: Vec<String>, now_ms: u64, asked: Instant) {
-        // The reply left the store about half of the time ago.
-        let age = u64::try_from(asked.elapsed().as_millis() / 2).unwrap_or(0);
-        let skew = i128::from(now_ms + age) - i128::from(unix_ms());
-        self.skew_ms.store(i64::try_from(skew).unwrap_or(0), Ordering::Relaxed);
+        self.learn_time(now_ms, asked.elapsed());
         let alive: HashSet<_> = alive.into_iter().collect();
         self.gone.write().retain(|life| !alive.contains(life));
         if self.alive.read().as_ref() != Some(&alive) {
             *self.alive.write() = Some(alive);
             self.moved.store(true, Ordering::Release);
         }
+    }
+
+    /// Of the times that were asked for lately, the one that was answered fastest is the best.
+    fn learn_time(&self, now_ms: u64, took: Duration) {
+        let mut best = self.best.lock();
+        best.1 += 1;
+        if took > best.0 && best.1 < TIMES {
+            return;
+        }
+        *best = (took, 0);
+        // The reply left the store about half of the time ago.
+        let age = u64::try_from(took.as_millis() / 2).unwrap_or(0);
+        let skew = i128::from(now_ms + age) - i128::from(unix_ms());
+        self.skew_ms.store(i64::try_from(skew).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// These seats' nodes are not alive.
@@ -282,6 +300,16 @@ impl Node {
         lives
     }
 
+    /// A revocation that the store cannot be asked for stands in the second place, too.
+    async fn expel_revoked(self: &Arc<Self>, handles: &[Arc<Handle>]) {
+        for handle in handles {
+            let members = handle.session.lock().members_here();
+            for member in members.into_iter().filter(|m| self.stores.revocations.contains(*m)) {
+                self.drive(handle, Input::Expel { member }).await;
+            }
+        }
+    }
+
     /// One node sweeps for all of them, as long as it holds the lease.
     pub(crate) async fn is_sweeper(&self) -> bool {
         let Some(cluster) = &self.cluster else { return true };
@@ -362,7 +390,7 @@ impl Node {
         let Some(cluster) = &self.cluster else { return };
         match frame {
             BusFrame::Node { store: true } => {
-                *cluster.stored_elsewhere.write() = Some(Instant::now())
+                *cluster.stored_elsewhere.write() = Some(Instant::now());
             }
             BusFrame::Drain { instance, reason, seconds, endpoint }
                 if instance == self.config.instance =>
@@ -452,7 +480,14 @@ async fn hear(node: Arc<Node>, mut heard: mpsc::Receiver<Told>) {
 async fn renew(node: Arc<Node>) {
     let Some(cluster) = &node.cluster else { return };
     let (mut renewed, mut away) = (Instant::now(), false);
+    let mut touched = Instant::now();
     loop {
+        if touched.elapsed() >= TOUCH {
+            touched = Instant::now();
+            for handle in node.registry.all().iter().filter(|handle| handle.has_sockets()) {
+                node.drive(handle, Input::Touch).await;
+            }
+        }
         let presence = &cluster.shared.presence;
         let before = Instant::now();
         match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
@@ -508,6 +543,7 @@ async fn poll(node: Arc<Node>) {
         if handles.is_empty() {
             continue;
         }
+        node.expel_revoked(&handles).await;
         let ids = handles.iter().map(|handle| handle.id).collect();
         let Ok(versions) = node.observe(node.stores.sessions.versions(ids)).await else {
             continue;

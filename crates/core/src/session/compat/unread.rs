@@ -11,7 +11,7 @@ use crate::{Env, ports::Seat, token::Principal};
 /// How long after a phone took its seat this node may not have heard of it.
 const AGE_MAX_MS: u64 = 2_000;
 /// Clocks of nodes and store differ by less.
-const SKEW_MS: u64 = 20;
+const SKEW_MS: u64 = 5;
 /// Messages, and bytes of them, that wait so long; the oldest leave.
 const MESSAGES_MAX: usize = 64;
 const BYTES_MAX: usize = 256 * 1024;
