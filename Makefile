@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up cluster build build-tests web types bootstrap bench picture test test-all compat compat-cluster remote-control-compat conformance chaos sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,7 +93,11 @@ conformance: build-tests bootstrap ## The websocket conformance suite, against o
 
 chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CHAOS_MESSAGES, CHAOS_SEED, HOURS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-200} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'not binary(chaos_cluster)'
+
+chaos-cluster: build-tests bootstrap ## The same against relays, brokers, Redis and Sentinels; also CHAOS_KINDS
+	@CHAOS_FAULTS=$${CHAOS_FAULTS:-100} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'binary(chaos_cluster)'
 
 SIM_SCHEDULES ?= 100000
 NETSIM_SEEDS ?= 2000

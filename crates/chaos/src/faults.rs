@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use crate::{
     fleet::{Party, Plan, Relay},
-    lists::{self, unix_ms},
+    flow,
+    lists::unix_ms,
     proxy::{End, Mode},
     report::Fault,
 };
@@ -93,7 +94,7 @@ impl World {
         let party = usize::try_from(draw % self.parties.len() as u64)?;
         let lasts = Duration::from_millis(200 + draw / 7 % 1_300);
         let target = if kind.strikes_relay() { "relay" } else { self.parties[party].name };
-        let in_flight = self.until_in_flight().await?;
+        let in_flight = flow::until_in_flight(&self.parties).await?;
         let at_ms = unix_ms();
         match kind {
             Kind::Cut => self.parties[party].proxy.end(End::Close),
@@ -146,18 +147,6 @@ impl World {
         Ok(Fault { kind, target, at_ms, healed_ms, in_flight, resume_ms: 0 })
     }
 
-    /// Waits until a message is under way, so that the fault meets one.
-    async fn until_in_flight(&self) -> anyhow::Result<u64> {
-        for _ in 0..200 {
-            let in_flight = self.in_flight()?;
-            if in_flight > 0 {
-                return Ok(in_flight);
-            }
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        Ok(0)
-    }
-
     async fn network(&self, party: usize, mode: Mode, lasts: Duration) {
         let proxy = &self.parties[party].proxy;
         proxy.set(mode);
@@ -184,31 +173,4 @@ impl World {
         }
         Ok(newest.context("a segment")?.1)
     }
-
-    /// Messages that were sent, and not applied by a reader yet.
-    fn in_flight(&self) -> anyhow::Result<u64> {
-        let mut count = 0;
-        for writer in &self.parties {
-            for channel in &writer.writes {
-                let sent = last_number(&lists::path(&writer.folder, "sent", *channel), 1)?;
-                for reader in self.parties.iter().filter(|p| p.reads.contains(channel)) {
-                    let applied = lists::path(&reader.folder, "applied", *channel);
-                    count += sent.saturating_sub(last_number(&applied, 3)?);
-                }
-            }
-        }
-        Ok(count)
-    }
-}
-
-/// The number in the last line that has one, as word `at`.
-fn last_number(path: &std::path::Path, at: usize) -> anyhow::Result<u64> {
-    use std::io::{Read, Seek, SeekFrom};
-    let Ok(mut file) = std::fs::File::open(path) else { return Ok(0) };
-    let len = file.metadata()?.len();
-    file.seek(SeekFrom::Start(len.saturating_sub(4_096)))?;
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    let number = |line: &str| line.split(' ').nth(at)?.parse().ok();
-    Ok(text.lines().rev().find_map(number).unwrap_or(0))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::OpenOptions,
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, ensure};
 use belay_client::{CredentialStore, Credentials, FileCredentials, Identity};
 use belay_testkit::{Desk, Relay as Url};
-use belay_wire::Channel;
+use belay_wire::{Channel, MemberId, SessionId};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::proxy::Proxy;
@@ -39,6 +40,8 @@ pub struct Plan {
     /// More settings.
     pub args: Vec<String>,
     pub env: Vec<(OsString, OsString)>,
+    /// Where what it logs is added; without it only errors are told, to whoever started this.
+    pub log: Option<PathBuf>,
 }
 
 /// The environment in which a file says by how much the wall clock is wrong, for example `+3600`.
@@ -70,7 +73,7 @@ impl Plan {
         command
             .args(["-c", script])
             .arg(&self.binary)
-            .args(["serve", "--exit-with-stdin", "--admin-listen=127.0.0.1:0", "--log-level=error"])
+            .args(["serve", "--exit-with-stdin", "--admin-listen=127.0.0.1:0"])
             .args(["--pair-per-minute=100000", "--shutdown-grace=3s", "--devices-max=3"])
             .arg(format!("--data-dir={}", self.folder.display()))
             .arg(format!("--port={}", self.port))
@@ -79,6 +82,12 @@ impl Plan {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(path) = &self.log {
+            let log = OpenOptions::new().append(true).create(true).open(path)?;
+            command.arg("--log-level=info").stderr(log);
+        } else {
+            command.arg("--log-level=error");
+        }
         let mut child = command.spawn().context("bash")?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("a pipe")?).read_line(&mut line)?;
@@ -141,6 +150,9 @@ fn send(child: &Child, signal: Signal) {
 #[derive(Debug)]
 pub struct Party {
     pub name: &'static str,
+    pub session: SessionId,
+    /// `None`: it is the host.
+    pub member: Option<MemberId>,
     pub folder: PathBuf,
     pub proxy: Proxy,
     pub writes: Vec<Channel>,
@@ -209,7 +221,8 @@ impl Drop for Party {
     }
 }
 
-const NAMES: [&str; 4] = ["host", "phone1", "phone2", "phone3"];
+/// The parties: the first is the host.
+pub const NAMES: [&str; 4] = ["host", "phone1", "phone2", "phone3"];
 
 /// Pairs a host and three phones, each behind a proxy of its own; the processes are not started.
 ///
@@ -229,10 +242,29 @@ pub async fn pair(plan: &mut Plan, per_second: u64) -> anyhow::Result<(Relay, Ve
     drop(first);
     let relay = plan.start()?;
     let there = Url::at(&format!("http://{}", relay.address));
-    let mut desk = Desk::start(&there).await;
+    let parties = enrol(&there, &binary, &plan.folder, proxies, per_second).await?;
+    Ok((relay, parties))
+}
+
+/// Pairs a host and three phones, one for each of some proxies; the processes are not started. Their folders
+/// are beside `beside`.
+///
+/// # Errors
+/// When their files cannot be written.
+///
+/// # Panics
+/// When pairing fails.
+pub async fn enrol(
+    there: &Url,
+    binary: &Path,
+    beside: &Path,
+    proxies: Vec<Proxy>,
+    per_second: u64,
+) -> anyhow::Result<Vec<Party>> {
+    let mut desk = Desk::start(there).await;
     let mut members = Vec::new();
     for _ in 1..NAMES.len() {
-        members.push(desk.pair(&there).await);
+        members.push(desk.pair(there).await);
     }
     let ids: Vec<_> = members.iter().map(|member| member.id).collect();
     let mut kept = vec![(desk.identity.clone(), desk.credentials.load()?.context("credentials")?)];
@@ -243,8 +275,9 @@ pub async fn pair(plan: &mut Plan, per_second: u64) -> anyhow::Result<(Relay, Ve
     drop((desk, members));
     let mut parties = Vec::new();
     for (at, (proxy, (identity, credentials))) in proxies.into_iter().zip(kept).enumerate() {
-        let folder = plan.folder.with_file_name(NAMES[at]);
-        keep(&folder, &identity, &Credentials { relay: plan.public[at].clone(), ..credentials })?;
+        let folder = beside.with_file_name(NAMES[at]);
+        let (session, relay) = (credentials.session, format!("http://{}", proxy.address));
+        keep(&folder, &identity, &Credentials { relay, ..credentials })?;
         let own = at.checked_sub(1).and_then(|at| ids.get(at).copied());
         let (writes, reads) = if let Some(id) = own {
             (vec![Channel::Up(id)], vec![Channel::Down, Channel::DownTo(id)])
@@ -252,11 +285,20 @@ pub async fn pair(plan: &mut Plan, per_second: u64) -> anyhow::Result<(Relay, Ve
             let down = ids.iter().map(|id| Channel::DownTo(*id)).chain([Channel::Down]);
             (down.collect(), ids.iter().map(|id| Channel::Up(*id)).collect())
         };
-        let (name, binary) = (NAMES[at], binary.clone());
-        let child = None;
-        parties.push(Party { name, folder, proxy, writes, reads, binary, per_second, child });
+        parties.push(Party {
+            name: NAMES[at],
+            session,
+            member: own,
+            folder,
+            proxy,
+            writes,
+            reads,
+            binary: binary.to_owned(),
+            per_second,
+            child: None,
+        });
     }
-    Ok((relay, parties))
+    Ok(parties)
 }
 
 fn keep(folder: &Path, identity: &Identity, credentials: &Credentials) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     audit::{self, Findings},
@@ -98,11 +98,17 @@ impl Report {
         }
     }
 
-    /// Writes `chaos.json`.
+    /// Writes it to a file, with `more` fields.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&self, folder: &Path, seed: u64, faults: &[Fault]) -> anyhow::Result<()> {
+    pub fn write(
+        &self,
+        path: &Path,
+        seed: u64,
+        faults: &[Fault],
+        more: &Value,
+    ) -> anyhow::Result<()> {
         let mut kinds = BTreeMap::<_, u64>::new();
         for fault in faults {
             *kinds.entry(fault.kind).or_default() += 1;
@@ -122,7 +128,12 @@ impl Report {
         for (kind, count) in &self.counts {
             json[*kind] = json!(count);
         }
-        std::fs::create_dir_all(folder)?;
-        Ok(std::fs::write(folder.join("chaos.json"), serde_json::to_string_pretty(&json)?)?)
+        for (name, value) in more.as_object().into_iter().flatten() {
+            json[name] = value.clone();
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        Ok(std::fs::write(path, serde_json::to_string_pretty(&json)?)?)
     }
 }

@@ -10,6 +10,7 @@ use belay_chaos::{
     faults::{Kind, World},
     fleet::{self, Party, Plan},
     report::{self, Fault},
+    rng::Rng,
 };
 
 const CHANNELS: u64 = 7;
@@ -21,18 +22,6 @@ const SETTLE: Duration = Duration::from_mins(1);
 fn number(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test run is configured by its environment")]
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// `SplitMix64`.
-struct Rng(u64);
-
-impl Rng {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +39,7 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
         public: vec!["http://127.0.0.1:1".to_owned()],
         args: Vec::new(),
         env: fleet::clock(&clock).expect("libfaketime"),
+        log: None,
     };
     let (relay, parties) = fleet::pair(&mut plan, PER_SECOND).await.expect("paired");
     let mut world = World { plan, clock, relay, parties };
@@ -63,7 +53,9 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
 
     let found = report::audit(&world.parties, &faults).expect("lists");
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
-    found.write(&target, seed, &faults).expect("written");
+    found
+        .write(&target.join("chaos.json"), seed, &faults, &serde_json::json!({}))
+        .expect("written");
     if !found.breaches.is_empty() {
         keep(folder);
     }

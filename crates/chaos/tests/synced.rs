@@ -79,6 +79,7 @@ impl World {
                 ("SYNCED_FOLDER".into(), synced.into()),
                 ("SYNC_FAILS".into(), folder.path().join("sync-fails").into()),
             ],
+            log: None,
         };
         let relay = plan.start().expect("started");
         plan.port = relay.address.port();

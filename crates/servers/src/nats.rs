@@ -24,8 +24,8 @@ pub struct NatsOptions {
 #[derive(Debug)]
 pub struct Nats {
     pub port: u16,
-    /// Of its cluster; 0 if it is alone.
-    cluster_port: u16,
+    /// Where it tells what it does, as HTTP; 0 if it is alone.
+    pub monitor: u16,
     folder: PathBuf,
     text: String,
     process: Process,
@@ -41,18 +41,13 @@ impl Nats {
         Self::start_with(port, 0, folder, config("n1", port, folder, options))
     }
 
-    fn start_with(
-        port: u16,
-        cluster_port: u16,
-        folder: &Path,
-        text: String,
-    ) -> anyhow::Result<Self> {
+    fn start_with(port: u16, monitor: u16, folder: &Path, text: String) -> anyhow::Result<Self> {
         let file = folder.join("nats.conf");
         write(&file, &text)?;
         let command = [program("nats-server")?, PathBuf::from("-c"), file];
         let process = Process::start("nats", folder, command)?;
         process.until_listening(port)?;
-        Ok(Self { port, cluster_port, folder: folder.to_owned(), text, process })
+        Ok(Self { port, monitor, folder: folder.to_owned(), text, process })
     }
 
     pub fn url(&self) -> String {
@@ -93,7 +88,7 @@ impl Nats {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill();
         let (folder, text) = (self.folder.clone(), self.text.clone());
-        *self = Self::start_with(self.port, self.cluster_port, &folder, text)?;
+        *self = Self::start_with(self.port, self.monitor, &folder, text)?;
         Ok(())
     }
 }
@@ -117,19 +112,21 @@ impl NatsCluster {
     pub fn start(folder: &Path, options: &NatsOptions) -> anyhow::Result<Self> {
         let mut ports = Vec::new();
         for _ in 0..3 {
-            ports.push((free_port()?, free_port()?));
+            ports.push((free_port()?, free_port()?, free_port()?));
         }
         let routes: Vec<_> =
-            ports.iter().map(|(_, cluster)| format!("nats://127.0.0.1:{cluster}")).collect();
+            ports.iter().map(|(_, cluster, _)| format!("nats://127.0.0.1:{cluster}")).collect();
         let mut servers = Vec::new();
-        for (n, (port, cluster)) in (1..).zip(&ports) {
+        for (n, (port, cluster, monitor)) in (1..).zip(&ports) {
             let (name, folder) = (format!("n{n}"), folder.join(format!("nats{n}")));
+            // Clients keep to the addresses that they were given: there may be a proxy in between.
             let text = format!(
-                "{}cluster {{ name: belay, listen: \"127.0.0.1:{cluster}\", routes: [{}] }}\n",
+                "{}http: \"127.0.0.1:{monitor}\"\ncluster {{ name: belay, no_advertise: true, \
+                 listen: \"127.0.0.1:{cluster}\", routes: [{}] }}\n",
                 config(&name, *port, &folder, options),
                 routes.join(", ")
             );
-            servers.push(Nats::start_with(*port, *cluster, &folder, text)?);
+            servers.push(Nats::start_with(*port, *monitor, &folder, text)?);
         }
         Ok(Self { servers })
     }

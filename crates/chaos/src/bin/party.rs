@@ -1,7 +1,8 @@
 //! A host or a phone of the chaos test: sends numbers, notes what it applies, goes on after kill -9.
 //!
 //! `chaos-party FOLDER PER_SECOND CHANNEL...`: writes these channels until there is a file `stop` in the
-//! folder, then makes the file `settled` once the relay has stored all of it.
+//! folder, then makes the file `settled` once the relay has stored all of it. While there is a file `drop` it
+//! does not note every tenth message: a mistake that the auditor must find.
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,12 @@ struct Party {
     sources: BTreeMap<Channel, Source>,
     applied: BTreeMap<Channel, List>,
     links: List,
+    /// Makes the planted mistake.
+    drops: bool,
 }
+
+/// The planted mistake strikes one message of so many.
+const DROPPED: u64 = 10;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -50,7 +56,8 @@ async fn main() -> anyhow::Result<()> {
     let open = |channel| Ok((channel, Source::open(&folder, channel, &client)?));
     let sources = channels.into_iter().map(open).collect::<anyhow::Result<_>>()?;
     let links = List::open(&folder.join("links"))?;
-    let mut party = Party { folder, client, sources, applied: BTreeMap::new(), links };
+    let mut party =
+        Party { folder, client, sources, applied: BTreeMap::new(), links, drops: false };
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -115,6 +122,7 @@ impl Source {
 
 impl Party {
     fn tick(&mut self) -> anyhow::Result<()> {
+        self.drops = self.folder.join("drop").exists();
         if !self.folder.join("stop").exists() {
             for (channel, source) in &mut self.sources {
                 source.send(*channel, &self.client)?;
@@ -144,6 +152,10 @@ impl Party {
             Event::Message(message) => {
                 let n = number(&message.payload).context("a number")?;
                 let (at, ms) = (message.position, unix_ms());
+                if self.drops && n.is_multiple_of(DROPPED) {
+                    self.client.applied(message.channel, at);
+                    return Ok(());
+                }
                 self.apply(message.channel, &Applied::Message { at, n, ms })?;
             }
             Event::GivenUp { channel, messages } => self.given_up(channel, &messages)?,

@@ -1,0 +1,207 @@
+//! A cluster under faults: nothing is lost, doubled, reordered or missing in silence, no session is
+//! orphaned, nodes agree, and who was revoked stays out. `CHAOS_SEED`, `CHAOS_FAULTS`, `CHAOS_MESSAGES`,
+//! `HOURS`; `CHAOS_KINDS=kill_relay,storm` plays these kinds alone.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use belay_chaos::{
+    cluster::{Kind, World, same},
+    fleet::{self, Party},
+    flow,
+    lists::unix_ms,
+    report::{self, Fault},
+    rng::Rng,
+};
+use belay_wire::SessionId;
+
+const CHANNELS: u64 = 7;
+/// Messages a second on each channel: a window of 200 messages then lasts longer than most faults.
+const PER_SECOND: u64 = 15;
+/// How long messages may take to flow again after a fault.
+const RESUME: Duration = Duration::from_secs(30);
+/// How long everything may take to arrive once the faults are over.
+const SETTLE: Duration = Duration::from_mins(1);
+/// How long nodes may need to say the same once nothing happens any more.
+const SAME: Duration = Duration::from_secs(1);
+
+#[expect(clippy::disallowed_methods, reason = "a test run is configured by its environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    variable(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn kinds() -> Vec<Kind> {
+    let Some(wanted) = variable("CHAOS_KINDS") else { return Kind::ALL.to_vec() };
+    let is_wanted = |kind: &Kind| wanted.split(',').any(|label| label == kind.label());
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(is_wanted).collect();
+    assert!(!kinds.is_empty(), "no such kinds: {wanted}");
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
+    let (seed, started) = (number("CHAOS_SEED", 1), unix_ms() / 1_000);
+    eprintln!("CHAOS_SEED={seed}");
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let party = PathBuf::from(env!("CARGO_BIN_EXE_chaos-party"));
+    let binary = party.with_file_name("belay");
+    assert!(binary.exists(), "{} is missing: cargo build -p belay", binary.display());
+    let started_world = World::start(folder.path(), &party, seed, PER_SECOND).await;
+    let mut world = match started_world {
+        Ok(world) => world,
+        Err(error) => fail(folder, seed, &[format!("not started: {error:#}")]),
+    };
+    let (faults, mut breaches) = run(&mut world, seed).await;
+    settle(&mut world.parties).await;
+    let orphaned = orphans(&world).await;
+    let came_back = world.came_back();
+    let listing = world.listing_ms().await.ok();
+
+    let found = report::audit(&world.parties, &faults).expect("lists");
+    breaches.extend(world.breaches.iter().chain(&orphaned).chain(&came_back).cloned());
+    breaches.extend(found.breaches.iter().cloned());
+    let more = serde_json::json!({
+        "started": started,
+        "sessions": world.sessions(),
+        "orphaned_sessions": orphaned.len(),
+        "revoked": world.revoked(),
+        "revoked_came_back": came_back.len(),
+        "listing_sessions_ms": listing,
+        "agreed_max_ms": world.agreed_ms.iter().max(),
+        "breaches": breaches,
+    });
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
+    found.write(&target.join("chaos-cluster.json"), seed, &faults, &more).expect("written");
+    eprintln!("{found:?} {more}");
+    if !breaches.is_empty() {
+        drop(world);
+        fail(folder, seed, &breaches);
+    }
+    assert!(found.applied > found.messages, "`down` has three readers: {found:?}");
+    let met = faults.iter().filter(|fault| fault.in_flight > 0).count();
+    assert!(met * 10 >= faults.len() * 9, "{met} of {} faults met a message", faults.len());
+    if variable("CHAOS_KINDS").is_none() {
+        assert!(found.messages >= number("CHAOS_MESSAGES", 10_000), "{found:?}");
+    }
+    planted_mistakes_are_found(&mut world, &faults).await;
+}
+
+/// What finds nothing must be able to.
+async fn planted_mistakes_are_found(world: &mut World, faults: &[Fault]) {
+    std::fs::write(world.parties[1].folder.join("drop"), "").expect("written");
+    for party in &world.parties {
+        std::fs::remove_file(party.folder.join("stop")).expect("it was stopped");
+    }
+    let dropping = unix_ms();
+    flow::until_flowing(&mut world.parties, dropping + 1_500, RESUME).await.expect("it flows");
+    settle(&mut world.parties).await;
+    let found = report::audit(&world.parties, faults).expect("lists");
+    assert!(!found.breaches.is_empty(), "a party did not note what it got, and nobody found out");
+    let is_its = |breach: &String| breach.contains(" at phone1: ");
+    assert!(found.breaches.iter().all(is_its), "{:#?}", found.breaches);
+
+    let mut expected = world.expected();
+    expected[0].session = SessionId::from_bytes([7; 16]);
+    let same = same::until(&world.nodes, &expected, SAME).await;
+    assert!(same.is_err(), "no node lists a session that there is not, and nobody found out");
+}
+
+/// Starts the parties and disturbs them; what goes wrong ends the faults, but not the audit.
+async fn run(world: &mut World, seed: u64) -> (Vec<Fault>, Vec<String>) {
+    let mut faults = Vec::new();
+    for party in &mut world.parties {
+        party.start().expect("started");
+    }
+    let ran = async {
+        fleet::until_up(&mut world.parties).await?;
+        flow::until_flowing(&mut world.parties, 1, RESUME).await?;
+        disturb(world, seed, &mut faults).await
+    };
+    let breach = ran.await.err().map(|error| format!("after {} faults: {error:#}", faults.len()));
+    (faults, breach.into_iter().collect())
+}
+
+/// One fault after the other until there were enough of them and of messages.
+async fn disturb(world: &mut World, seed: u64, faults: &mut Vec<Fault>) -> anyhow::Result<()> {
+    let mut rng = Rng(seed);
+    let (count, messages) = (number("CHAOS_FAULTS", 20), number("CHAOS_MESSAGES", 10_000));
+    let hours = Duration::from_secs(3_600 * number("HOURS", 0));
+    let lasts = Duration::from_millis(messages * 1_100 / (CHANNELS * PER_SECOND)).max(hours);
+    let pause = if hours.is_zero() {
+        lasts / u32::try_from(count).expect("small")
+    } else {
+        Duration::from_secs(4)
+    };
+    let started = Instant::now();
+    let mut round = Vec::new();
+    while (faults.len() as u64) < count || started.elapsed() < lasts {
+        let at = Instant::now();
+        // Each kind comes once before any comes again.
+        if round.is_empty() {
+            round = kinds();
+            rng.shuffle(&mut round);
+        }
+        let kind = round.pop().expect("a kind");
+        let mut fault = world
+            .strike(kind, &mut rng)
+            .await
+            .map_err(|error| error.context(format!("fault {}, {}", faults.len(), kind.label())))?;
+        let flowing = flow::until_flowing(&mut world.parties, fault.healed_ms, RESUME).await;
+        let resume = flowing.as_ref().map_or(RESUME, |resume| *resume);
+        fault.resume_ms = u64::try_from(resume.as_millis()).expect("short");
+        eprintln!("{:>6.1} s  {fault:?}", started.elapsed().as_secs_f64());
+        faults.push(fault);
+        flowing?;
+        world.check()?;
+        let jitter = Duration::from_millis(rng.draw() % 300);
+        tokio::time::sleep(pause.saturating_sub(at.elapsed()) + jitter).await;
+    }
+    Ok(())
+}
+
+/// The parties stop sending, and everything arrives.
+async fn settle(parties: &mut [Party]) {
+    for party in parties.iter() {
+        std::fs::write(party.folder.join("stop"), "").expect("written");
+    }
+    let deadline = Instant::now() + SETTLE;
+    let mut quiet = 0;
+    let mut before = 0;
+    // Settled, and nothing was written for two seconds. The auditor says what is missing.
+    let run = |party: &mut Party| party.check().is_ok();
+    while quiet < 20 && Instant::now() < deadline && parties.iter_mut().all(run) {
+        let are_settled = parties.iter().all(|party| party.folder.join("settled").exists());
+        let size = parties.iter().map(|party| size_of(&party.folder)).sum::<u64>();
+        quiet = if are_settled && size == before { quiet + 1 } else { 0 };
+        before = size;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Bytes of the lists of what was applied.
+fn size_of(folder: &Path) -> u64 {
+    let entries =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let applied = entries.filter(|e| e.file_name().to_string_lossy().starts_with("applied-"));
+    applied.map(|entry| entry.metadata().map_or(0, |m| m.len())).sum()
+}
+
+/// What nodes say wrongly of the sessions of the run.
+async fn orphans(world: &World) -> Vec<String> {
+    match world.until_same(SAME).await {
+        Ok(_) => Vec::new(),
+        Err(differences) => differences.0,
+    }
+}
+
+/// What all processes wrote stays for whoever looks into it.
+fn fail(folder: tempfile::TempDir, seed: u64, breaches: &[String]) -> ! {
+    let kept = folder.keep();
+    panic!("CHAOS_SEED={seed}; lists and logs are in {}: {breaches:#?}", kept.display())
+}
