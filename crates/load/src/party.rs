@@ -208,7 +208,10 @@ impl Party {
         match frame {
             Frame::Ping(ping) => return Ok(vec![Pong { n: ping.n, t: ping.t }.into()]),
             Frame::Msg(message) => self.take(&message),
-            Frame::Gap(gap) => self.crowd.count_failure(format!("gap {}", gap.reason)),
+            Frame::Gap(gap) => {
+                let count = (gap.to.value() + 1).saturating_sub(gap.from.value());
+                self.crowd.count_failure(format!("gap of {count} {}", gap.reason));
+            }
             Frame::Nack(nack) => self.crowd.count_failure(format!("nack {:?}", nack.reason)),
             Frame::Bye(bye) => return Err(format!("bye {}", bye.reason)),
             _ => {}
