@@ -1,11 +1,6 @@
 //! Redis, NATS and relays, each a process, all on this machine.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use anyhow::Context as _;
 use belay_adapters::{RedisOptions, RedisStore};
@@ -28,6 +23,10 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// Sessions that are written at once.
 const SAVES_AT_ONCE: usize = 64;
+
+/// What is told of the relays' words: so many texts, cut to so many characters.
+const COMPLAINTS: usize = 12;
+const COMPLAINT_CHARS: usize = 120;
 
 /// A relay that serves.
 struct Relay {
@@ -91,7 +90,7 @@ impl Cluster {
         let brokers = brokers.collect::<Vec<_>>().join(",");
         let mut command = Command::new(&plan.binary);
         command
-            .args(["serve", "--exit-with-stdin", "--port=0", "--log-level=warn"])
+            .args(["serve", "--exit-with-stdin", "--port=0"])
             .arg(format!("--admin-listen=127.0.0.1:{}", free_port()?))
             .arg(format!("--instance={name}"))
             .arg(format!("--data-dir={}", folder.display()))
@@ -104,6 +103,7 @@ impl Cluster {
             .arg("--bus-secret=of a measurement, which is no secret")
             // All clients come from few addresses, as they do from behind a proxy.
             .args(["--connections-max=20000", "--unauthenticated-per-address-max=1024"])
+            .arg(format!("--log-level={}", plan.log_level))
             .args(&plan.relay_args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -133,21 +133,20 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// What relays said of trouble, the end of it.
-    pub(crate) fn complaints(&self) -> Vec<String> {
-        let logs = (0..self.relays.len()).map(|n| self.log(n));
-        let texts = logs.filter_map(|log| std::fs::read_to_string(log).ok());
-        texts.flat_map(|text| last_lines(&text)).collect()
+    /// What relays said, each text once with how often it was said, the most frequent first.
+    pub(crate) fn complaints(&self) -> Vec<(usize, String)> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for n in 0..self.relays.len() {
+            let log = self.folder.path().join(format!("relay{n}/relay.log"));
+            for line in std::fs::read_to_string(log).unwrap_or_default().lines() {
+                // Behind the time: level and text.
+                let text = line.split_once(' ').map_or(line, |(_, text)| text.trim());
+                *counts.entry(text.chars().take(COMPLAINT_CHARS).collect()).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<_> = counts.into_iter().map(|(text, count)| (count, text)).collect();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        counts.truncate(COMPLAINTS);
+        counts
     }
-
-    fn log(&self, n: usize) -> PathBuf {
-        self.folder.path().join(format!("relay{n}/relay.log"))
-    }
-}
-
-fn last_lines(text: &str) -> Vec<String> {
-    /// Lines of each relay that are told.
-    const LINES: usize = 5;
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }

@@ -54,6 +54,9 @@ pub(crate) struct Plan {
     /// How long all but one in a hundred are idle; 0: not at all.
     #[arg(long, env = "BESIDE_S", default_value_t = 0)]
     pub(crate) beside_s: u64,
+    /// What relays log; their most frequent words are told in the end.
+    #[arg(long, default_value = "warn")]
+    pub(crate) log_level: String,
     /// Added to the arguments of each relay.
     #[arg(long = "relay-arg", allow_hyphen_values = true)]
     pub(crate) relay_args: Vec<String>,
@@ -114,9 +117,8 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
         told.insert(name.to_owned(), value);
     }
     let measured = run.phases(&mut told, written, &nobody).await;
-    let complaints = run.cluster.complaints();
-    if !complaints.is_empty() {
-        println!("relays said:\n  {}", complaints.join("\n  "));
+    for (count, text) in run.cluster.complaints() {
+        println!("relays said {count} times: {text}");
     }
     measured?;
     report::write(&plan.report, told)?;
@@ -254,11 +256,7 @@ impl Run<'_> {
     }
 
     /// What idle sessions cost beside some that are not. What the talk of those costs is in it.
-    async fn beside(
-        &mut self,
-        told: &mut Map<String, Value>,
-        nobody: &Used,
-    ) -> anyhow::Result<()> {
+    async fn beside(&mut self, told: &mut Map<String, Value>, nobody: &Used) -> anyhow::Result<()> {
         let before = self.look()?;
         let (_, used) = self.speak(1, self.plan.beside_s, before).await?;
         tell("idle beside others", &used.told());

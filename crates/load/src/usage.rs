@@ -40,7 +40,8 @@ impl Usage {
             let line = redis.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             Ok(line.with_context(|| name.to_owned())?.trim().parse()?)
         };
-        let pid = |process: &belay_servers::Process| process.pid().as_raw_nonzero().get().cast_unsigned();
+        let pid =
+            |process: &belay_servers::Process| process.pid().as_raw_nonzero().get().cast_unsigned();
         let brokers: Vec<_> = cluster.brokers.iter().map(|broker| pid(broker.process())).collect();
         let relays = cluster.relay_pids();
         let (mut in_msgs, mut out_msgs) = (0, 0);

@@ -15,8 +15,11 @@ use serde_json::json;
 const LIMIT: Duration = Duration::from_secs(1);
 /// Phones of one desktop.
 const PHONES: usize = 20;
-/// Rest before each try. A node looks at the store every 400 ms: this meets all times between two looks.
-const REST: Duration = Duration::from_millis(71);
+/// Time between two looks of a node at the store. Without the bus each try ends with such a look, so the
+/// rest before the next one decides how long that takes: rests are spread over all of it.
+const LOOKS_MS: u64 = 400;
+/// By how much each rest differs from the one before, as part of that: the golden ratio spreads evenly.
+const STEP_MS: u64 = 247;
 
 #[expect(clippy::disallowed_methods, reason = "whoever runs it says how often it tries")]
 fn variable(name: &str) -> Option<String> {
@@ -38,25 +41,24 @@ async fn phones(cluster: &Cluster, count: usize) -> (Vec<Desk>, Vec<(SessionId, 
     (desks, phones)
 }
 
-async fn revoke(relay: &Relay, session: SessionId, member: MemberId) {
+async fn revoke(http: &reqwest::Client, relay: &Relay, session: SessionId, member: MemberId) {
     let url = format!("http://{}/admin/sessions/{session}/devices/{member}", relay.admin());
-    let call = reqwest::Client::new().delete(url).bearer_auth(relay.admin_token());
+    let call = http.delete(url).bearer_auth(relay.admin_token());
     let answer = call.send().await.expect("answered");
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
 /// Removes one phone after the other; gives how long each of them stayed, sorted.
 async fn remove(relay: &Relay, phones: &mut [(SessionId, Member)]) -> Vec<Duration> {
-    let mut times = Vec::new();
-    for (session, phone) in phones {
-        tokio::time::sleep(REST).await;
+    let (mut times, http) = (Vec::new(), reqwest::Client::new());
+    for (n, (session, phone)) in (1..).zip(phones) {
+        tokio::time::sleep(Duration::from_millis(n * STEP_MS % LOOKS_MS)).await;
         let began = Instant::now();
-        let (_, code) =
-            tokio::join!(revoke(relay, *session, phone.id), async {
-                let code = phone.until_stopped().await;
-                times.push(began.elapsed());
-                code
-            });
+        let (_, code) = tokio::join!(revoke(&http, relay, *session, phone.id), async {
+            let code = phone.until_stopped().await;
+            times.push(began.elapsed());
+            code
+        });
         assert_eq!(code, CloseCode::Revoked);
     }
     times.sort_unstable();
@@ -78,7 +80,7 @@ fn row(bus: &str, times: &[Duration]) -> serde_json::Value {
     })
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_device_is_cut_off_everywhere_within_a_second() {
     let tries = variable("REVOKES").map_or(20, |n| n.parse().expect("a number"));
     let room = |config| Config { devices_max: PHONES, ..config };
