@@ -14,6 +14,7 @@ use crate::{
     clients::{Clients, Order},
     cluster::Cluster,
     crowd::{Count, Setup},
+    proc::machine_load,
     report::{self, ratio, round},
     usage::{Usage, Used},
     world::World,
@@ -78,6 +79,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
     let started = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
     let paired_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
     let paired_at = u64::try_from(paired_at)?;
+    let load = machine_load()?;
     let mut cluster = Cluster::servers(plan)?;
     let key = cluster.folder().join("identity");
     let identity = Identity::open(&key)?;
@@ -112,6 +114,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
         ("replicas", json!(plan.replicas)),
         ("every_ms", json!(plan.every_ms)),
         ("redis_bytes_per_session", json!(record_bytes)),
+        ("machine_load_before", json!(load)),
         ("nobody", nobody.told()),
     ] {
         told.insert(name.to_owned(), value);
@@ -121,6 +124,7 @@ pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
         println!("relays said {count} times: {text}");
     }
     measured?;
+    told.insert("machine_load_after".to_owned(), json!(machine_load()?));
     report::write(&plan.report, told)?;
     println!("{}", plan.report.display());
     Ok(())

@@ -34,3 +34,9 @@ pub(crate) fn resident(pids: &[u32]) -> anyhow::Result<u64> {
     }
     Ok(bytes)
 }
+
+/// What the whole machine had to do in the last minute: with more than it has cores, times tell little.
+pub(crate) fn machine_load() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split_whitespace().next().context("loadavg")?.parse()?)
+}
