@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up cluster build build-tests web types bootstrap bench picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench measure pairs revoke picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -97,7 +97,7 @@ chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CH
 
 chaos-cluster: build-tests bootstrap ## The same against relays, brokers, Redis and Sentinels; also CHAOS_KINDS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-100} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'binary(chaos_cluster)'
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture --run-ignored all -E 'binary(chaos_cluster)'
 
 SIM_SCHEDULES ?= 100000
 NETSIM_SEEDS ?= 2000
@@ -111,9 +111,18 @@ model: ## Play all schedules of small worlds with one fault more, for up to MODE
 
 remote-control-compat: compat ## The same, under its older name
 
-bench: web ## Measure memory per socket, round trips and what storing costs, optimised build; ARGS=v1, compat or stored for one part
+bench: $(if $(filter pairs revoke,$(ARGS)),$(ARGS),measure) ## Measure memory per socket, round trips and what storing costs, optimised build; ARGS=v1, compat, stored, pairs or revoke for one part
+
+measure: web
 	@cargo build --locked --release -p belay
 	@cargo run --locked --release -q -p belay-relay --example measure -- target/release/belay $(ARGS)
+
+pairs: web ## Measure PAIRS pairs of sockets over RELAYS relays (REPLICAS=3: three brokers), optimised build; EVERY_MS, TALK_S, IDLE_S, BESIDE_S
+	@cargo build --locked --release -p belay -p belay-load
+	@target/release/belay-load pairs --binary target/release/belay $(filter-out pairs,$(ARGS))
+
+revoke: ## Remove REVOKES devices at a node where they are not connected, with the bus and without
+	@REVOKES=$${REVOKES:-100} cargo nextest run --locked -p belay-relay --all-features --test it --no-capture a_removed_device
 
 picture: build bootstrap ## Take the picture of the README anew
 	@cd web && node e2e/picture.mjs

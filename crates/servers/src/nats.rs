@@ -1,13 +1,13 @@
 //! NATS with JetStream, alone or as a cluster of three.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 
 use crate::process::{Process, free_port, program, write};
 
@@ -24,8 +24,10 @@ pub struct NatsOptions {
 #[derive(Debug)]
 pub struct Nats {
     pub port: u16,
-    /// Where it tells what it does, as HTTP; 0 if it is alone.
+    /// Where it tells what it does, over HTTP.
     pub monitor: u16,
+    /// Of its cluster; 0 if it is alone.
+    cluster_port: u16,
     folder: PathBuf,
     text: String,
     process: Process,
@@ -37,17 +39,21 @@ impl Nats {
     /// # Errors
     /// When it is not installed or does not start.
     pub fn start(folder: &Path, options: &NatsOptions) -> anyhow::Result<Self> {
-        let port = free_port()?;
-        Self::start_with(port, 0, folder, config("n1", port, folder, options))
+        let (port, monitor) = (free_port()?, free_port()?);
+        let text = config("n1", port, monitor, folder, options);
+        Self::start_with([port, 0, monitor], folder, text)
     }
 
-    fn start_with(port: u16, monitor: u16, folder: &Path, text: String) -> anyhow::Result<Self> {
+    /// `ports`: of clients, of its cluster, and of who asks what it does.
+    fn start_with(ports: [u16; 3], folder: &Path, text: String) -> anyhow::Result<Self> {
+        let [port, cluster_port, monitor] = ports;
         let file = folder.join("nats.conf");
         write(&file, &text)?;
         let command = [program("nats-server")?, PathBuf::from("-c"), file];
         let process = Process::start("nats", folder, command)?;
         process.until_listening(port)?;
-        Ok(Self { port, monitor, folder: folder.to_owned(), text, process })
+        let folder = folder.to_owned();
+        Ok(Self { port, monitor, cluster_port, folder, text, process })
     }
 
     pub fn url(&self) -> String {
@@ -72,6 +78,21 @@ impl Nats {
         bail!("it closed the connection")
     }
 
+    /// What it says of itself at a path such as `/varz` (JSON).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn monitor(&self, path: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.monitor))?;
+        stream.set_read_timeout(Some(MONITORED))?;
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        ensure!(head.contains(" 200 "), "{path}: {}", head.lines().next().unwrap_or_default());
+        Ok(body.to_owned())
+    }
+
     /// Where it keeps streams.
     pub fn store(&self) -> PathBuf {
         self.folder.join("jetstream")
@@ -88,7 +109,8 @@ impl Nats {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill();
         let (folder, text) = (self.folder.clone(), self.text.clone());
-        *self = Self::start_with(self.port, self.monitor, &folder, text)?;
+        let ports = [self.port, self.cluster_port, self.monitor];
+        *self = Self::start_with(ports, &folder, text)?;
         Ok(())
     }
 }
@@ -97,6 +119,9 @@ impl Nats {
 const LED: Duration = Duration::from_mins(1);
 /// How long a server may take to answer; without a leader it does not.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// How long a server may take to tell what it does.
+const MONITORED: Duration = Duration::from_secs(5);
 
 /// Three servers, so that streams have three replicas.
 #[derive(Debug)]
@@ -112,21 +137,22 @@ impl NatsCluster {
     pub fn start(folder: &Path, options: &NatsOptions) -> anyhow::Result<Self> {
         let mut ports = Vec::new();
         for _ in 0..3 {
-            ports.push((free_port()?, free_port()?, free_port()?));
+            ports.push((free_port()?, free_port()?));
         }
         let routes: Vec<_> =
-            ports.iter().map(|(_, cluster, _)| format!("nats://127.0.0.1:{cluster}")).collect();
+            ports.iter().map(|(_, cluster)| format!("nats://127.0.0.1:{cluster}")).collect();
         let mut servers = Vec::new();
-        for (n, (port, cluster, monitor)) in (1..).zip(&ports) {
+        for (n, (port, cluster)) in (1..).zip(&ports) {
             let (name, folder) = (format!("n{n}"), folder.join(format!("nats{n}")));
+            let monitor = free_port()?;
             // Clients keep to the addresses that they were given: there may be a proxy in between.
             let text = format!(
-                "{}http: \"127.0.0.1:{monitor}\"\ncluster {{ name: belay, no_advertise: true, \
-                 listen: \"127.0.0.1:{cluster}\", routes: [{}] }}\n",
-                config(&name, *port, &folder, options),
+                "{}cluster {{ name: belay, no_advertise: true, listen: \"127.0.0.1:{cluster}\", \
+                 routes: [{}] }}\n",
+                config(&name, *port, monitor, &folder, options),
                 routes.join(", ")
             );
-            servers.push(Nats::start_with(*port, *monitor, &folder, text)?);
+            servers.push(Nats::start_with([*port, *cluster, monitor], &folder, text)?);
         }
         Ok(Self { servers })
     }
@@ -156,10 +182,11 @@ impl NatsCluster {
     }
 }
 
-fn config(name: &str, port: u16, folder: &Path, options: &NatsOptions) -> String {
+fn config(name: &str, port: u16, monitor: u16, folder: &Path, options: &NatsOptions) -> String {
     let max_payload = options.max_payload.unwrap_or(8 << 20);
     format!(
-        "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\nmax_payload: {max_payload}\n\
+        "server_name: {name}\nlisten: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n\
+         max_payload: {max_payload}\n\
          jetstream {{ store_dir: \"{}\", max_mem: 1G, max_file: 8G }}\n{}\n",
         folder.display(),
         options.settings.join("\n")

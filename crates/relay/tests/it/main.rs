@@ -7,3 +7,4 @@ mod compat;
 mod drain;
 mod journey;
 mod pairing;
+mod revoke;
