@@ -14,6 +14,8 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{entropy, node::unix_ms};
 
+/// Longest time that clients get, in seconds.
+pub(crate) const WINDOW_SECS_MAX: u64 = 3_600;
 /// After the deadline the rest is closed spread over this time.
 const PACED: Duration = Duration::from_secs(4);
 

@@ -155,6 +155,7 @@ pub(crate) struct Metrics {
     pub(crate) append_failures: Reasons,
     pub(crate) log_went_back: Counter,
     pub(crate) store_went_back: Counter,
+    pub(crate) bus_overrun: Counter,
     pub(crate) positions_ahead: Reasons,
     pub(crate) log_broken: Counter,
     pub(crate) requests: Family<Request, Counter>,
@@ -259,6 +260,7 @@ impl Metrics {
             append_seconds: Histogram::new([0.000_1, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]), "log_append_seconds", "Time until a message was stored";
             append_failures: Reasons::default(), "log_append_failures", "Appends to the message log that failed, by reason";
             store_went_back: Counter::default(), "store_went_back", "Sessions whose stored record went back; what was lost was stored once more";
+            bus_overrun: Counter::default(), "bus_overrun", "Words of other nodes that found no place; all logs were compared";
             log_went_back: Counter::default(), "log_went_back", "Channels whose log went back; their writers healed them";
             positions_ahead: Reasons::default(), "positions_ahead", "Places that clients named beyond the log (resume) or beyond what they were sent (ack)";
             log_broken: Counter::default(), "log_broken", "Channels in whose log records were missing; their readers were told";

@@ -106,6 +106,8 @@ pub enum Input {
     LogWorks,
     /// Nothing can be stored in any log until that works again, as the node found out.
     LogAway,
+    /// Something may have been missed in any log.
+    LogsDoubted,
     /// Whether the store of sessions can be reached: clients are told.
     Store { away: bool },
     /// Time passed.

@@ -60,6 +60,12 @@ impl Session {
         self.channels.values_mut().for_each(|state| state.log.is_away());
     }
 
+    /// All logs are compared with what is known of them.
+    pub(super) fn doubt_logs(&mut self) {
+        self.asks = true;
+        self.channels.values_mut().for_each(|state| state.log.doubt());
+    }
+
     /// Everything that is connected goes on without the store; what needs it waits.
     pub(super) fn tell_of_store(&mut self, away: bool, effects: &mut Effects) {
         let (code, text) = if away {

@@ -178,11 +178,6 @@ impl Session {
         open.filter_map(Connection::member).collect()
     }
 
-    /// The channels whose logs are known here.
-    pub fn channels_in_use(&self) -> Vec<Channel> {
-        self.channels.keys().copied().collect()
-    }
-
     /// Tells whether nothing waits to be stored in a channel.
     pub fn is_settled(&self, channel: Channel) -> bool {
         self.channels.get(&channel).is_none_or(|c| c.log.is_settled())
@@ -280,6 +275,7 @@ impl Session {
             Input::Log { channel, told } => self.log_told(channel, told, env, effects),
             Input::LogWorks => self.log_works(),
             Input::LogAway => self.log_away(),
+            Input::LogsDoubted => self.doubt_logs(),
             Input::Store { away } => self.tell_of_store(away, effects),
             Input::Tick => self.tick(env, effects),
         }

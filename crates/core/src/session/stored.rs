@@ -124,29 +124,36 @@ impl Session {
     /// The store went back behind what is known here: devices, revocations and tokens that it lost are
     /// stored once more. A pair request that it lost is asked again by its phone.
     pub(super) fn heal(&mut self, known: &SessionRecord, env: &Env<'_>, effects: &mut Effects) {
-        let mut healed = self.draft(env);
+        let (mut healed, mut lost) = (self.draft(env), false);
         if known.host.token.generation > healed.host.token.generation {
             healed.host.token = known.host.token;
+            lost = true;
         }
         for device in &known.devices {
             let Some(there) = healed.device_mut(device.member) else {
                 healed.devices.push(device.clone());
+                lost = true;
                 continue;
             };
             if device.token.generation > there.token.generation {
                 there.token = device.token;
+                lost = true;
             }
             if there.revoked_at.is_none() && device.revoked_at.is_some() {
                 there.revoked_at = device.revoked_at;
                 there.revoked_because.clone_from(&device.revoked_because);
+                lost = true;
             }
         }
-        if let (Some(there), Some(known)) = (&mut healed.compat, &known.compat) {
-            there.join_used |= known.join_used && known.join_token == there.join_token;
-        }
-        if format!("{:?}", (&healed.host, &healed.devices, &healed.compat))
-            != format!("{:?}", (&self.record.host, &self.record.devices, &self.record.compat))
+        if let (Some(there), Some(known)) = (&mut healed.compat, &known.compat)
+            && known.join_used
+            && !there.join_used
+            && known.join_token == there.join_token
         {
+            there.join_used = true;
+            lost = true;
+        }
+        if lost {
             effects.save = Some(healed);
         }
     }

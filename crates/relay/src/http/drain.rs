@@ -11,12 +11,14 @@ use axum::{
 use serde::Deserialize;
 
 use super::{ApiError, body::JsonBody};
-use crate::{drain::Status, node::Node};
+use crate::{
+    drain::{Status, WINDOW_SECS_MAX},
+    node::Node,
+};
 
 /// Longest reason of a drain, in bytes.
 const REASON_BYTES_MAX: usize = 256;
-/// Longest and default time that clients get.
-const WINDOW_SECS_MAX: u64 = 3_600;
+/// Time that clients get if nobody says.
 const WINDOW_SECS: u64 = 60;
 
 pub(super) fn routes() -> Router<Arc<Node>> {

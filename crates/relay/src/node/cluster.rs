@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use belay_adapters::Shared;
 use belay_core::{
     Input,
-    ports::{ALL_NODES, BusEvent, BusFrame, LogEvent, Seat, StoreError},
+    ports::{ALL_NODES, Alive, BusEvent, BusFrame, LogEvent, Seat, StoreError},
     session::LogTold,
     token::Principal,
 };
@@ -22,8 +22,8 @@ use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Node, unix_ms};
-use crate::registry::Handle;
+use super::{Node, drive::differs, unix_ms};
+use crate::{drain::WINDOW_SECS_MAX, registry::Handle};
 
 /// How long a node that says nothing counts as alive.
 const LEASE: Duration = Duration::from_secs(5);
@@ -65,8 +65,8 @@ pub(crate) struct Cluster {
     pub(crate) skew_ms: AtomicI64,
     /// How long the answer took that this is from, and how many were asked for since.
     best: Mutex<(Duration, u32)>,
-    /// Events that found no place.
-    pub(crate) overrun: AtomicU64,
+    /// An event found no place: all logs are to be compared.
+    overrun: AtomicBool,
 }
 
 /// What a session is to hear.
@@ -89,7 +89,7 @@ impl Told {
 
 impl Cluster {
     pub(crate) fn new(shared: Shared) -> Self {
-        let (skew_ms, overrun) = (AtomicI64::new(0), AtomicU64::new(0));
+        let (skew_ms, overrun) = (AtomicI64::new(0), AtomicBool::new(false));
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
         let stored_elsewhere = RwLock::default();
@@ -97,11 +97,14 @@ impl Cluster {
         Self { shared, alive, stored_elsewhere, moved, gone, skew_ms, best, overrun }
     }
 
-    /// A seat at another node counts while that lives, or while nobody can know.
+    /// Tells whether a node lives, or nobody can know.
+    fn may_live(&self, life: &String) -> bool {
+        self.alive.read().as_ref().is_none_or(|alive| alive.contains(life))
+    }
+
+    /// A seat at another node counts while that lives.
     fn counts(&self, seat: &Seat) -> bool {
-        let alive = self.alive.read();
-        seat.node != self.shared.life
-            && alive.as_ref().is_none_or(|alive| alive.contains(&seat.node))
+        seat.node != self.shared.life && self.may_live(&seat.node)
     }
 
     /// Lives of nodes that are alive now, as far as is known.
@@ -114,15 +117,13 @@ impl Cluster {
 
     /// A seat at a node that nobody has heard of: it may have started a moment ago.
     fn is_news(&self, seat: &Seat) -> bool {
-        let alive = self.alive.read();
-        let is_alive = alive.as_ref().is_none_or(|alive| alive.contains(&seat.node));
-        seat.node != self.shared.life && !is_alive && !self.gone.read().contains(&seat.node)
+        !self.may_live(&seat.node) && !self.gone.read().contains(&seat.node)
     }
 
     /// Takes who lives.
-    fn learn(&self, alive: Vec<String>, now_ms: u64, asked: Instant) {
-        self.learn_time(now_ms, asked.elapsed());
-        let alive: HashSet<_> = alive.into_iter().collect();
+    fn learn(&self, alive: Alive, took: Duration) {
+        self.learn_time(alive.now_ms, took);
+        let alive: HashSet<_> = alive.nodes.into_iter().collect();
         self.gone.write().retain(|life| !alive.contains(life));
         if self.alive.read().as_ref() != Some(&alive) {
             *self.alive.write() = Some(alive);
@@ -146,13 +147,11 @@ impl Cluster {
 
     /// These seats' nodes are not alive.
     fn note_gone(&self, seats: &[Seat]) {
-        let alive = self.alive.read();
-        let Some(alive) = alive.as_ref() else { return };
         let mut gone = self.gone.write();
         if gone.len() >= GONE_MAX {
             gone.clear();
         }
-        let dead = seats.iter().map(|seat| &seat.node).filter(|life| !alive.contains(*life));
+        let dead = seats.iter().map(|seat| &seat.node).filter(|life| !self.may_live(life));
         gone.extend(dead.cloned());
     }
 }
@@ -211,11 +210,6 @@ impl Node {
         }
     }
 
-    /// A new version is stored: nodes that know the session read it.
-    pub(super) fn tell_changed(&self, handle: &Handle) {
-        self.tell(handle.id, BusFrame::Changed);
-    }
-
     /// From now on what others say of this session is heard.
     pub(super) fn watch(&self, session: SessionId) {
         if let Some(cluster) = &self.cluster {
@@ -260,15 +254,21 @@ impl Node {
         Ok(())
     }
 
+    /// Says that this node lives, and learns who else does.
+    async fn renew_lease(&self, cluster: &Cluster) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let renewing = cluster.shared.presence.renew(cluster.shared.life.clone(), LEASE);
+        let alive = self.observe(renewing).await?;
+        cluster.learn(alive, asked.elapsed());
+        Ok(())
+    }
+
     async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
         if seats.iter().any(|seat| cluster.is_news(seat)) {
-            let (presence, asked) = (&cluster.shared.presence, Instant::now());
-            let alive = presence.renew(cluster.shared.life.clone(), LEASE);
-            let alive = self.observe(alive).await?;
-            cluster.learn(alive.nodes, alive.now_ms, asked);
+            self.renew_lease(cluster).await?;
             cluster.note_gone(&seats);
         }
         seats.retain(|seat| cluster.counts(seat));
@@ -288,11 +288,7 @@ impl Node {
         // A life is the name and a number.
         let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == instance);
         // It may have started a moment ago.
-        let (renewing, asked) =
-            (cluster.shared.presence.renew(cluster.shared.life.clone(), LEASE), Instant::now());
-        if let Ok(alive) = self.observe(renewing).await {
-            cluster.learn(alive.nodes, alive.now_ms, asked);
-        }
+        let _ = self.renew_lease(cluster).await;
         let lives = cluster.alive.read().as_ref().is_none_or(|alive| alive.iter().any(is_it));
         if lives {
             let instance = instance.to_owned();
@@ -331,9 +327,11 @@ impl Node {
         }
         let node = self.clone();
         let tell = move |told: Told| {
-            if lanes[told.lane()].try_send(told).is_err() {
-                let cluster = node.cluster.as_ref();
-                cluster.map(|cluster| cluster.overrun.fetch_add(1, Ordering::Relaxed));
+            if lanes[told.lane()].try_send(told).is_err()
+                && let Some(cluster) = &node.cluster
+            {
+                node.metrics.bus_overrun.inc();
+                cluster.overrun.store(true, Ordering::Release);
             }
         };
         let tell = Arc::new(tell);
@@ -359,7 +357,7 @@ impl Node {
                     self.drive(&handle, Input::Log { channel: id.channel, told }).await;
                 }
             }
-            Told::Log(LogEvent::Doubt) => self.doubt_all().await,
+            Told::Log(LogEvent::Doubt) => self.drive_all(Input::LogsDoubted).await,
             Told::Bus(BusEvent::Told { session: ALL_NODES, frame }) => self.hear_node(frame),
             Told::Bus(BusEvent::Told { session, frame }) => {
                 let Some(handle) = self.registry.find(session) else { return };
@@ -373,14 +371,12 @@ impl Node {
                 self.bus_ok.store(connected, Ordering::Release);
                 if connected {
                     tracing::info!("the bus is back; all logs are compared");
-                    self.doubt_all().await;
+                    self.drive_all(Input::LogsDoubted).await;
                 } else {
                     tracing::error!(
                         "the bus is away: durable messages wait where they were written"
                     );
-                    for handle in self.registry.all() {
-                        self.drive(&handle, Input::LogAway).await;
-                    }
+                    self.drive_all(Input::LogAway).await;
                 }
             }
         }
@@ -398,7 +394,7 @@ impl Node {
             {
                 let sockets = self.metrics.active_websockets();
                 tracing::warn!(target: "audit", reason, seconds, sockets, "drain start, by another node");
-                let window = Duration::from_secs(seconds.clamp(1, 3_600));
+                let window = Duration::from_secs(seconds.clamp(1, WINDOW_SECS_MAX));
                 if self.drain.start("admin of another node", reason, window, endpoint, sockets) {
                     self.drain.keep(sockets);
                 }
@@ -411,14 +407,6 @@ impl Node {
             | BusFrame::Applied { .. }
             | BusFrame::Volatile { .. }
             | BusFrame::ToHost { .. } => {}
-        }
-    }
-
-    /// The store can be reached, or not any more: clients are told, and a node that is cut off alone sends
-    /// them to those that are not.
-    async fn tell_of_store(self: &Arc<Self>, away: bool) {
-        for handle in self.registry.all() {
-            self.drive(&handle, Input::Store { away }).await;
         }
     }
 
@@ -447,21 +435,17 @@ impl Node {
         }
     }
 
-    /// All logs are compared with what is known of them.
-    async fn doubt_all(self: &Arc<Self>) {
+    /// Gives an input to all sessions that are in memory.
+    async fn drive_all(self: &Arc<Self>, input: Input) {
         for handle in self.registry.all() {
-            let channels = handle.session.lock().channels_in_use();
-            for channel in channels {
-                let told = LogTold::Doubt;
-                self.drive(&handle, Input::Log { channel, told }).await;
-            }
+            self.drive(&handle, input.clone()).await;
         }
     }
 }
 
 /// Gives what bus and log tell to the sessions, in order.
 async fn hear(node: Arc<Node>, mut heard: mpsc::Receiver<Told>) {
-    let mut overrun = 0;
+    let Some(cluster) = &node.cluster else { return };
     loop {
         let told = tokio::select! {
             told = heard.recv() => told,
@@ -469,10 +453,8 @@ async fn hear(node: Arc<Node>, mut heard: mpsc::Receiver<Told>) {
         };
         let Some(told) = told else { return };
         node.hear_one(told).await;
-        let now = node.cluster.as_ref().map_or(0, |c| c.overrun.load(Ordering::Relaxed));
-        if now > overrun && heard.is_empty() {
-            overrun = now;
-            node.doubt_all().await;
+        if heard.is_empty() && cluster.overrun.swap(false, Ordering::AcqRel) {
+            node.drive_all(Input::LogsDoubted).await;
         }
     }
 }
@@ -489,15 +471,12 @@ async fn renew(node: Arc<Node>) {
                 node.drive(handle, Input::Touch).await;
             }
         }
-        let presence = &cluster.shared.presence;
-        let before = Instant::now();
-        match node.observe(presence.renew(cluster.shared.life.clone(), LEASE)).await {
-            Ok(alive) => {
+        match node.renew_lease(cluster).await {
+            Ok(()) => {
                 renewed = Instant::now();
                 if std::mem::take(&mut away) {
-                    node.tell_of_store(false).await;
+                    node.drive_all(Input::Store { away: false }).await;
                 }
-                cluster.learn(alive.nodes, alive.now_ms, before);
                 if cluster.moved.swap(false, Ordering::AcqRel) {
                     refresh_all_seats(&node).await;
                 }
@@ -505,7 +484,7 @@ async fn renew(node: Arc<Node>) {
             Err(error) => {
                 tracing::warn!(%error, "the lease of this node was not renewed");
                 if !std::mem::replace(&mut away, true) {
-                    node.tell_of_store(true).await;
+                    node.drive_all(Input::Store { away: true }).await;
                 }
                 if renewed.elapsed() > LEASE {
                     // Who lives is not known: that refuses nothing.
@@ -553,7 +532,7 @@ async fn poll(node: Arc<Node>) {
             .into_iter()
             .zip(versions)
             .filter(|(handle, version)| {
-                handle.session.lock().record().version != version.record
+                differs(handle, *version)
                     || handle.seats_seen.load(Ordering::Acquire) != version.seats
             })
             .collect();

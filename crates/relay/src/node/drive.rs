@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use belay_core::{
     Effect, Effects, Input, SessionRecord,
-    ports::{StoreError, Version},
+    ports::{BusFrame, StoreError, Version},
 };
 use tokio::task::JoinHandle;
 
@@ -87,7 +87,7 @@ impl Node {
             let newer = match stored {
                 Ok(()) => {
                     self.take_version(handle, record, inputs).await;
-                    self.tell_changed(handle);
+                    self.tell(handle.id, BusFrame::Changed);
                     return effects;
                 }
                 Err(StoreError::Conflict) if record.version != known + 1 => Ok(None),
@@ -164,20 +164,31 @@ impl Node {
         }
     }
 
-    /// Reads what is stored of a session if that is another version than is known here.
+    /// Reads what is stored of a session if that is another version than is known here. Takes its turn with
+    /// the saves, so that what was read before one of them is not taken after it.
     pub(super) async fn refresh(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
         stored: Version,
     ) -> Result<(), StoreError> {
-        let known = handle.session.lock().record().version;
-        if stored.record != known {
-            let input = match self.load(handle.id).await? {
-                Some(record) => Input::Record(Box::new(record)),
-                None => Input::End { reason: "session_ended" },
-            };
+        let mut inputs = VecDeque::new();
+        if differs(handle, stored) {
+            let _turn = handle.saving.lock().await;
+            if differs(handle, stored) {
+                match self.load(handle.id).await? {
+                    Some(record) => self.take_version(handle, record, &mut inputs).await,
+                    None => inputs.push_back(Input::End { reason: "session_ended" }),
+                }
+            }
+        }
+        for input in inputs {
             self.drive(handle, input).await;
         }
         self.refresh_seats(handle, stored.seats).await
     }
+}
+
+/// Tells whether another version of the record is stored than is known here.
+pub(super) fn differs(handle: &Handle, stored: Version) -> bool {
+    handle.session.lock().record().version != stored.record
 }

@@ -18,6 +18,8 @@ use super::*;
 struct Faulty {
     inner: MemoryStore,
     fails: AtomicBool,
+    /// What is read arrives a while after it was read.
+    slow: AtomicBool,
 }
 
 impl SessionStore for Faulty {
@@ -29,7 +31,12 @@ impl SessionStore for Faulty {
     }
 
     fn load(&self, id: SessionId) -> Answer<Option<SessionRecord>> {
-        self.inner.load(id)
+        let read = self.inner.load(id);
+        let wait = Duration::from_millis(if self.slow.load(Ordering::Acquire) { 200 } else { 0 });
+        Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            read.await
+        })
     }
 
     fn find_lease(&self, key: LeaseKey) -> Answer<Vec<SessionId>> {
@@ -186,4 +193,26 @@ async fn saves_that_meet_at_one_node_all_happen() {
 
     let stored = store.load(id).await.expect("readable").expect("there");
     assert_eq!((stored.active_devices().count(), stored.version), (0, 21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_a_save_of_this_node_is_not_taken_after_it() {
+    let store = Arc::new(Faulty::default());
+    let node = node(store.clone());
+    let gone = MemberId::from_bytes([1; 16]);
+    let id = stored_session(&node, &store, &[device(&node, gone)]).await;
+    let handle = node.session(id).await.expect("readable").expect("there");
+    store.slow.store(true, Ordering::Release);
+
+    let elsewhere = belay_core::ports::Version { record: 99, seats: 0 };
+    let revoking = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        node.drive(&handle, Input::Revoke { member: gone }).await;
+    };
+    let (read, ()) = tokio::join!(node.refresh(&handle, elsewhere), revoking);
+
+    read.expect("readable");
+    let session = handle.session.lock();
+    assert_eq!((session.record().version, session.record().active_devices().count()), (2, 0));
+    assert_eq!(node.metrics.store_went_back.get(), 0);
 }
