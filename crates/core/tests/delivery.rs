@@ -12,7 +12,7 @@ use belay_core::{
     ports::{Entry, Loaded, Tail},
     session::LogTold,
 };
-use belay_wire::{Channel, Epoch, Msg, NackReason, Position, RawJson, Seq};
+use belay_wire::{Channel, Epoch, MemberId, Msg, NackReason, Position, RawJson, Seq};
 use logs::Logs;
 use proptest::prelude::*;
 
@@ -305,4 +305,21 @@ fn a_log_that_ends_elsewhere_than_was_known_is_read_again() {
     log.on_tail(Tail { incarnation: 0, offset: 5 });
 
     assert_eq!(log.ask(now), Some(Ask::Load));
+}
+
+#[test]
+fn a_host_that_came_before_a_phone_began_at_another_node_is_told_no_gap() {
+    let now = some_time();
+    let channel = Channel::Up(MemberId::from_bytes([1; 16]));
+    let (mut log, _) = open(channel, LogLimits { keep_unapplied: true, ..LIMITS }, now);
+    let mut cursor = Cursor::new(None);
+    assert!(matches!(cursor.next(channel, &log), Next::Wait));
+    log.doubt();
+    log.ask(now);
+    let start = Record::start(Position::new(Epoch(1), seq(1)), 0);
+    let tail = Tail { incarnation: 0, offset: 1 };
+    let begun = Loaded { tail, entries: vec![Entry { offset: 1, records: vec![start] }] };
+    log.on_loaded(Ok(begun), now);
+
+    assert!(matches!(cursor.next(channel, &log), Next::Wait), "nothing was sent yet");
 }

@@ -15,8 +15,6 @@ pub struct Cursor {
     resolved: bool,
     /// Position of the last record sent, or that the reader resumed from.
     at: Option<Position>,
-    /// It came before anything was written: it misses nothing that a whole log has.
-    early: bool,
 }
 
 /// What to send next.
@@ -33,7 +31,7 @@ pub enum Next<'a> {
 impl Cursor {
     /// A cursor of a reader that has applied `resume`, or says nothing.
     pub const fn new(resume: Option<Position>) -> Self {
-        Self { next: 0, resume, resolved: false, at: resume, early: false }
+        Self { next: 0, resume, resolved: false, at: resume }
     }
 
     /// A cursor of a reader that takes what comes from now on.
@@ -43,15 +41,14 @@ impl Cursor {
             resume: None,
             resolved: true,
             at: ring.and_then(Ring::head),
-            early: false,
         }
     }
 
     /// The log is another than it was: this place is to be found anew.
     pub fn reset(&mut self) {
         if self.resolved {
-            let early = self.at.is_none();
-            *self = Self { resolved: early, early, ..Self::new(self.at) };
+            // Who came before anything was written has no place to find.
+            *self = Self { resolved: self.at.is_none(), ..Self::new(self.at) };
         }
     }
 
@@ -156,11 +153,11 @@ impl Cursor {
         }
         self.next = log.start();
         let oldest = log.before_oldest()?;
-        if std::mem::take(&mut self.early) && log.is_whole() {
-            self.at = Some(oldest);
+        let at = self.at.replace(oldest);
+        if at.is_none() && log.is_whole() {
+            // It came before anything was written, and nothing that a message is was dropped since.
             return None;
         }
-        let at = self.at.replace(oldest);
         let same_epoch = at.is_some_and(|at| at.epoch == oldest.epoch);
         let from = at.filter(|_| same_epoch).map_or(Seq::ZERO.next(), |at| at.seq.next());
         let misses = if same_epoch {
