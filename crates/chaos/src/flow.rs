@@ -72,6 +72,49 @@ pub async fn until_flowing(
     }
 }
 
+/// How long everything may take to arrive once the faults are over.
+const SETTLE: Duration = Duration::from_mins(1);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The parties stop sending, and everything arrives: until they say so and write nothing for as long as
+/// `quiet`, or a minute is over. What is missing then is for the auditor to say.
+///
+/// # Errors
+/// When a list cannot be read or a party has ended.
+pub async fn settle(parties: &mut [Party], quiet: Duration) -> anyhow::Result<()> {
+    for party in parties.iter() {
+        std::fs::write(party.folder.join("stop"), "")?;
+    }
+    let deadline = Instant::now() + SETTLE;
+    let (mut before, mut changed) = (0, Instant::now());
+    while changed.elapsed() < quiet && Instant::now() < deadline {
+        let mut size = 0;
+        for party in parties.iter_mut() {
+            party.check()?;
+            size += applied_bytes(&party.folder)?;
+        }
+        let are_settled = parties.iter().all(|party| party.folder.join("settled").exists());
+        if !are_settled || size != before {
+            (before, changed) = (size, Instant::now());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Bytes of the lists of what was applied.
+fn applied_bytes(folder: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("applied-") {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
 fn dry(parties: &[Party], since: u64) -> anyhow::Result<Vec<String>> {
     let mut dry = Vec::new();
     for party in parties {

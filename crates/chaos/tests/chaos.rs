@@ -8,7 +8,8 @@ use std::{
 
 use belay_chaos::{
     faults::{Kind, World},
-    fleet::{self, Party, Plan},
+    fleet::{self, Plan},
+    flow,
     report::{self, Fault},
     rng::Rng,
 };
@@ -16,8 +17,6 @@ use belay_chaos::{
 const CHANNELS: u64 = 7;
 /// Messages a second on each channel.
 const PER_SECOND: u64 = 40;
-/// How long everything may take to arrive once the faults are over.
-const SETTLE: Duration = Duration::from_mins(1);
 
 fn number(name: &str, default: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test run is configured by its environment")]
@@ -49,7 +48,7 @@ async fn nothing_is_lost_doubled_reordered_or_missing_in_silence() {
     fleet::until_up(&mut world.parties).await.expect("connected");
 
     let faults = disturb(&mut world, seed).await;
-    settle(&mut world.parties).await;
+    flow::settle(&mut world.parties, Duration::from_secs(1)).await.expect("they run");
 
     let found = report::audit(&world.parties, &faults).expect("lists");
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
@@ -105,39 +104,6 @@ async fn disturb(world: &mut World, seed: u64) -> Vec<Fault> {
         }
     }
     faults
-}
-
-/// The parties stop sending, and everything arrives.
-async fn settle(parties: &mut [Party]) {
-    for party in parties.iter() {
-        std::fs::write(party.folder.join("stop"), "").expect("written");
-    }
-    let deadline = Instant::now() + SETTLE;
-    let mut quiet = 0;
-    let mut before = 0;
-    // Settled, and nothing was written for a second.
-    while quiet < 10 {
-        let are_settled = parties.iter().all(|party| party.folder.join("settled").exists());
-        let size = parties.iter().map(|party| size_of(&party.folder)).sum::<u64>();
-        quiet = if are_settled && size == before { quiet + 1 } else { 0 };
-        before = size;
-        for party in parties.iter_mut() {
-            party.check().expect("it runs");
-        }
-        // The auditor says what is missing.
-        if Instant::now() > deadline {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Bytes of the lists of what was applied.
-fn size_of(folder: &Path) -> u64 {
-    let entries =
-        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    let applied = entries.filter(|e| e.file_name().to_string_lossy().starts_with("applied-"));
-    applied.map(|entry| entry.metadata().map_or(0, |m| m.len())).sum()
 }
 
 /// What the parties wrote stays for whoever looks into it.

@@ -9,8 +9,7 @@ use std::{
 
 use belay_chaos::{
     cluster::{Kind, World, same},
-    fleet::{self, Party},
-    flow,
+    fleet, flow,
     lists::unix_ms,
     report::{self, Fault},
     rng::Rng,
@@ -22,8 +21,8 @@ const CHANNELS: u64 = 7;
 const PER_SECOND: u64 = 15;
 /// How long messages may take to flow again after a fault.
 const RESUME: Duration = Duration::from_secs(30);
-/// How long everything may take to arrive once the faults are over.
-const SETTLE: Duration = Duration::from_mins(1);
+/// How long nothing is written until everything counts as arrived.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long nodes may need to say the same once nothing happens any more.
 const SAME: Duration = Duration::from_secs(1);
 
@@ -59,7 +58,8 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
         Err(error) => fail(folder, seed, &[format!("not started: {error:#}")]),
     };
     let (faults, mut breaches) = run(&mut world, seed).await;
-    settle(&mut world.parties).await;
+    // A party that has ended is found by the audit.
+    let _ = flow::settle(&mut world.parties, QUIET).await;
     let orphaned = orphans(&world).await;
     let came_back = world.came_back();
     let listing = world.listing_ms().await.ok();
@@ -101,7 +101,8 @@ async fn planted_mistakes_are_found(world: &mut World, faults: &[Fault]) {
     }
     let dropping = unix_ms();
     flow::until_flowing(&mut world.parties, dropping + 1_500, RESUME).await.expect("it flows");
-    settle(&mut world.parties).await;
+    // A party that has ended is found by the audit.
+    let _ = flow::settle(&mut world.parties, QUIET).await;
     let found = report::audit(&world.parties, faults).expect("lists");
     assert!(!found.breaches.is_empty(), "a party did not note what it got, and nobody found out");
     let is_its = |breach: &String| breach.contains(" at phone1: ");
@@ -164,33 +165,6 @@ async fn disturb(world: &mut World, seed: u64, faults: &mut Vec<Fault>) -> anyho
         tokio::time::sleep(pause.saturating_sub(at.elapsed()) + jitter).await;
     }
     Ok(())
-}
-
-/// The parties stop sending, and everything arrives.
-async fn settle(parties: &mut [Party]) {
-    for party in parties.iter() {
-        std::fs::write(party.folder.join("stop"), "").expect("written");
-    }
-    let deadline = Instant::now() + SETTLE;
-    let mut quiet = 0;
-    let mut before = 0;
-    // Settled, and nothing was written for two seconds. The auditor says what is missing.
-    let run = |party: &mut Party| party.check().is_ok();
-    while quiet < 20 && Instant::now() < deadline && parties.iter_mut().all(run) {
-        let are_settled = parties.iter().all(|party| party.folder.join("settled").exists());
-        let size = parties.iter().map(|party| size_of(&party.folder)).sum::<u64>();
-        quiet = if are_settled && size == before { quiet + 1 } else { 0 };
-        before = size;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Bytes of the lists of what was applied.
-fn size_of(folder: &Path) -> u64 {
-    let entries =
-        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    let applied = entries.filter(|e| e.file_name().to_string_lossy().starts_with("applied-"));
-    applied.map(|entry| entry.metadata().map_or(0, |m| m.len())).sum()
 }
 
 /// What nodes say wrongly of the sessions of the run.

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use belay_core::Session;
+use belay_core::{Policy, Session};
 use belay_wire::{CloseCode, ConnectionId, MemberId, SessionId};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -68,6 +68,12 @@ impl Handle {
     /// The second place did not take a revocation: the next tick tries again.
     pub(crate) fn retry_revocation(&self, member: MemberId) {
         self.half_revoked.lock().push(member);
+    }
+
+    /// Tells whether time has something to do for this session.
+    pub(crate) fn is_due(&self, policy: &Policy, now: std::time::Instant) -> bool {
+        let due = self.session.lock().next_deadline(policy);
+        due.is_some_and(|at| at <= now) || !self.half_revoked.lock().is_empty()
     }
 
     pub(crate) fn half_revoked(&self) -> Vec<MemberId> {

@@ -326,11 +326,8 @@ pub(crate) fn keep_time(node: &Arc<Node>) {
     node.join_cluster();
 }
 
-async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>, now: std::time::Instant) {
-    let due = handle.session.lock().next_deadline(&node.policy);
-    if due.is_some_and(|at| at <= now) {
-        node.drive(handle, Input::Tick).await;
-    }
+async fn tell_time(node: &Arc<Node>, handle: &Arc<Handle>) {
+    node.drive(handle, Input::Tick).await;
     for member in handle.half_revoked() {
         node.drive(handle, Input::Revoke { member }).await;
     }
@@ -363,8 +360,9 @@ async fn tick(node: Arc<Node>) {
         }
         let now = node.now().mono;
         // Together, so that the store writes them in one go.
-        let handles = node.registry.all();
-        join_all(handles.iter().map(|handle| tell_time(&node, handle, now))).await;
+        let mut handles = node.registry.all();
+        handles.retain(|handle| handle.is_due(&node.policy, now));
+        join_all(handles.iter().map(|handle| tell_time(&node, handle))).await;
         drop(handles);
         node.registry.forget_idle().into_iter().for_each(|id| node.unwatch(id));
         node.metrics.sessions_loaded.set(i64::try_from(node.registry.len()).unwrap_or(i64::MAX));

@@ -79,6 +79,10 @@ impl Revocations for DiskRevocations {
     fn contains(&self, member: MemberId) -> bool {
         self.inner.lock().revoked.contains(&member)
     }
+
+    fn count(&self) -> usize {
+        self.inner.lock().revoked.len()
+    }
 }
 
 #[cfg(test)]

@@ -96,6 +96,10 @@ impl Revocations for MemoryRevocations {
     fn contains(&self, member: MemberId) -> bool {
         self.revoked.lock().contains(&member)
     }
+
+    fn count(&self) -> usize {
+        self.revoked.lock().len()
+    }
 }
 
 fn done<T: Send + 'static>(result: Result<T, StoreError>) -> Answer<T> {

@@ -121,26 +121,29 @@ impl Inner {
         }
     }
 
+    /// In one round trip, however many they are.
     pub(super) async fn versions(&self, ids: &[SessionId]) -> Result<Vec<Version>, StoreError> {
-        let mut versions = Vec::with_capacity(ids.len());
-        for some in ids.chunks(KEYS_MAX) {
-            let keys: Vec<_> = some.iter().map(|id| self.keys.version(*id)).collect();
-            let texts: Vec<Option<String>> = if self.link.is_cluster() {
-                let steps: Vec<_> = keys.iter().map(|key| Step::plain("GET", &[key])).collect();
-                let answers = self.link.run_any_order(&steps).await?;
-                answers.into_iter().map(read).collect::<Result<_, _>>()?
-            } else {
-                let keys: Vec<_> = keys.iter().map(String::as_str).collect();
-                only(self.link.run(&[Step::plain("MGET", &keys)]).await?)?
-            };
-            if texts.len() != some.len() {
-                return Err(StoreError::Damaged("Redis answered for other sessions".to_owned()));
-            }
-            for (text, id) in texts.into_iter().zip(some) {
-                versions.push(text.map_or(Ok(Version::default()), |text| version(&text, *id))?);
-            }
+        if ids.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(versions)
+        let keys: Vec<_> = ids.iter().map(|id| self.keys.version(*id)).collect();
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        let texts: Vec<Option<String>> = if self.link.is_cluster() {
+            let steps: Vec<_> = keys.iter().map(|key| Step::plain("GET", &[key])).collect();
+            let answers = self.link.run_any_order(&steps).await?;
+            answers.into_iter().map(read).collect::<Result<_, _>>()?
+        } else {
+            let steps: Vec<_> = keys.chunks(KEYS_MAX).map(|k| Step::plain("MGET", k)).collect();
+            let answers = self.link.run(&steps).await?.into_iter().map(read);
+            answers.collect::<Result<Vec<Vec<_>>, _>>()?.into_iter().flatten().collect()
+        };
+        if texts.len() != ids.len() {
+            return Err(StoreError::Damaged("Redis answered for other sessions".to_owned()));
+        }
+        let read = |(text, id): (Option<String>, &SessionId)| {
+            text.map_or(Ok(Version::default()), |text| version(&text, *id))
+        };
+        texts.into_iter().zip(ids).map(read).collect()
     }
 }
 

@@ -95,7 +95,7 @@ impl SqlRevocations {
         CatalogState {
             age: self.age(),
             fault: known.fault.lock().as_ref().map(ToString::to_string),
-            revoked: known.revoked.read().len(),
+            revoked: self.count(),
             restored: known.restored.load(Ordering::Relaxed),
             unreadable: known.unreadable.load(Ordering::Relaxed),
         }
@@ -114,6 +114,10 @@ impl Revocations for SqlRevocations {
 
     fn contains(&self, member: MemberId) -> bool {
         self.inner.known.revoked.read().contains(&member)
+    }
+
+    fn count(&self) -> usize {
+        self.inner.known.revoked.read().len()
     }
 }
 

@@ -97,4 +97,7 @@ pub trait Revocations: Send + Sync + Debug {
 
     /// Tells whether a device was ever revoked.
     fn contains(&self, member: MemberId) -> bool;
+
+    /// How many are known: it grows when there is something new.
+    fn count(&self) -> usize;
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     COMMIT, VERSION,
-    node::{Node, unix_ms},
+    node::{Cluster, Node, unix_ms},
 };
 
 /// `GET /livez`: the process answers.
@@ -64,11 +64,7 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
             "ok": checked.is_ok(),
             "error": checked.err().map(|e| e.to_string()),
         },
-        "nodes": node.cluster.as_ref().map(crate::node::Cluster::nodes),
-        "bus": node.cluster.is_some().then(|| json!({
-            "url": node.config.bus.as_deref().and_then(|url| url.split(':').next()),
-            "ok": node.bus_ok.load(Ordering::Acquire),
-        })),
+        "cluster": node.cluster.as_ref().map(|cluster| shared(&node, cluster)),
         "log": {
             "ok": node.metrics.sessions_degraded.get() == 0,
             "sessionsDegraded": node.metrics.sessions_degraded.get(),
@@ -76,6 +72,35 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
         "metrics": node.metrics.json(unix_ms()),
     });
     (status(ok), Json(body))
+}
+
+/// What a node shares with others, and how it stands.
+fn shared(node: &Node, cluster: &Cluster) -> Value {
+    let belay_adapters::Parts { redis, nats, catalog } = &cluster.shared.parts;
+    let counts = |counts: Vec<(&'static str, u64)>| -> serde_json::Map<_, _> {
+        counts.into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect()
+    };
+    let revocations = catalog.state();
+    json!({
+        "life": cluster.shared.life,
+        "nodes": cluster.nodes(),
+        "storeCommands": redis.commands(),
+        "deviceCountMayBeOff": redis.device_count_drifted(),
+        "bus": {
+            "ok": node.bus_ok.load(Ordering::Acquire),
+            "messages": nats.messages(),
+            "refused": counts(nats.refused()),
+            "unreadable": counts(nats.unreadable()),
+        },
+        "catalog": {
+            "ok": revocations.fault.is_none(),
+            "error": revocations.fault,
+            "ageMs": u64::try_from(revocations.age.as_millis()).unwrap_or(u64::MAX),
+            "revoked": revocations.revoked,
+            "restored": revocations.restored,
+            "unreadable": revocations.unreadable,
+        },
+    })
 }
 
 /// `GET /metricsz`: numbers only.

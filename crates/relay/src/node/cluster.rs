@@ -20,9 +20,12 @@ use belay_core::{
 use belay_wire::{CloseCode, ConnectionId, SessionId};
 use futures_util::future::join_all;
 use parking_lot::{Mutex, RwLock};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior},
+};
 
-use super::{Node, drive::differs, unix_ms};
+use super::{Node, unix_ms};
 use crate::{drain::WINDOW_SECS_MAX, registry::Handle};
 
 /// How long a node that says nothing counts as alive.
@@ -225,6 +228,34 @@ impl Node {
         }
     }
 
+    /// The same for all sessions that somebody here waits with.
+    async fn look_at_all(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (mut handles, mut known) = (self.registry.all(), Vec::new());
+        handles.retain(|handle| {
+            let session = handle.session.lock();
+            let is_used = handle.has_sockets() || session.waiters() > 0;
+            if is_used {
+                known.push(session.record().version);
+            }
+            is_used
+        });
+        let ids = handles.iter().map(|handle| handle.id).collect();
+        let versions = self.observe(self.stores.sessions.versions(ids)).await?;
+        let changed: Vec<_> = handles
+            .into_iter()
+            .zip(versions)
+            .zip(known)
+            .filter(|((handle, version), known)| {
+                *known != version.record
+                    || handle.seats_seen.load(Ordering::Acquire) != version.seats
+            })
+            .collect();
+        for some in changed.chunks(REFRESH_MAX) {
+            join_all(some.iter().map(|((handle, v), _)| self.refresh(handle, *v))).await;
+        }
+        Ok(())
+    }
+
     /// Finds out whether what is stored of a session is known here, and reads it if not. With a store of one
     /// node it is.
     pub(crate) async fn look_again(
@@ -298,11 +329,11 @@ impl Node {
     }
 
     /// A revocation that the store cannot be asked for stands in the second place, too.
-    async fn expel_revoked(self: &Arc<Self>, handles: &[Arc<Handle>]) {
-        for handle in handles {
+    async fn expel_revoked(self: &Arc<Self>) {
+        for handle in self.registry.all() {
             let members = handle.session.lock().members_here();
             for member in members.into_iter().filter(|m| self.stores.revocations.contains(*m)) {
-                self.drive(handle, Input::Expel { member }).await;
+                self.drive(&handle, Input::Expel { member }).await;
             }
         }
     }
@@ -496,6 +527,9 @@ async fn renew(node: Arc<Node>) {
             }
         }
         node.tell(ALL_NODES, BusFrame::Node { store: !away });
+        for note in cluster.shared.parts.nats.notes() {
+            tracing::warn!("{note}");
+        }
         tokio::select! {
             () = tokio::time::sleep(RENEW) => {}
             () = node.stopping.cancelled() => break,
@@ -511,33 +545,23 @@ async fn refresh_all_seats(node: &Arc<Node>) {
     }
 }
 
-/// Looks for sessions that changed in the store, also while the bus says nothing.
+/// Looks for what changed in the store and in the second place of revocations, also while the bus says
+/// nothing.
 async fn poll(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(POLL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut revoked = 0;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            _ = interval.tick() => {}
             () = node.stopping.cancelled() => return,
         }
-        let mut handles = node.registry.all();
-        handles.retain(|handle| handle.has_sockets() || handle.session.lock().waiters() > 0);
-        if handles.is_empty() {
-            continue;
+        let now = node.stores.revocations.count();
+        if now != revoked {
+            revoked = now;
+            node.expel_revoked().await;
         }
-        node.expel_revoked(&handles).await;
-        let ids = handles.iter().map(|handle| handle.id).collect();
-        let Ok(versions) = node.observe(node.stores.sessions.versions(ids)).await else {
-            continue;
-        };
-        let changed: Vec<_> = handles
-            .into_iter()
-            .zip(versions)
-            .filter(|(handle, version)| {
-                differs(handle, *version)
-                    || handle.seats_seen.load(Ordering::Acquire) != version.seats
-            })
-            .collect();
-        for some in changed.chunks(REFRESH_MAX) {
-            join_all(some.iter().map(|(handle, version)| node.refresh(handle, *version))).await;
-        }
+        // That the store is away is seen and told where the lease is renewed.
+        let _ = node.look_at_all().await;
     }
 }

@@ -189,6 +189,6 @@ impl Node {
 }
 
 /// Tells whether another version of the record is stored than is known here.
-pub(super) fn differs(handle: &Handle, stored: Version) -> bool {
+fn differs(handle: &Handle, stored: Version) -> bool {
     handle.session.lock().record().version != stored.record
 }

@@ -253,3 +253,25 @@ async fn every_node_gives_the_same_answer_within_a_second() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+#[tokio::test]
+async fn an_operator_sees_who_is_alive_and_how_what_they_share_stands() {
+    let cluster = Cluster::start(2).await;
+    let (_desk, _phone) = apart(&cluster).await;
+    let deadline = Instant::now() + 2 * SOON;
+    loop {
+        let relay = &cluster.relays[0];
+        let call = reqwest::Client::new().get(format!("http://{}/healthz", relay.admin()));
+        let answer = call.bearer_auth(relay.admin_token()).send().await.expect("answered");
+        let body: serde_json::Value = answer.json().await.expect("JSON");
+        let shared = &body["cluster"];
+        assert_eq!((&shared["bus"]["ok"], &shared["catalog"]["ok"]), (&true.into(), &true.into()));
+        assert!(shared["storeCommands"].as_u64() > Some(0), "{body}");
+        assert!(shared["bus"]["messages"].as_u64() > Some(0), "{body}");
+        if shared["nodes"].as_array().is_some_and(|nodes| nodes.len() == 2) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -122,6 +122,7 @@ pub async fn revocations(revocations: Arc<dyn Revocations>) {
     revocations.add(gone).await.expect("twice is once");
 
     assert!(revocations.contains(gone) && !revocations.contains(there));
+    assert_eq!(revocations.count(), 1);
 }
 
 async fn saves_and_loads(store: &dyn SessionStore) {
