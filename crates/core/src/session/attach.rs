@@ -60,6 +60,7 @@ impl Session {
         if attach.compat {
             return self.attach_compat(attach, env, effects);
         }
+        attach.revoked_elsewhere &= !Mutation::OneTombstone.is_on();
         if let Principal::Member(member) = attach.claims.principal
             && attach.revoked_elsewhere
             && self.member_exists(member)
@@ -114,8 +115,7 @@ impl Session {
             Principal::Member(member) => {
                 let device = self.record.device(member);
                 let revoked = device.is_some_and(|d| d.revoked_at.is_some());
-                let elsewhere = attach.revoked_elsewhere && !Mutation::OneTombstone.is_on();
-                if revoked || elsewhere {
+                if revoked || attach.revoked_elsewhere {
                     return Err((CloseCode::Revoked, "revoked"));
                 }
                 device.ok_or((CloseCode::UnknownDevice, "unknown_device"))?.token
