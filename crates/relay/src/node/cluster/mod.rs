@@ -1,0 +1,78 @@
+//! What a node does because there are others: it renews its lease, takes seats for its connections, looks
+//! for what changed in the store, and hears the bus.
+
+mod alive;
+mod hear;
+mod look;
+mod renew;
+mod seats;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use belay_core::{
+    Input,
+    ports::{ALL_NODES, BusFrame},
+};
+use belay_wire::SessionId;
+
+pub(crate) use alive::Cluster;
+
+use super::{Node, unix_ms};
+
+impl Node {
+    /// Store time where nodes share a store, else the clock of this machine.
+    pub(crate) fn now_ms(&self) -> u64 {
+        let skew = self.cluster.as_ref().map_or(0, |c| c.skew_ms.load(Ordering::Relaxed));
+        unix_ms().saturating_add_signed(skew)
+    }
+
+    /// Tells the other nodes.
+    pub(in crate::node) fn tell(&self, session: SessionId, frame: BusFrame) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.tell(session, frame);
+        }
+    }
+
+    /// From now on what others say of this session is heard.
+    pub(in crate::node) fn watch(&self, session: SessionId) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.watch(session);
+            self.stores.log.watch(session);
+        }
+    }
+
+    pub(crate) fn unwatch(&self, session: SessionId) {
+        if let Some(cluster) = &self.cluster {
+            cluster.shared.bus.unwatch(session);
+            self.stores.log.unwatch(session);
+        }
+    }
+
+    /// Asks the node of this name to send its clients away; `false`: none of it is known to live.
+    pub(crate) async fn ask_to_drain(
+        &self,
+        instance: &str,
+        reason: String,
+        seconds: u64,
+        endpoint: Option<String>,
+    ) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        // A life is the name and a number.
+        let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == instance);
+        // It may have started a moment ago.
+        let _ = self.renew_lease(cluster).await;
+        let lives = cluster.alive.read().as_ref().is_none_or(|alive| alive.iter().any(is_it));
+        if lives {
+            let instance = instance.to_owned();
+            self.tell(ALL_NODES, BusFrame::Drain { instance, reason, seconds, endpoint });
+        }
+        lives
+    }
+
+    /// Gives an input to all sessions that are in memory.
+    pub(super) async fn drive_all(self: &Arc<Self>, input: Input) {
+        for handle in self.registry.all() {
+            self.drive(&handle, input.clone()).await;
+        }
+    }
+}

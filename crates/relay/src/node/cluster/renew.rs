@@ -1,0 +1,108 @@
+//! A node says that it lives, and what follows when it cannot.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use belay_core::{
+    Input,
+    ports::{ALL_NODES, BusFrame, StoreError},
+};
+use belay_wire::CloseCode;
+use tokio::time::Instant;
+
+use super::{Cluster, Node, seats::refresh_all_seats};
+
+/// How long a node that says nothing counts as alive.
+const LEASE: Duration = Duration::from_secs(5);
+/// A node that does not reach the store for so long, while others do, sends its clients to those.
+const CUT_OFF: Duration = Duration::from_secs(5);
+/// How often it says that it lives.
+const RENEW: Duration = Duration::from_secs(1);
+/// How often it is stored that who is connected was seen.
+const TOUCH: Duration = Duration::from_hours(6);
+
+impl Node {
+    /// Says that this node lives, and learns who else does.
+    pub(super) async fn renew_lease(&self, cluster: &Cluster) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let renewing = cluster.shared.presence.renew(cluster.shared.life.clone(), LEASE);
+        let alive = self.observe(renewing).await?;
+        cluster.learn(alive, asked.elapsed());
+        Ok(())
+    }
+
+    /// Others reach the store, and this node does not for long: its clients are better off there.
+    fn is_cut_off(&self, since: Instant) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let heard = *cluster.stored_elsewhere.read();
+        since.elapsed() >= CUT_OFF && heard.is_some_and(|at| at.elapsed() < LEASE)
+    }
+
+    fn send_all_away(&self) {
+        tracing::error!(
+            "this node is cut off from the store and others are not: clients are sent there"
+        );
+        for handle in self.registry.all() {
+            handle.close_all(CloseCode::Unavailable);
+        }
+    }
+
+    /// One node sweeps for all of them, as long as it holds the lease.
+    pub(crate) async fn is_sweeper(&self) -> bool {
+        let Some(cluster) = &self.cluster else { return true };
+        let ttl = 2 * self.config.sweep_every + LEASE;
+        let life = cluster.shared.life.clone();
+        let held = self.observe(cluster.shared.leases.hold("sweeper", life, ttl)).await;
+        matches!(held, Ok(Some(_)))
+    }
+}
+
+/// Says that this node lives, and learns who else does and what time it is.
+pub(super) async fn renew(node: Arc<Node>) {
+    let Some(cluster) = &node.cluster else { return };
+    let (mut renewed, mut away) = (Instant::now(), false);
+    let mut touched = Instant::now();
+    loop {
+        if touched.elapsed() >= TOUCH {
+            touched = Instant::now();
+            for handle in node.registry.all().iter().filter(|handle| handle.has_sockets()) {
+                node.drive(handle, Input::Touch).await;
+            }
+        }
+        match node.renew_lease(cluster).await {
+            Ok(()) => {
+                renewed = Instant::now();
+                if std::mem::take(&mut away) {
+                    node.drive_all(Input::Store { away: false }).await;
+                }
+                if cluster.moved.swap(false, Ordering::AcqRel) {
+                    refresh_all_seats(&node).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the lease of this node was not renewed");
+                if !std::mem::replace(&mut away, true) {
+                    node.drive_all(Input::Store { away: true }).await;
+                }
+                if renewed.elapsed() > LEASE {
+                    // Who lives is not known: that refuses nothing.
+                    *cluster.alive.write() = None;
+                }
+                if node.is_cut_off(renewed) {
+                    node.send_all_away();
+                }
+            }
+        }
+        node.tell(ALL_NODES, BusFrame::Node { store: !away });
+        for note in cluster.shared.parts.nats.notes() {
+            tracing::warn!("{note}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RENEW) => {}
+            () = node.stopping.cancelled() => break,
+        }
+    }
+    let _ = cluster.shared.presence.retire(cluster.shared.life.clone()).await;
+}
