@@ -31,7 +31,8 @@ pub(crate) fn command() -> Command {
              connections and pairings, and tells each client a time of its own at which to go elsewhere or \
              to come back. Who is still there at the end is closed and comes back by itself; no message is \
              lost.\n\n  belay drain start --reason \"deploy 42\" --window 60 --wait\n  belay drain \
-             status\n  belay drain complete\n  belay drain cancel\n\nWhere there is no other relay, a \
+             status\n  belay drain complete\n  belay drain cancel\n\nOf a cluster, \
+             through any of its relays:\n\n  belay drain start --reason \"deploy 42\" --node relay2\n\nWhere there is no other relay, a \
              window only delays:\n\n  belay drain start --reason \"deploy 42\" --window 1 --exit",
         )
         .subcommand_required(true)
@@ -49,6 +50,13 @@ pub(crate) fn command() -> Command {
                         .help("How long clients get"),
                 )
                 .arg(Arg::new("endpoint").long("endpoint").value_name("URL").help("Where clients should go instead"))
+                .arg(
+                    Arg::new("node")
+                        .long("node")
+                        .value_name("NAME")
+                        .conflicts_with_all(["wait", "exit"])
+                        .help("Another relay of the cluster, by its --instance; its own admin listener shows how far it is"),
+                )
                 .arg(flag("wait", "Show progress until nobody is connected"))
                 .arg(flag("exit", "The same, then end the relay's process")),
         ))
@@ -90,8 +98,12 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         "reason": args.get_one::<String>("reason"),
         "max_session_age_seconds": args.get_one::<u64>("window"),
         "endpoint": args.get_one::<String>("endpoint"),
+        "node": args.get_one::<String>("node"),
     });
     let mut status = admin.post("/admin/drain/start", &body).await?;
+    if let Some(node) = args.get_one::<String>("node") {
+        return Ok(writeln!(std::io::stdout(), "{node} was asked to drain")?);
+    }
     if status["reason"] != body["reason"] {
         writeln!(
             std::io::stdout(),

@@ -9,8 +9,8 @@
 use std::{fmt::Debug, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use belay_wire::{
-    Auth, ClientInfo, CloseCode, Frame, Positions, SUBPROTOCOL, VERSIONS, Welcome,
-    proof::auth_transcript,
+    AFFINITY_HEADER, Auth, ClientInfo, CloseCode, Frame, Positions, SUBPROTOCOL, VERSIONS, Welcome,
+    affinity_key, proof::auth_transcript,
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
@@ -23,7 +23,7 @@ use tokio_tungstenite::{
         Error as WsError, Message,
         client::IntoClientRequest,
         error::ProtocolError,
-        http::{HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
+        http::{HeaderName, HeaderValue, header::SEC_WEBSOCKET_PROTOCOL},
         protocol::WebSocketConfig,
     },
 };
@@ -114,6 +114,11 @@ impl Attempt {
         let mut request = target.into_client_request().map_err(|e| network(e.to_string()))?;
         let protocol = HeaderValue::from_static(SUBPROTOCOL);
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        // A balancer that knows it keeps host and members at one node.
+        let key = HeaderValue::try_from(affinity_key(self.credentials.session));
+        request
+            .headers_mut()
+            .extend(key.map(|key| (HeaderName::from_static(AFFINITY_HEADER), key)));
         let config = WebSocketConfig::default().read_buffer_size(16 * 1024);
         let connecting = client_async_tls_with_config(request, stream, Some(config), None);
         let (mut socket, _) = connecting.await.map_err(|e| network(describe(&e)))?;

@@ -9,6 +9,7 @@ mod crypto;
 pub mod delivery;
 mod env;
 mod gcra;
+mod lineage;
 mod mutation;
 pub mod ports;
 mod record;
@@ -19,6 +20,7 @@ pub use capability::Capability;
 pub use crypto::{HashKey, SecretHash, verify_signature};
 pub use env::{CompatPolicy, Entropy, Env, Now, Policy};
 pub use gcra::Gcra;
+pub use lineage::Lineage;
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]
 pub use mutation::{mutate, mutate_everywhere};

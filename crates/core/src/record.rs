@@ -6,7 +6,7 @@ use belay_wire::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{crypto::SecretHash, session::PairError};
+use crate::{crypto::SecretHash, lineage::Lineage, session::PairError};
 
 /// Members of a stored object that this version does not know.
 pub type Unknown = serde_json::Map<String, serde_json::Value>;
@@ -187,8 +187,11 @@ pub struct CompatRecord {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRecord {
     pub id: SessionId,
-    /// Grows by one with every save.
+    /// Grows with every save: by one, or by more where nodes share a store.
     pub version: u64,
+    /// Versions that came before this one.
+    #[serde(default, skip_serializing_if = "Lineage::is_empty")]
+    pub lineage: Lineage,
     /// Unix milliseconds.
     pub created_at: u64,
     pub host: HostRecord,
@@ -204,6 +207,23 @@ pub struct SessionRecord {
 }
 
 impl SessionRecord {
+    /// Makes this the next version.
+    pub(crate) fn succeed(&mut self) {
+        self.version = self.lineage.follow(self.version);
+    }
+
+    /// Gives a version that was not stored yet a number that is greater by `step`, so that what two nodes make
+    /// of one version differs also in its number.
+    pub fn stride(&mut self, step: u64) {
+        self.version = self.lineage.stride(self.version, step);
+    }
+
+    /// The version that must be stored for this one to take its place, 0 for a session that is new. `None`:
+    /// nothing can be before version 0.
+    pub fn replaces(&self) -> Option<u64> {
+        self.lineage.replaced_by(self.version)
+    }
+
     /// The devices that are not revoked.
     pub fn active_devices(&self) -> impl Iterator<Item = &DeviceRecord> {
         self.devices.iter().filter(|d| d.revoked_at.is_none())

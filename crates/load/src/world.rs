@@ -3,7 +3,7 @@
 
 use belay_adapters::Keys;
 use belay_core::{
-    DeviceRecord, HostRecord, PairingRecord, SessionRecord, TokenState, Unknown,
+    DeviceRecord, HostRecord, Lineage, PairingRecord, SessionRecord, TokenState, Unknown,
     token::{Claims, Principal},
 };
 use belay_wire::{MemberId, PublicKey, Secret, SessionId, pair::DeviceInfo};
@@ -70,6 +70,7 @@ impl World {
             devices: vec![device],
             lease: None,
             compat: None,
+            lineage: Lineage::default(),
             pairing: PairingRecord::default(),
             unknown: Unknown::new(),
         }

@@ -138,6 +138,8 @@ pub(crate) struct Metrics {
     dropped_messages: Counter,
     lost_on_resume: Counter,
     pub(crate) revokes: Counter,
+    pub(crate) affinity_hits: Counter,
+    pub(crate) affinity_misses: Counter,
     pub(crate) tokens_ahead: Counter,
     pub(crate) client_went_back: Counter,
     pub(crate) outbound_failures: Counter,
@@ -149,6 +151,7 @@ pub(crate) struct Metrics {
     pub(crate) http_refused: Counter,
     pub(crate) upgrades_blocked: Counter,
     pub(crate) store_failures: Reasons,
+    pub(crate) store_not_asked: Counter,
     rtt: Histogram,
     pub(crate) store_seconds: Histogram,
     pub(crate) append_seconds: Histogram,
@@ -244,6 +247,8 @@ impl Metrics {
             dropped_messages: Counter::default(), "dropped_messages", "Messages that are missing to a reader which had all before them";
             lost_on_resume: Counter::default(), "lost_on_resume", "Of these, acknowledged ones that the log itself lost; must stay 0";
             revokes: Counter::default(), "device_revokes", "Devices revoked";
+            affinity_hits: Counter::default(), "affinity_hits", "Connections that came to the node where their session was";
+            affinity_misses: Counter::default(), "affinity_misses", "Connections that came to another node than where their session was; they are served all the same";
             tokens_ahead: Counter::default(), "tokens_ahead_of_store", "Tokens that prove that the store went back";
             client_went_back: Counter::default(), "client_went_back", "Devices that came with an older token and a valid proof";
             outbound_failures: Counter::default(), "outbound_send_failures", "Frames that could not be written";
@@ -254,6 +259,7 @@ impl Metrics {
             commands_expired: Counter::default(), "commands_expired", "Commands that their desktop did not take in time";
             http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
             upgrades_blocked: Counter::default(), "ws_upgrades_blocked_during_drain", "Upgrades and pairings refused because the node drained or stopped";
+            store_not_asked: Counter::default(), "store_not_asked", "Store operations that were refused at once, because the store answers late";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";

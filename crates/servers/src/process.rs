@@ -127,6 +127,16 @@ impl Process {
         let _ = kill_process(self.pid, signal);
     }
 
+    /// It stops where it is and answers nothing.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn unpause(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Tells whether it is there, also if it was stopped by a signal. Its keeper reaps it once all of its
     /// threads are gone.
     pub fn is_running(&self) -> bool {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use belay_core::{
-    DeviceRecord, Effect, Effects, Env, HashKey, HostRecord, Input, Now, PairingRecord, Policy,
-    Session, SessionRecord, TokenState, Unknown,
+    DeviceRecord, Effect, Effects, Env, HashKey, HostRecord, Input, Lineage, Now, PairingRecord,
+    Policy, Session, SessionRecord, TokenState, Unknown,
     delivery::Ask,
     session::{Attach, OutFrame},
     token::{Claims, Principal, TokenKeys},
@@ -80,6 +80,7 @@ impl Shared {
             devices: MEMBERS.map(device).to_vec(),
             lease: None,
             compat: None,
+            lineage: Lineage::default(),
             pairing: PairingRecord::default(),
             unknown: Unknown::new(),
         };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use belay_relay::Config;
-use belay_servers::{Nats, NatsOptions, Redis};
+use belay_servers::{Nats, NatsOptions, Redis, affinity_of, by_affinity};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
@@ -27,7 +27,20 @@ use crate::{Relay, config};
 pub struct Balancer {
     pub address: SocketAddr,
     targets: Arc<Mutex<Vec<SocketAddr>>>,
+    heeds: Arc<Mutex<Heeds>>,
     task: JoinHandle<()>,
+}
+
+/// What a balancer makes of the hint which connections belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Heeds {
+    /// Nothing.
+    #[default]
+    Not,
+    /// Those go to one relay.
+    Well,
+    /// Any relay but the right one.
+    Badly,
 }
 
 impl Balancer {
@@ -38,19 +51,25 @@ impl Balancer {
         listener.set_nonblocking(true).expect("a socket");
         let listener = TcpListener::from_std(listener).expect("within a runtime");
         let targets: Arc<Mutex<Vec<SocketAddr>>> = Arc::default();
-        let shared = targets.clone();
+        let heeds: Arc<Mutex<Heeds>> = Arc::default();
+        let (shared, how) = (targets.clone(), heeds.clone());
         let draws = AtomicU64::new(seed);
         let task = tokio::spawn(async move {
             while let Ok((mut incoming, _)) = listener.accept().await {
                 let draw = mix(draws.fetch_add(1, Ordering::Relaxed));
-                let targets = shared.lock().clone();
+                let (mut order, how) = (shared.lock().clone(), *how.lock());
+                let first = usize::try_from(draw >> 1).expect("64 bits") % order.len().max(1);
+                order.rotate_left(first);
                 tokio::spawn(async move {
                     let _ = incoming.set_nodelay(true);
+                    if how != Heeds::Not
+                        && let Some(key) = affinity_of(&incoming).await
+                    {
+                        order = heed(how, &key, order);
+                    }
                     // One that is down is passed over, as a balancer with health checks does.
-                    for at in 0..targets.len() {
-                        let place =
-                            (usize::try_from(draw >> 1).expect("64 bits") + at) % targets.len();
-                        if let Ok(mut relay) = TcpStream::connect(targets[place]).await {
+                    for at in order {
+                        if let Ok(mut relay) = TcpStream::connect(at).await {
                             let _ = relay.set_nodelay(true);
                             let _ = copy_bidirectional(&mut incoming, &mut relay).await;
                             return;
@@ -59,7 +78,7 @@ impl Balancer {
                 });
             }
         });
-        Self { address, targets, task }
+        Self { address, targets, heeds, task }
     }
 
     /// Who gets connections from now on.
@@ -67,8 +86,26 @@ impl Balancer {
         *self.targets.lock() = targets.to_vec();
     }
 
+    /// What it makes of the hint from now on.
+    pub fn heed(&self, heeds: Heeds) {
+        *self.heeds.lock() = heeds;
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+/// The order in which relays are tried for a key, out of one that is random.
+fn heed(how: Heeds, key: &str, random: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let right = by_affinity(key, &random);
+    match (how, right.first()) {
+        (Heeds::Badly, Some(right)) => {
+            let (wrong, right): (Vec<_>, Vec<_>) = random.iter().partition(|at| *at != right);
+            [wrong, right].concat()
+        }
+        (Heeds::Not, _) => random,
+        _ => right,
     }
 }
 

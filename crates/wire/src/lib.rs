@@ -4,6 +4,7 @@
 //! This crate does no I/O, reads no clock and draws no random numbers. No input makes a decoder
 //! panic: each refusal is a [`DecodeError`] that says what was wrong.
 
+mod affinity;
 pub mod app;
 pub mod binary;
 mod channel;
@@ -19,6 +20,7 @@ pub mod proof;
 mod raw;
 mod secret;
 
+pub use affinity::{AFFINITY_HEADER, affinity_key, is_affinity_key};
 pub use channel::Channel;
 pub use close::{CloseCode, Verdict};
 pub use frame::{

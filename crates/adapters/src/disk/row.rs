@@ -99,14 +99,12 @@ pub(super) async fn save(
         compat_session_id=?18, compat_desktop_hash=?19, compat_join_hash=?20,
         compat_join_expires_at=?21, compat_join_used=?22, compat_ws_url=?23,
         compat_idle_secs=?24, compat_active_at=?25, pairing=?26
-        WHERE id=?1 AND version=?2-1";
-    if record.version == 0 {
-        return Ok(false);
-    }
+        WHERE id=?1 AND version=?27";
+    let Some(before) = record.replaces() else { return Ok(false) };
     let (host, lease) = (&record.host, record.lease.as_ref());
     let compat = record.compat.as_ref();
     let prefix = lease.map(|l| String::from_utf8_lossy(&l.code_prefix).into_owned());
-    let changed = sqlx::query(if record.version == 1 { INSERT } else { UPDATE })
+    let query = sqlx::query(if before == 0 { INSERT } else { UPDATE })
         .bind(record.id.to_string())
         .bind(int(record.version))
         .bind(int(record.created_at))
@@ -132,10 +130,9 @@ pub(super) async fn save(
         .bind(compat.map(|c| c.ws_url.clone()))
         .bind(compat.map(|c| int(c.idle_secs)))
         .bind(compat.map(|c| int(c.active_at)))
-        .bind(pairing_as_text(record))
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
+        .bind(pairing_as_text(record));
+    let query = if before == 0 { query } else { query.bind(int(before)) };
+    let changed = query.execute(&mut *connection).await?.rows_affected();
     if changed == 0 {
         return Ok(false);
     }

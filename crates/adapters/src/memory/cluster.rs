@@ -41,6 +41,8 @@ struct State {
     /// End of each life's lease.
     nodes: BTreeMap<String, Duration>,
     leases: BTreeMap<&'static str, Lease>,
+    /// At which node an affinity key is, and until when that is remembered.
+    sticky: BTreeMap<String, (String, Duration)>,
     /// When the next cell of each bucket is due.
     limits: BTreeMap<String, Duration>,
 }
@@ -151,6 +153,27 @@ impl Leases for MemoryCluster {
         let fence = if runs { lease.fence } else { lease.fence + 1 };
         *lease = Lease { node, fence, end };
         done(Ok(Some(fence)))
+    }
+
+    fn stick(
+        &self,
+        key: String,
+        node: String,
+        instead_of: Option<String>,
+        ttl: Duration,
+    ) -> Answer<String> {
+        let now = self.now();
+        let mut state = self.shared.state.lock();
+        state.sticky.retain(|_, (_, end)| *end > now);
+        match state.sticky.get(&key) {
+            Some((noted, _)) if *noted != node && Some(noted) != instead_of.as_ref() => {
+                done(Ok(noted.clone()))
+            }
+            _ => {
+                state.sticky.insert(key, (node.clone(), now.saturating_add(ttl)));
+                done(Ok(node))
+            }
+        }
     }
 }
 

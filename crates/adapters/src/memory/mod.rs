@@ -36,7 +36,7 @@ impl SessionStore for MemoryStore {
     fn save(&self, record: SessionRecord) -> Answer<()> {
         let mut sessions = self.sessions.lock();
         let stored = sessions.get(&record.id).map_or(0, |r| r.version);
-        let result = if record.version == stored + 1 {
+        let result = if record.replaces() == Some(stored) {
             sessions.insert(record.id, record);
             Ok(())
         } else {

@@ -82,6 +82,11 @@ impl Keys {
         ["holder", "fence"].map(|what| format!("{}:{{lease-{name}}}:{what}", self.prefix)).to_vec()
     }
 
+    /// At which node an affinity key is.
+    pub(super) fn sticky(&self, key: &str) -> String {
+        format!("{}:sticky:affinity:{key}", self.prefix)
+    }
+
     pub(super) fn limit(&self, key: &str) -> String {
         format!("{}:limit:{key}", self.prefix)
     }

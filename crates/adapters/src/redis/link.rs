@@ -53,6 +53,8 @@ pub(super) struct Link {
     broken: watch::Sender<u64>,
     in_flight: Semaphore,
     commands: AtomicU64,
+    /// Answers that came.
+    answers: AtomicU64,
     cluster: bool,
 }
 
@@ -82,7 +84,14 @@ impl Link {
         let (broken, seen) = watch::channel(0);
         tokio::spawn(keep(address, told, seen));
         let in_flight = Semaphore::new(IN_FLIGHT_MAX);
-        Ok(Self { state, broken, in_flight, commands: AtomicU64::new(0), cluster })
+        Ok(Self {
+            state,
+            broken,
+            in_flight,
+            commands: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            cluster,
+        })
     }
 
     /// Commands sent so far.
@@ -170,14 +179,26 @@ impl Link {
     ) -> Result<Vec<Value>, Failed> {
         let count = commands.len();
         self.commands.fetch_add(count as u64, Ordering::Relaxed);
+        let before = self.answers.load(Ordering::Relaxed);
         let sent = async {
             if ordered { wire.send(commands).await } else { wire.send_any_order(commands).await }
         };
         let cause = match timeout(ATTEMPT_TIMEOUT, sent).await {
-            Ok(Ok(answers)) if answers.len() == count => return Ok(answers),
+            Ok(Ok(answers)) if answers.len() == count => {
+                self.answers.fetch_add(1, Ordering::Relaxed);
+                return Ok(answers);
+            }
             Ok(Ok(_)) => "Redis answered something else than was asked".to_owned(),
             Ok(Err(error)) => format!("the connection to Redis broke: {error}"),
-            Err(_) => format!("Redis did not answer within {ATTEMPT_TIMEOUT:?}"),
+            Err(_) => {
+                if self.answers.load(Ordering::Relaxed) == before {
+                    self.report(life);
+                }
+                // Else others were answered: this one is late, and a new connection would be, too.
+                return Err(Failed::Unknown(format!(
+                    "Redis did not answer within {ATTEMPT_TIMEOUT:?}"
+                )));
+            }
         };
         self.report(life);
         Err(Failed::Unknown(cause))

@@ -25,7 +25,7 @@ impl Inner {
     /// Stores the next version of a record. Ways to it come first, in the same round trip: one that leads
     /// nowhere is harmless, a record without its ways is not.
     pub(super) async fn save(&self, record: &SessionRecord) -> Result<(), StoreError> {
-        let Some(before) = record.version.checked_sub(1) else { return Err(StoreError::Conflict) };
+        let Some(before) = record.replaces() else { return Err(StoreError::Conflict) };
         let bytes = record::encode(record, &draw()?)?;
         let mut steps = self.ways(record);
         let way_count = steps.len();
@@ -66,7 +66,8 @@ impl Inner {
         let passing = |key| lasting(key).arg("PX").arg(INDEX_MS.to_string());
         // A save that comes too late for a session that was removed must not list it again.
         let listed = Step::plain("ZSCORE", &[&self.keys.sessions(), &id]);
-        let mut steps = vec![if record.version == 1 { self.listing(record) } else { listed }];
+        let mut steps =
+            vec![if record.replaces() == Some(0) { self.listing(record) } else { listed }];
         if let Some(lease) = &record.lease {
             steps.push(passing(LeaseKey::Rendezvous(lease.rendezvous)));
             let key = LeaseKey::Code { prefix: lease.code_prefix, hash: lease.code };

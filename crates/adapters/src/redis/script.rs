@@ -27,6 +27,7 @@ pub(super) struct Scripts {
     pub(super) leave: Lua,
     pub(super) renew: Lua,
     pub(super) hold: Lua,
+    pub(super) stick: Lua,
     pub(super) take: Lua,
     pub(super) check: Lua,
 }
@@ -43,6 +44,7 @@ pub(super) fn scripts() -> &'static Scripts {
         leave: Lua::new(include_str!("scripts/leave.lua")),
         renew: Lua::new(include_str!("scripts/renew.lua")),
         hold: Lua::new(include_str!("scripts/hold.lua")),
+        stick: Lua::new(include_str!("scripts/stick.lua")),
         take: Lua::new(include_str!("scripts/take.lua")),
         check: Lua::new(include_str!("scripts/check.lua")),
     });

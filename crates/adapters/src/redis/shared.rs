@@ -20,6 +20,22 @@ impl Leases for RedisStore {
             only(inner.link.run(&[step]).await?)
         })
     }
+
+    fn stick(
+        &self,
+        key: String,
+        node: String,
+        instead_of: Option<String>,
+        ttl: Duration,
+    ) -> Answer<String> {
+        self.answer(move |inner| async move {
+            let step = Step::script(&scripts().stick, vec![inner.keys.sticky(&key)])
+                .arg(node)
+                .arg(whole_ms(ttl).to_string())
+                .arg(instead_of.unwrap_or_default());
+            only(inner.link.run(&[step]).await?)
+        })
+    }
 }
 
 impl Limits for RedisStore {

@@ -1,5 +1,5 @@
-//! A TCP balancer: passes each connection to a ready relay, chosen at random. It changes no byte, so relays
-//! see every client at 127.0.0.1.
+//! A TCP balancer: passes each connection to a ready relay, chosen at random or by the affinity key that it
+//! brings. It changes no byte, so relays see every client at 127.0.0.1.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use belay_servers::{affinity_of, by_affinity};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -60,17 +61,19 @@ pub(super) struct Balancer {
     listener: TcpListener,
     address: SocketAddr,
     backends: Arc<Mutex<Vec<Backend>>>,
+    /// Connections with one affinity key go to one relay.
+    by_key: bool,
 }
 
 impl Balancer {
     /// Listens on a loopback port; 0 takes a free one.
-    pub(super) async fn bind(port: u16) -> anyhow::Result<Self> {
+    pub(super) async fn bind(port: u16, by_key: bool) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
         let listener = listener.with_context(|| {
             format!("port {port} cannot be used; stop what uses it or name another --port")
         })?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, backends: Arc::default() })
+        Ok(Self { listener, address, backends: Arc::default(), by_key })
     }
 
     pub(super) fn url(&self) -> String {
@@ -93,9 +96,10 @@ impl Balancer {
                 match self.listener.accept().await {
                     Ok((client, _)) => {
                         let (backends, stop) = (self.backends.clone(), stop.clone());
+                        let by_key = self.by_key;
                         tokio::spawn(async move {
                             tokio::select! {
-                                () = pass(client, &backends) => {}
+                                () = pass(client, &backends, by_key) => {}
                                 () = stop.cancelled() => {}
                             }
                             drop(permit);
@@ -125,9 +129,10 @@ fn connections_max() -> usize {
 }
 
 /// Passes one connection. Each way ends when its sender does; a failure of one ends both.
-async fn pass(mut client: TcpStream, backends: &Mutex<Vec<Backend>>) {
+async fn pass(mut client: TcpStream, backends: &Mutex<Vec<Backend>>, by_key: bool) {
     let _ = client.set_nodelay(true);
-    let Some(mut relay) = connect(backends).await else {
+    let key = if by_key { affinity_of(&client).await } else { None };
+    let Some(mut relay) = connect(backends, key.as_deref()).await else {
         let _ = timeout(REFUSE_TIMEOUT, refuse(client)).await;
         return;
     };
@@ -137,13 +142,16 @@ async fn pass(mut client: TcpStream, backends: &Mutex<Vec<Backend>>) {
 }
 
 /// A connection to a ready relay; one that does not take it is not ready until its next check.
-async fn connect(backends: &Mutex<Vec<Backend>>) -> Option<TcpStream> {
+async fn connect(backends: &Mutex<Vec<Backend>>, key: Option<&str>) -> Option<TcpStream> {
     loop {
         let mut ready: Vec<_> = backends.lock().iter().filter(|b| b.is_ready()).cloned().collect();
         if ready.is_empty() {
             return None;
         }
-        let chosen = ready.swap_remove(draw(ready.len()));
+        let places: Vec<_> = ready.iter().map(|b| b.at).collect();
+        let wanted = key.and_then(|key| by_affinity(key, &places).into_iter().next());
+        let at = wanted.and_then(|at| places.iter().position(|place| *place == at));
+        let chosen = ready.swap_remove(at.unwrap_or_else(|| draw(places.len())));
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(chosen.at)).await {
             Ok(Ok(stream)) => return Some(stream),
             _ => chosen.set_ready(false),

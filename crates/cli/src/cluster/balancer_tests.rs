@@ -26,7 +26,11 @@ struct Running {
 }
 
 async fn balancer(names: &[&'static str]) -> (Running, Vec<Backend>) {
-    let balancer = Balancer::bind(0).await.expect("a port");
+    balancing(names, false).await
+}
+
+async fn balancing(names: &[&'static str], by_key: bool) -> (Running, Vec<Backend>) {
+    let balancer = Balancer::bind(0, by_key).await.expect("a port");
     let mut backends = Vec::new();
     for name in names {
         let backend = balancer.backend(echo(name).await);
@@ -83,7 +87,7 @@ async fn connections_go_to_all_ready_relays_and_to_no_other() {
 
 #[tokio::test]
 async fn a_relay_that_takes_no_connection_is_passed_over() {
-    let balancer = Balancer::bind(0).await.expect("a port");
+    let balancer = Balancer::bind(0, false).await.expect("a port");
     let gone = belay_servers::free_port().expect("a port");
     let dead = balancer.backend(SocketAddr::from((Ipv4Addr::LOCALHOST, gone)));
     dead.set_ready(true);
@@ -122,4 +126,24 @@ async fn a_stop_ends_what_passes() {
 
     let ended = timeout(Duration::from_secs(5), stream.read(&mut name)).await.expect("in time");
     assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn connections_with_one_key_go_to_one_relay_until_that_is_not_ready() {
+    let (running, backends) = balancing(&["a", "b", "c"], true).await;
+    let request = b"GET / HTTP/1.1\r\nX-Affinity-Key: 0123456789abcdef\r\n\r\n";
+    let first = talk(running.at, request).await[0];
+    for _ in 0..20 {
+        assert_eq!(talk(running.at, request).await[0], first);
+    }
+    let mut others = BTreeMap::<u8, usize>::new();
+    for _ in 0..60 {
+        *others.entry(talk(running.at, b"no key").await[0]).or_default() += 1;
+    }
+    assert_eq!(others.len(), 3, "{others:?}");
+
+    backends[usize::from(first - b'a')].set_ready(false);
+    let second = talk(running.at, request).await[0];
+    assert_ne!(second, first);
+    assert_eq!(talk(running.at, request).await[0], second);
 }

@@ -74,6 +74,7 @@ pub(crate) fn command() -> Command {
                 .help("Another address under which clients reach it, such as that of a proxy in front"),
         )
         .arg(flag("sentinels", "A Redis replica and three Sentinels, too, so that Redis itself can fail over"))
+        .arg(flag("affinity", "Relays give the hint that keeps a session at one of them, and the balancer follows it"))
         .arg(flag("no-restart", "Leave what died as it is"))
         .arg(flag("exit-with-stdin", "End when standard input does").hide(true))
 }
@@ -87,7 +88,7 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
     let folder = Folder::open(args.get_one::<PathBuf>("folder").map(PathBuf::as_path), sentinels)?;
     let port = args.get_one::<u16>("port").copied().unwrap_or(0);
     // First, so that a port that is taken is told at once.
-    let balancer = Balancer::bind(port).await?;
+    let balancer = Balancer::bind(port, args.get_flag("affinity")).await?;
     say("starting; the first start takes some seconds");
     let servers = servers::start(folder.path().to_owned(), sentinels).await?;
     let (mut front, mut back) = (Tasks::default(), Tasks::default());
@@ -132,7 +133,10 @@ async fn work(
     table.servers(&servers.all);
     let also = args.get_many::<String>("public-url").into_iter().flatten().cloned();
     let public: Vec<String> = [balancer.url()].into_iter().chain(also).collect();
-    let launcher = Launcher::new(folder.path(), &public.join(","), &servers.urls, secrets)?;
+    let mut launcher = Launcher::new(folder.path(), &public.join(","), &servers.urls, secrets)?;
+    if args.get_flag("affinity") {
+        launcher.also("--affinity");
+    }
     for server in servers.all {
         back.running.spawn(servers::watch(server, restart, back.stop.clone()));
     }

@@ -71,6 +71,11 @@ impl Launcher {
         Ok(Self { program, folder: folder.to_owned(), args, secrets })
     }
 
+    /// One more flag for all of them.
+    pub(super) fn also(&mut self, flag: &str) {
+        self.args.push(flag.to_owned());
+    }
+
     /// Starts a relay, at the addresses of its earlier life if it had one, and waits until it serves.
     pub(super) async fn start(
         &self,

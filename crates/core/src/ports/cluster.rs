@@ -64,6 +64,16 @@ pub trait Leases: Send + Sync + Debug {
     /// Takes or renews a lease. Answers its fencing number, which grows with every new holder; `None`:
     /// somebody else has it.
     fn hold(&self, name: &'static str, node: String, ttl: Duration) -> Answer<Option<u64>>;
+
+    /// Notes that what has this affinity key is at a node, unless another one was noted that is not
+    /// `instead_of`. Answers which node is noted now. Nothing but a hint depends on it.
+    fn stick(
+        &self,
+        key: String,
+        node: String,
+        instead_of: Option<String>,
+        ttl: Duration,
+    ) -> Answer<String>;
 }
 
 /// Rate limits that all nodes share.

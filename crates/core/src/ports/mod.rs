@@ -57,8 +57,8 @@ impl StoreError {
 
 /// Sessions with their devices, token states and join leases.
 pub trait SessionStore: Send + Sync + Debug {
-    /// Stores a new session or the next version of one: `record.version` must be one above what is
-    /// stored (1 for a new one), else [`StoreError::Conflict`] and nothing changes.
+    /// Stores a new session or the next version of one: what `record.replaces()` says must be what is
+    /// stored (0 for a new one), else [`StoreError::Conflict`] and nothing changes.
     fn save(&self, record: SessionRecord) -> Answer<()>;
 
     /// Reads a session.

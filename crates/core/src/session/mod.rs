@@ -24,7 +24,7 @@ use belay_wire::{
 };
 
 use crate::{
-    Env, HostRecord, PairingRecord, SessionRecord, TokenState, Unknown,
+    Env, HostRecord, Lineage, PairingRecord, SessionRecord, TokenState, Unknown,
     delivery::{Log, LogLimits, Overdue, Volatiles, lost},
     env::{Policy, draw},
     ports::Seat,
@@ -112,6 +112,7 @@ impl Session {
             devices: Vec::new(),
             lease: None,
             compat: None,
+            lineage: Lineage::default(),
             pairing: PairingRecord::default(),
             unknown: Unknown::new(),
         };

@@ -16,7 +16,7 @@ impl Session {
     /// The next version of the record, to be changed and stored.
     pub(super) fn draft(&self, env: &Env<'_>) -> SessionRecord {
         let mut record = self.record.clone();
-        record.version += 1;
+        record.succeed();
         for (principal, at) in &self.seen {
             let seen_at = match principal {
                 Principal::Host => Some(&mut record.host.seen_at),
@@ -50,7 +50,7 @@ impl Session {
             return;
         }
         let old = std::mem::replace(&mut self.record, new);
-        if self.record.version < old.version {
+        if self.record.lineage.has_lost(self.record.version, old.version) {
             effects.events.push(Event::StoreWentBack);
             effects.then.push(Effect::Feed(Input::Heal(Box::new(old.clone()))));
         }

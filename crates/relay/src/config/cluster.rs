@@ -7,8 +7,11 @@ const SECRET_CHARS_MIN: usize = 32;
 
 pub(super) fn check(config: &Config, faults: &mut Vec<String>) {
     if !config.is_shared() {
-        for (name, is_set) in [("bus", config.bus.is_some()), ("catalog", config.catalog.is_some())]
-        {
+        for (name, is_set) in [
+            ("bus", config.bus.is_some()),
+            ("catalog", config.catalog.is_some()),
+            ("affinity", config.affinity),
+        ] {
             if is_set {
                 faults.push(format!(
                     "{name}: of use only with --store redis://\u{2026}, which nodes share"

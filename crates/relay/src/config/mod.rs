@@ -50,6 +50,8 @@ pub struct Config {
     /// What a person should know of values that were changed.
     pub notes: Vec<String>,
     pub behind_proxy: bool,
+    /// Answers carry a key by which balancers can send one session to one node.
+    pub affinity: bool,
     /// Whose `X-Forwarded-For` is believed.
     pub proxies: Proxies,
     pub insecure_lan: bool,
@@ -122,6 +124,7 @@ impl Default for Config {
             public_urls: Vec::new(),
             notes: Vec::new(),
             behind_proxy: false,
+            affinity: false,
             proxies: Proxies::default(),
             insecure_lan: false,
             admin_token: None,

@@ -49,7 +49,7 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
 /// `GET /healthz` of the admin listener: with the state of what the node stands on.
 pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     node.take_stock().await;
-    let checked = node.observe_write(node.stores.sessions.check()).await;
+    let checked = node.probe(node.stores.sessions.check()).await;
     let (ok, why) = readiness(&node);
     let body = json!({
         "ok": ok,
@@ -83,6 +83,7 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
     let revocations = catalog.state();
     json!({
         "life": cluster.shared.life,
+        "storeAnswersLate": cluster.circuit.is_open(),
         "nodes": cluster.nodes(),
         "storeCommands": redis.commands(),
         "deviceCountMayBeOff": redis.device_count_drifted(),

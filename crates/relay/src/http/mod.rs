@@ -1,6 +1,7 @@
 //! HTTP: routes of both listeners, errors, and what handlers take from a request.
 
 mod admin;
+pub(crate) mod affinity;
 mod body;
 pub(crate) mod compat;
 mod drain;
@@ -53,6 +54,7 @@ pub(crate) fn public(node: &Arc<Node>) -> Router {
     if node.config.admin_on_public {
         router = router.merge(admin::routes(node));
     }
+    router = router.layer(middleware::from_fn_with_state(node.clone(), affinity::hint));
     finish(router, node)
 }
 

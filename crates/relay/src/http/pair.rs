@@ -2,17 +2,18 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::extract::{Path, State};
 use belay_core::{Input, PairAnswer, PairError, session::LeaseKey};
 use belay_wire::{
     RequestId,
     pair::{PairStarted, Paired, RevealPair, StartPair, check_name},
 };
 
-use super::{ApiError, Peer, body::JsonBody};
+use super::{
+    ApiError, Peer,
+    affinity::{About, about},
+    body::JsonBody,
+};
 use crate::{
     metrics::count,
     node::{CallError, Node, RateClass},
@@ -56,20 +57,20 @@ pub(super) async fn start(
     State(node): State<Arc<Node>>,
     Peer(address): Peer,
     body: Result<JsonBody<StartPair>, ApiError>,
-) -> Result<Json<PairStarted>, ApiError> {
+) -> Result<About<PairStarted>, ApiError> {
     let result = start_inner(&node, address, body).await;
     if let Err(error) = &result {
         node.metrics.pair_joins.inc();
         count(&node.metrics.pair_join_failures, error.name);
     }
-    result.map(Json)
+    result
 }
 
 async fn start_inner(
     node: &Arc<Node>,
     address: IpAddr,
     body: Result<JsonBody<StartPair>, ApiError>,
-) -> Result<PairStarted, ApiError> {
+) -> Result<About<PairStarted>, ApiError> {
     node.take_rate(RateClass::Pairing, address).await.map_err(ApiError::rate_limited)?;
     let start = body?.0;
     check_name("device.name", &start.device.name).map_err(ApiError::invalid)?;
@@ -97,13 +98,13 @@ async fn start_in(
     handle: &Arc<Handle>,
     start: StartPair,
     address: IpAddr,
-) -> Result<PairStarted, ApiError> {
+) -> Result<About<PairStarted>, ApiError> {
     let (waiter, answer) = node.wait(handle).ok_or_else(ApiError::over_capacity)?;
     let (waiter_id, address) = (waiter.id, address.to_canonical().to_string());
     let input = Input::StartPair { waiter: waiter_id, start: Box::new(start), address };
     node.drive_to_the_end(handle, input);
     match node.answered(answer).await {
-        Ok(PairAnswer::Started(started)) => Ok(started),
+        Ok(PairAnswer::Started(started)) => Ok(about(handle.id, started)),
         Ok(_) => Err(ApiError::internal("pairing was not started")),
         Err(error) => Err(error.into()),
     }
@@ -133,11 +134,11 @@ pub(super) async fn reveal(
     Peer(address): Peer,
     Path(request): Path<String>,
     body: Result<JsonBody<RevealPair>, ApiError>,
-) -> Result<Json<Paired>, ApiError> {
+) -> Result<About<Paired>, ApiError> {
     let joining = Joining::new(&node);
     let result = reveal_inner(&node, address, &request, body).await;
     joining.ended(result.as_ref().err().map(|error| error.name));
-    result.map(Json)
+    result
 }
 
 async fn reveal_inner(
@@ -145,7 +146,7 @@ async fn reveal_inner(
     address: IpAddr,
     request: &str,
     body: Result<JsonBody<RevealPair>, ApiError>,
-) -> Result<Paired, ApiError> {
+) -> Result<About<Paired>, ApiError> {
     node.take_rate(RateClass::Pairing, address).await.map_err(ApiError::rate_limited)?;
     let unknown = || ApiError::from(CallError::Pair(PairError::RequestUnknown));
     let request: RequestId = request.parse().map_err(|_| unknown())?;
@@ -159,7 +160,7 @@ async fn reveal_inner(
     let input = Input::RevealPair { waiter: waiter.id, request, reveal };
     node.drive_to_the_end(&handle, input);
     match node.answered(answer).await {
-        Ok(PairAnswer::Paired(paired)) => Ok(paired),
+        Ok(PairAnswer::Paired(paired)) => Ok(about(handle.id, paired)),
         Ok(_) => Err(ApiError::internal("pairing was not answered")),
         Err(error) => Err(error.into()),
     }

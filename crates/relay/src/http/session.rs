@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
@@ -14,7 +13,13 @@ use belay_wire::{
     proof::http_transcript,
 };
 
-use super::{ApiError, Peer, bearer, body::JsonBody, request_origin};
+use super::{
+    ApiError, Peer,
+    affinity::{About, about},
+    bearer,
+    body::JsonBody,
+    request_origin,
+};
 use crate::{
     metrics::count,
     node::{CallError, Node, RateClass, unix_ms},
@@ -31,7 +36,7 @@ pub(super) async fn create(
     State(node): State<Arc<Node>>,
     Peer(address): Peer,
     body: Result<JsonBody<CreateSession>, ApiError>,
-) -> Result<(StatusCode, Json<SessionCreated>), ApiError> {
+) -> Result<(StatusCode, About<SessionCreated>), ApiError> {
     node.metrics.session_starts.inc();
     let result = create_inner(&node, address, body).await;
     match &result {
@@ -40,7 +45,7 @@ pub(super) async fn create(
         }
         Err(error) => count(&node.metrics.session_start_failures, error.name),
     }
-    result.map(|created| (StatusCode::CREATED, Json(created)))
+    result.map(|created| (StatusCode::CREATED, about(created.session, created)))
 }
 
 async fn create_inner(
@@ -68,7 +73,7 @@ pub(super) async fn code(
     State(node): State<Arc<Node>>,
     Path(session): Path<String>,
     headers: HeaderMap,
-) -> Result<Json<CodeMade>, ApiError> {
+) -> Result<About<CodeMade>, ApiError> {
     node.metrics.code_refreshes.inc();
     let result = code_inner(&node, &session, &headers).await;
     match &result {
@@ -77,20 +82,20 @@ pub(super) async fn code(
         }
         Err(error) => count(&node.metrics.code_refresh_failures, error.name),
     }
-    result.map(Json)
+    result
 }
 
 async fn code_inner(
     node: &Arc<Node>,
     session: &str,
     headers: &HeaderMap,
-) -> Result<CodeMade, ApiError> {
+) -> Result<About<CodeMade>, ApiError> {
     let id = session.parse().map_err(|_| ApiError::not_found("no such session"))?;
     let handle = authenticate_host(node, id, headers).await?;
     let (waiter, answer) = node.wait(&handle).ok_or_else(ApiError::over_capacity)?;
     node.drive_to_the_end(&handle, Input::NewCode { waiter: waiter.id });
     match node.answered(answer).await {
-        Ok(PairAnswer::Code(made)) => Ok(made),
+        Ok(PairAnswer::Code(made)) => Ok(about(id, made)),
         Ok(_) => Err(ApiError::internal("no code was answered")),
         Err(error) => Err(error.into()),
     }

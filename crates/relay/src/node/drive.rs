@@ -9,11 +9,13 @@ use belay_core::{
 use tokio::task::JoinHandle;
 
 use super::{CallError, Node};
-use crate::registry::Handle;
+use crate::{entropy::below, registry::Handle};
 
 /// Times that another version is in the way of a save, until the store counts as not available: each time
 /// somebody else stored something.
 const CONFLICTS_MAX: u32 = 64;
+/// How much more than by one a version may grow. A session of a million saves stays below 2^53.
+const STEP_MAX: u64 = 1 << 20;
 
 impl Node {
     /// Carries an input out in a task of its own: a caller that hangs up must not cut it in the
@@ -78,7 +80,9 @@ impl Node {
         for _ in 0..CONFLICTS_MAX {
             let Some(redo) = effects.redo.take() else { return effects };
             let known = handle.session.lock().record().version;
-            let stored = if record.version == known + 1 {
+            let follows = record.replaces() == Some(known);
+            let stored = if follows {
+                self.stride(&mut record);
                 self.observe_write(self.stores.sessions.save(record.clone())).await
             } else {
                 // Somebody else here stored something while this one waited for its turn.
@@ -90,7 +94,7 @@ impl Node {
                     self.tell(handle.id, BusFrame::Changed);
                     return effects;
                 }
-                Err(StoreError::Conflict) if record.version != known + 1 => Ok(None),
+                Err(StoreError::Conflict) if !follows => Ok(None),
                 Err(StoreError::Conflict) => self.load(handle.id).await.map(Some),
                 Err(error) => Err(error),
             };
@@ -116,6 +120,13 @@ impl Node {
             .redo
             .take()
             .map_or_else(Effects::default, |redo| self.cannot_store(handle, *redo, &error))
+    }
+
+    /// Where others save, too, the number of a version is one that they would not choose.
+    fn stride(&self, record: &mut SessionRecord) {
+        if self.cluster.is_some() {
+            record.stride(below(STEP_MAX));
+        }
     }
 
     /// Another version of the record is stored: what is live follows.

@@ -257,14 +257,31 @@ impl Node {
         }
     }
 
-    /// Watches a store operation: its time, its failures, whether the store is there.
+    /// Does a store operation, unless the store answers too late for that now.
     pub(crate) async fn observe<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open()) {
+            self.metrics.store_not_asked.inc();
+            return Err(StoreError::Unavailable("its answers come too late".to_owned()));
+        }
+        self.probe(operation).await
+    }
+
+    /// Watches a store operation: its time, its failures, whether the store is there.
+    pub(crate) async fn probe<T>(
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
         let result = operation.await;
-        self.metrics.store_seconds.observe(started.elapsed().as_secs_f64());
+        let took = started.elapsed();
+        self.metrics.store_seconds.observe(took.as_secs_f64());
+        if let Some(cluster) = &self.cluster {
+            let answered = !matches!(result, Err(StoreError::Unavailable(_)));
+            cluster.circuit.took(took, answered);
+        }
         if let Err(error) = &result {
             count(&self.metrics.store_failures, error.label());
             if !matches!(error, StoreError::Conflict) {
@@ -291,7 +308,9 @@ impl Node {
     pub(crate) async fn recheck(&self) {
         if let Some(cluster) = &self.cluster {
             let (store, bus) = (self.stores.sessions.check(), cluster.shared.bus.check());
-            let (_, bus) = tokio::join!(self.observe_write(store), bus);
+            let (store, bus) = tokio::join!(self.probe(store), bus);
+            let well = store.is_ok() && !cluster.circuit.is_open();
+            self.store_ok.store(well, Ordering::Release);
             return self.bus_ok.store(bus.is_ok(), Ordering::Release);
         }
         if !self.store_ok.load(Ordering::Acquire) {

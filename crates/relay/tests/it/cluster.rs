@@ -4,9 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use belay_client::{CredentialStore, Credentials, Event};
+use belay_client::{CredentialStore, Credentials, Event, Identity};
 use belay_testkit::{Desk, Member, Relay, cluster::Cluster};
-use belay_wire::{Channel, CloseCode, Frame, RawJson};
+use belay_wire::{Bytes32, Channel, CloseCode, Frame, RawJson, pair::RevealPair};
 
 /// What is told everywhere is told within this.
 const SOON: Duration = Duration::from_secs(1);
@@ -195,6 +195,37 @@ async fn while_the_store_is_away_what_is_connected_goes_on_and_nothing_else_is_l
     let mut again = again(&phone).await;
     desk.client.send(Channel::Down, payload(4), None).expect("room");
     again.until(|e| text(e) == Some("4")).await;
+}
+
+#[tokio::test]
+async fn a_store_that_answers_late_is_not_waited_for_by_everybody() {
+    let many = |config| belay_relay::Config { pair_per_minute: 10_000, ..config };
+    let cluster = Cluster::start_with(1, many).await;
+    let (_desk, mut phone) = {
+        let mut desk = Desk::start(&cluster.any()).await;
+        let phone = desk.pair(&cluster.any()).await;
+        (desk, phone)
+    };
+    let call = async || {
+        let began = Instant::now();
+        let url = format!("{}/v1/pair/{}", cluster.balancer.url(), "A".repeat(22));
+        let (public_key, opening) = (Identity::generate().public(), Bytes32([0; 32]));
+        let body = RevealPair { public_key, opening };
+        let answer = reqwest::Client::new().post(url).json(&body).send().await.expect("answered");
+        (answer.status().as_u16(), began.elapsed())
+    };
+
+    cluster.redis.process().pause();
+    let _ = futures_util::future::join_all((0..20).map(|_| call())).await;
+    phone.until(|e| notice(e, "store_away")).await;
+    let (status, took) = call().await;
+    assert_eq!(status, 503);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+
+    cluster.redis.process().unpause();
+    phone.until(|e| notice(e, "store_back")).await;
+    let (status, _) = call().await;
+    assert_ne!(status, 503);
 }
 
 #[tokio::test]

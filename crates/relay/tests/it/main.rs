@@ -1,5 +1,6 @@
 //! The relay as its clients see it: the real server on free ports and the real client library.
 
+mod affinity;
 mod bad_frames;
 mod bad_input;
 mod cluster;

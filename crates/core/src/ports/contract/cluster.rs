@@ -135,6 +135,19 @@ pub async fn leases(leases: Arc<dyn Leases>) {
     wait(SHORT + SHORT / 2);
     let third = hold("sweep", "n2", SHORT).await.expect("asked").expect("it has ended");
     assert!(third > second, "whoever lost it for a moment has a new number");
+    a_key_sticks_to_one_node(&*leases).await;
+}
+
+async fn a_key_sticks_to_one_node(leases: &dyn Leases) {
+    let stick = |node: &str, instead_of: Option<&str>, ttl| {
+        leases.stick("0123".to_owned(), node.to_owned(), instead_of.map(str::to_owned), ttl)
+    };
+    assert_eq!(stick("n1", None, LONG).await.expect("asked"), "n1");
+    assert_eq!(stick("n2", None, LONG).await.expect("asked"), "n1");
+    assert_eq!(stick("n2", Some("n3"), LONG).await.expect("asked"), "n1");
+    assert_eq!(stick("n2", Some("n1"), SHORT).await.expect("asked"), "n2", "in its place");
+    wait(SHORT + SHORT / 2);
+    assert_eq!(stick("n1", None, LONG).await.expect("asked"), "n1", "the note has ended");
 }
 
 /// Runs the suite of limits; `one` and `other` share what they count.

@@ -15,9 +15,9 @@ pub use shared::shared_store;
 
 use super::{Revocations, SessionStore, StoreError};
 use crate::{
-    CompatRecord, DecidedPair, DeviceRecord, HashKey, HostRecord, LeaseRecord, PairDecided,
-    PairError, PairStage, PairingRecord, PendingPair, SessionRecord, TokenState, Unknown,
-    session::LeaseKey,
+    CompatRecord, DecidedPair, DeviceRecord, HashKey, HostRecord, LeaseRecord, Lineage,
+    PairDecided, PairError, PairStage, PairingRecord, PendingPair, SessionRecord, TokenState,
+    Unknown, session::LeaseKey,
 };
 
 const KEY: HashKey = HashKey::new([9; 32]);
@@ -53,6 +53,7 @@ pub fn sample(n: u8, prefix: [u8; 3]) -> SessionRecord {
             taken: false,
         }),
         compat: None,
+        lineage: Lineage::default(),
         pairing: PairingRecord::default(),
         unknown: Unknown::new(),
     }

@@ -5,13 +5,17 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use belay_wire::SessionId;
 
 use super::sample;
-use crate::ports::{Answer, SessionStore, StoreError, Version};
+use crate::{
+    SessionRecord,
+    ports::{Answer, SessionStore, StoreError, Version},
+};
 
 /// Runs the suite of shared stores; `one` and `other` share an empty store.
 pub async fn shared_store(one: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) {
     what_one_saves_the_other_reads(&*one, &*other).await;
     of_many_saves_at_once_one_wins(&*one, &*other).await;
     versions_are_told_in_the_order_asked(&*one, &*other).await;
+    what_follows_a_version_that_was_lost_is_refused(&*one, &*other).await;
 }
 
 /// Waits for all answers, which all go on meanwhile.
@@ -50,6 +54,32 @@ async fn what_one_saves_the_other_reads(one: &dyn SessionStore, other: &dyn Sess
     assert!(one.load(record.id).await.expect("readable").is_none());
     assert_eq!(one.versions(vec![record.id]).await.expect("readable")[0].record, 0);
     one.save(sample(50, *b"ZZZ")).await.expect("as a new one");
+    one.remove(record.id).await.expect("removed");
+}
+
+/// Both make something of the same version, and one of them is not what is stored.
+async fn what_follows_a_version_that_was_lost_is_refused(
+    one: &dyn SessionStore,
+    other: &dyn SessionStore,
+) {
+    let mut record = sample(59, *b"ZZZ");
+    one.save(record.clone()).await.expect("stored");
+    record.succeed();
+    let mut lost = record.clone();
+    lost.stride(4);
+    record.stride(7);
+    other.save(record.clone()).await.expect("stored");
+    let after = |mut record: SessionRecord| {
+        record.succeed();
+        record
+    };
+    for late in [lost.clone(), after(lost.clone()), after(after(lost))] {
+        let refused = one.save(late).await.expect_err("it follows what is not stored");
+        assert!(matches!(refused, StoreError::Conflict), "{refused}");
+    }
+    one.save(after(record.clone())).await.expect("it follows what is stored");
+    let loaded = other.load(record.id).await.expect("readable").expect("present");
+    assert_eq!(loaded.replaces(), Some(record.version));
     one.remove(record.id).await.expect("removed");
 }
 

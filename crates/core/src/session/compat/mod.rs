@@ -19,8 +19,8 @@ use belay_wire::{Channel, ConnectionId, MemberId, Secret, SessionId, compat::Tol
 
 use super::{Effect, Effects, Event, Session};
 use crate::{
-    CompatRecord, Env, Gcra, HashKey, HostRecord, PairingRecord, SessionRecord, TokenState,
-    Unknown, crypto::SecretHash, token::Claims,
+    CompatRecord, Env, Gcra, HashKey, HostRecord, Lineage, PairingRecord, SessionRecord,
+    TokenState, Unknown, crypto::SecretHash, token::Claims,
 };
 
 /// How a desktop opens a session.
@@ -176,6 +176,7 @@ impl Session {
                 active_at: now,
                 supports: None,
             }),
+            lineage: Lineage::default(),
             pairing: PairingRecord::default(),
             unknown: Unknown::new(),
         })

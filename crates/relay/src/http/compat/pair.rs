@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{extract::State, http::HeaderMap};
 use belay_core::{
     Input, PairAnswer,
     session::{CompatJoin, CompatRefresh, session_key},
@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 
 use super::{Fault, admit, body::Members, desktop::Desktop, find, shaped};
 use crate::{
-    http::Peer,
+    http::{
+        Peer,
+        affinity::{About, about},
+    },
     metrics::{Reasons, count},
     node::{Node, unix_ms},
     registry::Handle,
 };
 
-pub(super) type Answer = Result<Json<Value>, Fault>;
+pub(super) type Answer = Result<About<Value>, Fault>;
 
 /// Counts how a call ended under its reason.
 pub(super) fn tally(
@@ -89,13 +92,16 @@ async fn join_inner(
     };
     let session = handle.session.lock();
     let ws_url = session.record().compat.as_ref().map(|c| c.ws_url.clone());
-    Ok(Json(json!({
-        "accepted": true,
-        "sessionID": session_id,
-        "deviceID": joined.device,
-        "deviceSessionToken": joined.token.expose(),
-        "wsURL": ws_url,
-    })))
+    Ok(about(
+        handle.id,
+        json!({
+            "accepted": true,
+            "sessionID": session_id,
+            "deviceID": joined.device,
+            "deviceSessionToken": joined.token.expose(),
+            "wsURL": ws_url,
+        }),
+    ))
 }
 
 /// A desktop makes a new join token, also for one more device.
@@ -137,13 +143,16 @@ async fn refresh_inner(
     let session = handle.session.lock();
     let ws_url = session.record().compat.as_ref().map(|c| c.ws_url.clone());
     let list = session.device_list(node.policy.devices_max);
-    Ok(Json(json!({
-        "accepted": true,
-        "sessionID": desktop.session_id,
-        "wsURL": ws_url,
-        "usedDevices": list.used,
-        "allowedDevices": list.allowed,
-    })))
+    Ok(about(
+        handle.id,
+        json!({
+            "accepted": true,
+            "sessionID": desktop.session_id,
+            "wsURL": ws_url,
+            "usedDevices": list.used,
+            "allowedDevices": list.allowed,
+        }),
+    ))
 }
 
 /// A desktop ends its session; one that is unknown is ended already.
@@ -160,12 +169,12 @@ pub(super) async fn stop(
     };
     let desktop = Desktop::admit(&node, address, &headers, &body, wrong).await?;
     let answer = json!({ "accepted": true, "sessionID": desktop.session_id });
+    let id = session_key(&desktop.session_id, &node.keys.hash);
     match desktop.session(&node).await {
         Ok(_) => {}
-        Err(fault) if fault.error == "session_not_found" => return Ok(Json(answer)),
+        Err(fault) if fault.error == "session_not_found" => return Ok(about(id, answer)),
         Err(fault) => return Err(fault),
     }
-    let id = session_key(&desktop.session_id, &node.keys.hash);
     node.end_session(id, "stopped_by_desktop", false).await.map_err(|_| Fault::store())?;
-    Ok(Json(answer))
+    Ok(about(id, answer))
 }

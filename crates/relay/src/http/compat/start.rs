@@ -2,11 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{extract::State, http::HeaderMap};
 use belay_core::{
     Session,
     ports::StoreError,
-    session::{CompatRefresh, CompatStart},
+    session::{CompatRefresh, CompatStart, session_key},
 };
 use belay_wire::{
     Secret,
@@ -23,7 +23,7 @@ use super::{
     shaped,
 };
 use crate::{
-    http::Peer,
+    http::{Peer, affinity::about},
     node::{Node, unix_ms},
 };
 
@@ -88,13 +88,16 @@ async fn wanted(
 
 async fn open_or_renew(node: &Arc<Node>, wanted: CompatStart) -> Answer {
     let answer = |used: usize| {
-        Json(json!({
-            "accepted": true,
-            "sessionID": wanted.session_id,
-            "wsURL": wanted.ws_url,
-            "usedDevices": used,
-            "allowedDevices": node.policy.devices_max,
-        }))
+        about(
+            session_key(&wanted.session_id, &node.keys.hash),
+            json!({
+                "accepted": true,
+                "sessionID": wanted.session_id,
+                "wsURL": wanted.ws_url,
+                "usedDevices": used,
+                "allowedDevices": node.policy.devices_max,
+            }),
+        )
     };
     let there = match find(node, &wanted.session_id).await? {
         None if open(node, wanted.clone()).await? => return Ok(answer(0)),

@@ -11,7 +11,7 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::super::unix_ms;
+use super::{super::unix_ms, circuit::Circuit};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;
@@ -22,6 +22,9 @@ const GONE_MAX: usize = 1_024;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) shared: Shared,
+    pub(crate) circuit: Circuit,
+    /// Sessions were told that the store is away.
+    pub(super) store_away: AtomicBool,
     /// Lives of nodes whose lease runs; `None`: it is not known.
     pub(super) alive: RwLock<Option<HashSet<String>>>,
     /// When another node said last that it reaches the store.
@@ -43,13 +46,25 @@ impl Cluster {
         let (skew_ms, overrun) = (AtomicI64::new(0), AtomicBool::new(false));
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
+        let (circuit, store_away) = (Circuit::default(), AtomicBool::new(false));
         let stored_elsewhere = RwLock::default();
         let best = Mutex::new((Duration::MAX, 0));
-        Self { shared, alive, stored_elsewhere, moved, gone, skew_ms, best, overrun }
+        Self {
+            shared,
+            circuit,
+            store_away,
+            alive,
+            stored_elsewhere,
+            moved,
+            gone,
+            skew_ms,
+            best,
+            overrun,
+        }
     }
 
     /// Tells whether a node lives, or nobody can know.
-    fn may_live(&self, life: &String) -> bool {
+    pub(super) fn may_live(&self, life: &String) -> bool {
         self.alive.read().as_ref().is_none_or(|alive| alive.contains(life))
     }
 

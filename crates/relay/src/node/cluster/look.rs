@@ -32,8 +32,11 @@ impl Node {
             }
             is_used
         });
+        if handles.is_empty() {
+            return Ok(());
+        }
         let ids = handles.iter().map(|handle| handle.id).collect();
-        let versions = self.observe(self.stores.sessions.versions(ids)).await?;
+        let versions = self.probe(self.stores.sessions.versions(ids)).await?;
         let changed: Vec<_> = handles
             .into_iter()
             .zip(versions)

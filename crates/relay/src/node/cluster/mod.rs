@@ -1,7 +1,9 @@
 //! What a node does because there are others: it renews its lease, takes seats for its connections, looks
 //! for what changed in the store, and hears the bus.
 
+mod affinity;
 mod alive;
+mod circuit;
 mod hear;
 mod look;
 mod renew;

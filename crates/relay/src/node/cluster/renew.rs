@@ -28,9 +28,16 @@ impl Node {
     pub(super) async fn renew_lease(&self, cluster: &Cluster) -> Result<(), StoreError> {
         let asked = Instant::now();
         let renewing = cluster.shared.presence.renew(cluster.shared.life.clone(), LEASE);
-        let alive = self.observe(renewing).await?;
+        let alive = self.probe(renewing).await?;
         cluster.learn(alive, asked.elapsed());
         Ok(())
+    }
+
+    /// Tells all sessions whether the store is away, if that is news.
+    async fn tell_store(self: &Arc<Self>, cluster: &Cluster, away: bool) {
+        if cluster.store_away.swap(away, Ordering::AcqRel) != away {
+            self.drive_all(Input::Store { away }).await;
+        }
     }
 
     /// Others reach the store, and this node does not for long: its clients are better off there.
@@ -62,7 +69,7 @@ impl Node {
 /// Says that this node lives, and learns who else does and what time it is.
 pub(super) async fn renew(node: Arc<Node>) {
     let Some(cluster) = &node.cluster else { return };
-    let (mut renewed, mut away) = (Instant::now(), false);
+    let mut renewed = Instant::now();
     let mut touched = Instant::now();
     loop {
         if touched.elapsed() >= TOUCH {
@@ -74,18 +81,14 @@ pub(super) async fn renew(node: Arc<Node>) {
         match node.renew_lease(cluster).await {
             Ok(()) => {
                 renewed = Instant::now();
-                if std::mem::take(&mut away) {
-                    node.drive_all(Input::Store { away: false }).await;
-                }
+                node.tell_store(cluster, cluster.circuit.is_open()).await;
                 if cluster.moved.swap(false, Ordering::AcqRel) {
                     refresh_all_seats(&node).await;
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, "the lease of this node was not renewed");
-                if !std::mem::replace(&mut away, true) {
-                    node.drive_all(Input::Store { away: true }).await;
-                }
+                node.tell_store(cluster, true).await;
                 if renewed.elapsed() > LEASE {
                     // Who lives is not known: that refuses nothing.
                     *cluster.alive.write() = None;
@@ -95,12 +98,16 @@ pub(super) async fn renew(node: Arc<Node>) {
                 }
             }
         }
-        node.tell(ALL_NODES, BusFrame::Node { store: !away });
+        node.tell(ALL_NODES, BusFrame::Node { store: !cluster.store_away.load(Ordering::Acquire) });
         for note in cluster.shared.parts.nats.notes() {
             tracing::warn!("{note}");
         }
         tokio::select! {
             () = tokio::time::sleep(RENEW) => {}
+            () = cluster.circuit.opens() => {
+                tracing::error!("the store answers late; clients are refused at once until it does not");
+                node.tell_store(cluster, true).await;
+            }
             () = node.stopping.cancelled() => break,
         }
     }

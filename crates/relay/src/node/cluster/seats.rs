@@ -27,6 +27,7 @@ impl Node {
         let seat = Seat { node: cluster.shared.life.clone(), ..seat };
         let seated = self.observe(cluster.shared.presence.sit(handle.id, seat)).await;
         self.tell(handle.id, BusFrame::Changed);
+        self.note_affinity(handle.id);
         match seated {
             Ok(generation) => Some(Input::Seated { connection, principal, generation }),
             Err(error) => {
@@ -67,7 +68,10 @@ impl Node {
         Ok(())
     }
 
-    pub(super) async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
+    pub(super) async fn read_seats(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
