@@ -103,6 +103,7 @@ fn record(keys: &Keys, parties: &[Arc<Party>]) -> SessionRecord {
         devices: parties.iter().filter_map(device).collect(),
         lease: None,
         compat: None,
+        lineage: belay_core::Lineage::default(),
         pairing: belay_core::PairingRecord::default(),
         unknown: belay_core::Unknown::new(),
     }

@@ -41,9 +41,11 @@ pub async fn affinity_of(client: &TcpStream) -> Option<String> {
 
 fn key_in(head: &str) -> Option<String> {
     let head = head.split("\r\n\r\n").next()?;
-    let fields = || head.lines().filter_map(|line| line.split_once(':'));
-    let named =
-        |name: &str| fields().filter(move |f| f.0.eq_ignore_ascii_case(name)).map(|f| f.1.trim());
+    let fields: Vec<_> = head.lines().filter_map(|line| line.split_once(':')).collect();
+    let named = |name: &'static str| {
+        let fields = fields.iter().filter(move |field| field.0.eq_ignore_ascii_case(name));
+        fields.map(|field| field.1.trim())
+    };
     let kept = named("cookie").flat_map(|all| all.split(';'));
     let kept = kept.filter_map(|pair| pair.trim().strip_prefix(COOKIE));
     let mut keys = named(HEADER).chain(kept).filter(|key| (1..=KEY_BYTES).contains(&key.len()));

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use belay_core::{
-    CompatRecord, DeviceRecord, HostRecord, LeaseRecord, PairingRecord, SecretHash, SessionRecord,
-    TokenState, Unknown, ports::StoreError,
+    CompatRecord, DeviceRecord, HostRecord, LeaseRecord, Lineage, PairingRecord, SecretHash,
+    SessionRecord, TokenState, Unknown, ports::StoreError,
 };
 use belay_wire::{PublicKey, SessionId, pair::DeviceInfo};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
@@ -201,6 +201,8 @@ pub(super) async fn load(
     Ok(Some(SessionRecord {
         id,
         version: uint(&row, "version")?,
+        // One node needs none: nobody else takes the place of what a restored file lost.
+        lineage: Lineage::default(),
         created_at: uint(&row, "created_at")?,
         host: HostRecord {
             name: get(&row, "host_name")?,

@@ -49,7 +49,9 @@ async fn count(cluster: &Cluster, name: &str) -> u64 {
     };
     let all = join_all(cluster.relays.iter().map(read)).await;
     let line = |text: &String| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        // `name{labels} value`
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit(' ').next());
         value.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().expect("a number")
     };
     all.iter().map(line).sum()
@@ -58,8 +60,8 @@ async fn count(cluster: &Cluster, name: &str) -> u64 {
 /// Counted a moment after a connection is told that it is in.
 async fn until_noted(cluster: &Cluster, connections: u64) -> (u64, u64) {
     for _ in 0..100 {
-        let hits = count(cluster, "belay_affinity_hits_total").await;
-        let misses = count(cluster, "belay_affinity_misses_total").await;
+        let hits = count(cluster, "affinity_hits_total").await;
+        let misses = count(cluster, "affinity_misses_total").await;
         if hits + misses >= connections {
             return (hits, misses);
         }
@@ -110,7 +112,7 @@ async fn without_the_hint_everything_works_and_nothing_is_noted() {
     let mut desk = Desk::start(&cluster.any()).await;
     let mut phone = desk.pair(&cluster.any()).await;
     both_ways(&mut desk, &mut phone).await;
-    assert_eq!(count(&cluster, "belay_affinity_hits_total").await, 0);
+    assert_eq!(count(&cluster, "affinity_hits_total").await, 0);
 }
 
 #[tokio::test]
