@@ -67,7 +67,10 @@ impl Node {
         Ok(())
     }
 
-    pub(super) async fn read_seats(self: &Arc<Self>, handle: &Arc<Handle>) -> Result<(), StoreError> {
+    pub(super) async fn read_seats(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
