@@ -38,6 +38,11 @@ impl Gcra {
         Ok(())
     }
 
+    /// The next cell is due at `at` at the earliest: others took some.
+    pub(crate) fn advance(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.max(at)));
+    }
+
     /// Tells whether the bucket is full again, so that it can be forgotten.
     pub fn is_idle(&self, now: Instant) -> bool {
         self.next.is_none_or(|t| t <= now)

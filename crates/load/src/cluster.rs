@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    pairs::Plan,
+    plan::Plan,
     world::{STORE_KEY, TOKEN_KEYS, World},
 };
 

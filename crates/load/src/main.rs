@@ -12,6 +12,7 @@ mod crowd;
 mod link;
 mod pairs;
 mod party;
+mod plan;
 mod proc;
 mod report;
 mod spread;
@@ -30,7 +31,7 @@ struct Args {
 #[derive(Subcommand)]
 enum What {
     /// Starts servers, relays and clients, and measures them.
-    Pairs(pairs::Plan),
+    Pairs(plan::Plan),
     /// One process of clients; orders come on standard input.
     #[command(hide = true)]
     Clients,

@@ -173,6 +173,7 @@ impl Node {
                     | Effect::Revoke { .. }
                     | Effect::Sit { .. }
                     | Effect::Leave { .. }
+                    | Effect::Spend(_)
                     | Effect::Bus(_) => {}
                 }
             }

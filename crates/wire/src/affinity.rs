@@ -16,7 +16,9 @@ const DIGITS: usize = 16;
 pub fn affinity_key(session: SessionId) -> String {
     let mut hash = Sha256::new_with_prefix(b"belay affinity 1");
     hash.update(session.as_bytes());
-    hash.finalize().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    let hash = hash.finalize();
+    let first = hash.first_chunk().copied().unwrap_or_default();
+    format!("{:0DIGITS$x}", u64::from_be_bytes(first))
 }
 
 /// Tells whether this could be a key.

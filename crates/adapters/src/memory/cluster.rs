@@ -199,4 +199,16 @@ impl Limits for MemoryCluster {
         state.limits.retain(|_, due| *due > now);
         done(Ok(Ok(())))
     }
+
+    fn spend(&self, key: String, cost: u32, every: Duration, burst: u32) -> Answer<Duration> {
+        let now = self.now();
+        let mut state = self.shared.state.lock();
+        let due = state.limits.get(&key).map_or(now, |due| (*due).max(now));
+        let empty = now.saturating_add(every.saturating_mul(burst.max(1)));
+        let after = due.saturating_add(every.saturating_mul(cost)).min(empty);
+        if cost > 0 {
+            state.limits.insert(key, after);
+        }
+        done(Ok(after.saturating_sub(now)))
+    }
 }

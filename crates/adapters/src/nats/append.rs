@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use super::{
-    Inner, entry,
-    wire::{self, CallError, codes},
+    Inner,
+    answer::{CallError, codes, read},
+    entry,
 };
 
 /// How long the broker may take to store an entry.
@@ -116,7 +117,7 @@ impl Inner {
         headers.insert(entry::EXPECTED, expected.offset.to_string().as_str());
         let subject = names.subject(id);
         let answer = self.wire.request(subject, Some(headers), payload, timeout).await?;
-        let Stored { seq: offset } = wire::read(&answer.payload)?;
+        let Stored { seq: offset } = read(&answer.payload)?;
         if offset <= expected.offset {
             return Err(CallError::Garbled(format!("it was stored as {offset}")));
         }

@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Inner,
+    answer::CallError,
     frame::{Seal, Sender},
     options::NatsOptions,
     replay::Replays,
-    wire::CallError,
 };
 
 /// Frames that wait to be sent; more are dropped.

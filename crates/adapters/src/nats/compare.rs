@@ -13,10 +13,11 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{
-    Inner, entry,
+    Inner,
+    answer::CallError,
+    entry,
     names::{Place, Way},
     streams::Stream,
-    wire::CallError,
 };
 
 /// What was found to differ may be on its way: it is asked again after this.

@@ -18,8 +18,9 @@ use tokio::{
 
 use super::{
     address::{Address, Login},
+    answer::{CallError, codes},
     options::{MAX_PAYLOAD_MIN, NatsError, NatsOptions},
-    wire::{CallError, REQUEST_TIMEOUT, Wire, codes},
+    wire::{REQUEST_TIMEOUT, Wire},
 };
 
 /// How long one connection may take.

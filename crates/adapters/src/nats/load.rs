@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::{
     Inner,
+    answer::{CallError, codes},
     entry::{self, Chain},
     streams::Stream,
-    wire::{CallError, REQUEST_TIMEOUT, codes},
+    wire::REQUEST_TIMEOUT,
 };
 
 /// How long reading a channel may take, with what waits before it.

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use belay_core::ports::LogEvent;
 use tokio::time::sleep;
 
-use super::{Inner, names::Place, wire::CallError};
+use super::{Inner, answer::CallError, names::Place};
 
 /// Doubts that come closer together than this are one.
 const DOUBT_PAUSE: Duration = Duration::from_millis(250);

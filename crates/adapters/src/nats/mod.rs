@@ -6,6 +6,7 @@
 //! its incarnation: who lost one sees another.
 
 mod address;
+mod answer;
 mod append;
 mod bus;
 mod compare;
@@ -105,7 +106,7 @@ impl Nats {
         options.check()?;
         let (signals, lost) = Signals::new();
         let client = connect::connect(&options, &signals).await?;
-        let late = |error: wire::CallError| NatsError::Unreachable {
+        let late = |error: answer::CallError| NatsError::Unreachable {
             servers: "the address".to_owned(),
             reason: error.to_string(),
         };
@@ -118,7 +119,7 @@ impl Nats {
         let streams = Streams::new(wire.clone(), options.clone());
         let notes = streams.open().await?;
 
-        let away = |_| late(wire::CallError::Away);
+        let away = |_| late(answer::CallError::Away);
         let own = client.subscribe(streams.names.node(&options.node)).await.map_err(away)?;
         let leaders = format!("{}*", dispatch::LEADERS);
         let leaders = client.subscribe(leaders).await.map_err(away)?;

@@ -9,7 +9,7 @@ use belay_core::{
 };
 use belay_wire::SessionId;
 
-use super::{Nats, load::LOAD_TIMEOUT, wire::CallError};
+use super::{Nats, answer::CallError, load::LOAD_TIMEOUT};
 
 fn unavailable(error: &CallError) -> LogUnavailable {
     LogUnavailable(error.to_string())

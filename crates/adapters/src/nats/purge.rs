@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::{Inner, wire::CallError};
+use super::{Inner, answer::CallError};
 
 /// How long one purge may take.
 const PURGE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -48,14 +48,26 @@ impl Limits for RedisStore {
         burst: u32,
     ) -> Answer<Result<(), Duration>> {
         self.answer(move |inner| async move {
-            let step = Step::script(&scripts().take, vec![inner.keys.limit(&key)])
-                .arg(whole_us(every).to_string())
-                .arg(burst.max(1).to_string())
-                .arg(cost.to_string());
+            let step = Step::script(&scripts().take, vec![inner.keys.limit(&key)]);
+            let step = counted(step, every, burst, cost);
             let wait: u64 = only(inner.link.run(&[step]).await?)?;
             Ok(if wait == 0 { Ok(()) } else { Err(Duration::from_micros(wait)) })
         })
     }
+
+    /// An answer that was lost may have noted it twice.
+    fn spend(&self, key: String, cost: u32, every: Duration, burst: u32) -> Answer<Duration> {
+        self.answer(move |inner| async move {
+            let step = Step::script(&scripts().spend, vec![inner.keys.limit(&key)]);
+            let step = counted(step, every, burst, cost);
+            Ok(Duration::from_micros(only(inner.link.run(&[step]).await?)?))
+        })
+    }
+}
+
+/// The arguments of scripts about limits.
+fn counted(step: Step, every: Duration, burst: u32, cost: u32) -> Step {
+    step.arg(whole_us(every).to_string()).arg(burst.max(1).to_string()).arg(cost.to_string())
 }
 
 /// Rounded up, so that a limit is never wider than was asked for.

@@ -51,9 +51,6 @@ const OF_ONE_NODE: &[&str] = &[
     "3 refused for now: the rotated token could not be saved",
     "3.4 server_shutdown ends neither",
     "relay_over_capacity",
-    // Budgets of commands and snapshots are each node's own.
-    "4.6.3 the snapshot budget is the device's",
-    "4.6.10 the device's and the session's texts differ",
     "MAX_ACTIVE_WEBSOCKET_CONNECTIONS",
     "MAX_PENDING_JOIN_WAITERS",
     "8 ",

@@ -87,6 +87,10 @@ pub trait Limits: Send + Sync + Debug {
         every: Duration,
         burst: u32,
     ) -> Answer<Result<(), Duration>>;
+
+    /// Notes that `cost` was taken, whether it was there or not; nothing asks only. Answers how far ahead the
+    /// key is now: `burst` times `every` ahead is empty.
+    fn spend(&self, key: String, cost: u32, every: Duration, burst: u32) -> Answer<Duration>;
 }
 
 /// What nodes tell each other about a session. Nothing depends on its arrival.

@@ -148,6 +148,7 @@ impl Play {
                     | Effect::Revoke { .. }
                     | Effect::Sit { .. }
                     | Effect::Leave { .. }
+                    | Effect::Spend(_)
                     | Effect::Bus(_) => {}
                 }
             }

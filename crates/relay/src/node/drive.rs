@@ -171,6 +171,7 @@ impl Node {
                 inputs.extend(self.sit(handle, connection, *seat).await);
             }
             Effect::Leave { principal, generation } => self.leave(handle, principal, generation),
+            Effect::Spend(spent) => self.spend(handle, spent),
             Effect::Bus(frame) => self.tell(handle.id, frame),
         }
     }

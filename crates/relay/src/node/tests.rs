@@ -1,9 +1,9 @@
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use belay_adapters::MemoryStore;
 use belay_core::{
-    SessionRecord,
-    ports::{Answer, SessionStore},
+    Input, Session, SessionRecord,
+    ports::{Answer, SessionStore, StoreError},
     session::LeaseKey,
 };
 use belay_wire::{

@@ -154,6 +154,25 @@ async fn a_key_sticks_to_one_node(leases: &dyn Leases) {
 pub async fn limits(one: Arc<dyn Limits>, other: Arc<dyn Limits>) {
     both_take_from_one_allowance(&*one, &*other).await;
     never_more_than_burst_plus_rate_times_time(&*one, &*other).await;
+    what_was_taken_is_noted_for_all(&*one, &*other).await;
+}
+
+async fn what_was_taken_is_noted_for_all(one: &dyn Limits, other: &dyn Limits) {
+    let key = || "spent".to_owned();
+    let spend = |limits: &dyn Limits, cost| limits.spend(key(), cost, Duration::from_mins(1), 5);
+    let near = |ahead: Duration, cells: u64| {
+        let (least, most) = (Duration::from_secs(60 * cells - 50), Duration::from_secs(60 * cells));
+        assert!((least..=most).contains(&ahead), "{ahead:?} for {cells}");
+    };
+    assert_eq!(spend(one, 0).await.expect("asked"), Duration::ZERO);
+    near(spend(one, 2).await.expect("noted"), 2);
+    near(spend(other, 0).await.expect("asked"), 2);
+    near(spend(other, 2).await.expect("noted"), 4);
+    let taken = one.take(key(), 1, Duration::from_mins(1), 5).await.expect("asked");
+    assert!(taken.is_ok(), "one of five is left");
+    near(spend(one, 9).await.expect("noted"), 5);
+    let taken = other.take(key(), 1, Duration::from_mins(1), 5).await.expect("asked");
+    assert!(taken.is_err(), "none is left, and no more than none");
 }
 
 async fn both_take_from_one_allowance(one: &dyn Limits, other: &dyn Limits) {

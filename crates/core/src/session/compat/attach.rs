@@ -96,6 +96,9 @@ impl Session {
         effects: &mut Effects,
     ) {
         let principal = attach.claims.principal;
+        if let Principal::Member(member) = principal {
+            self.account(member, effects, env);
+        }
         self.supersede(principal, &attach.client, effects);
         let offered = attach.offered.or_else(|| self.offer_compat(principal, env));
         let mut connection = new_connection(attach, None, env);

@@ -7,10 +7,10 @@ use belay_wire::{
 
 use super::{
     super::{Effect, Effects, Event, Input, Session},
-    Budget, Link,
+    Allowance, Link,
 };
 use crate::{
-    Env, Gcra,
+    Env,
     delivery::{Accepted, Record},
     env::draw,
     token::Principal,
@@ -18,7 +18,6 @@ use crate::{
 
 /// Ids of commands that one connection remembers.
 const IDS_MAX: usize = 256;
-const MINUTE: std::time::Duration = std::time::Duration::from_mins(1);
 
 impl Session {
     pub(in super::super) fn compat_text(
@@ -147,7 +146,7 @@ impl Session {
         }
         match frame.checked.as_ref().map_err(Clone::clone)? {
             Checked::Snapshot => {
-                self.budget(member, env).snapshots.take(env.now.mono).map_err(|_| {
+                self.compat.budgets.take(Allowance::Snapshots(member), env).map_err(|_| {
                     refusal(
                         "snapshot_rate_limited",
                         "Too many snapshot requests. Try again shortly.",
@@ -176,23 +175,14 @@ impl Session {
     }
 
     fn take_command(&mut self, member: MemberId, env: &Env<'_>) -> Result<(), Refusal> {
-        let limit = env.policy.compat.session_commands_per_minute;
-        self.budget(member, env).commands.take(env.now.mono).map_err(|_| {
+        let budgets = &mut self.compat.budgets;
+        budgets.take(Allowance::Commands(member), env).map_err(|_| {
             let why = "Too many commands from this device. Try again shortly.";
             refusal("command_rate_limited", why)
         })?;
-        let session = self.compat.session_budget.get_or_insert_with(|| per_minute(limit));
-        session.take(env.now.mono).map_err(|_| {
+        budgets.take(Allowance::Session, env).map_err(|_| {
             let why = "Too many commands in this session. Try again shortly.";
             refusal("command_rate_limited", why)
-        })
-    }
-
-    fn budget(&mut self, member: MemberId, env: &Env<'_>) -> &mut Budget {
-        let policy = &env.policy.compat;
-        self.compat.budgets.entry(member).or_insert_with(|| Budget {
-            commands: per_minute(policy.commands_per_minute),
-            snapshots: per_minute(policy.snapshots_per_minute),
         })
     }
 
@@ -272,9 +262,4 @@ impl Session {
 
 fn refusal(error: &'static str, message: &str) -> Refusal {
     Refusal { error, message: message.to_owned() }
-}
-
-/// A bucket of `n` a minute, all of them at once if need be.
-fn per_minute(n: u32) -> Gcra {
-    Gcra::every(MINUTE / n.max(1), n)
 }

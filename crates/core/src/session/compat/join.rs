@@ -8,8 +8,7 @@ use belay_wire::{
 
 use super::{
     super::{
-        Effect, Effects, Event, Input, PairAnswer, PairError, Session, Waiting,
-        effect::WaiterId,
+        Effect, Effects, Event, Input, PairAnswer, PairError, Session, WaiterId, Waiting,
         pairing::{check_capacity, new_device},
     },
     CompatJoin, CompatRefresh, join_hash,

@@ -3,24 +3,25 @@
 //! message counts as applied when it was written.
 
 mod attach;
+mod budget;
 mod frame;
 mod join;
 mod pull;
 mod unread;
 
+pub use budget::{Allowance, Spent};
 pub(super) use join::WAIT_MIN;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Instant,
-};
+use std::{collections::VecDeque, time::Instant};
 
 use belay_wire::{Channel, ConnectionId, MemberId, Secret, SessionId, compat::Told};
 
+use budget::Budgets;
+
 use super::{Effect, Effects, Event, Session};
 use crate::{
-    CompatRecord, Env, Gcra, HashKey, HostRecord, Lineage, PairingRecord, SessionRecord,
-    TokenState, Unknown, crypto::SecretHash, token::Claims,
+    CompatRecord, Env, HashKey, HostRecord, Lineage, PairingRecord, SessionRecord, TokenState,
+    Unknown, crypto::SecretHash, token::Claims,
 };
 
 /// How a desktop opens a session.
@@ -71,8 +72,7 @@ pub(super) struct Live {
     unread: unread::Unread,
     /// What the desktop said about answering requests.
     supports: Option<bool>,
-    budgets: BTreeMap<MemberId, Budget>,
-    session_budget: Option<Gcra>,
+    budgets: Budgets,
     /// Why the session ended.
     ended: Option<&'static str>,
     /// It is being taken out of the store: nobody comes in any more.
@@ -86,15 +86,13 @@ impl Live {
 
     /// A removed device needs no allowance.
     pub(super) fn forget(&mut self, member: MemberId) {
-        self.budgets.remove(&member);
+        self.budgets.forget(member);
     }
-}
 
-/// What one device may send.
-#[derive(Debug, Clone)]
-struct Budget {
-    commands: Gcra,
-    snapshots: Gcra,
+    /// When the other nodes are to hear what was taken of allowances.
+    pub(super) fn budgets_due(&self) -> Option<Instant> {
+        self.budgets.due()
+    }
 }
 
 /// What belongs to one connection.
@@ -219,10 +217,7 @@ impl Session {
 
     /// How many devices and sessions have a budget that is not full.
     pub fn budgets(&self, now: Instant) -> (usize, usize) {
-        let used = |pick: fn(&Budget) -> &Gcra| {
-            self.compat.budgets.values().filter(|b| !pick(b).is_idle(now)).count()
-        };
-        (used(|b| &b.commands), used(|b| &b.snapshots))
+        self.compat.budgets.used(now)
     }
 
     /// Former tokens of devices that are served still.

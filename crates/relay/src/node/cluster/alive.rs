@@ -11,7 +11,7 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{super::unix_ms, circuit::Circuit};
+use super::{circuit::Circuit, unix_ms};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;

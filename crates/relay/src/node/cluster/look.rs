@@ -21,6 +21,22 @@ pub(super) const REFRESH_MAX: usize = 64;
 const LOOK_MAX: Duration = Duration::from_millis(50);
 
 impl Node {
+    /// Finds out whether what is stored of a session is known here, and reads it if not. With a store of one
+    /// node it is.
+    pub(crate) async fn look_again(
+        self: &Arc<Self>,
+        handle: &Arc<Handle>,
+    ) -> Result<(), StoreError> {
+        if self.cluster.is_none() {
+            return Ok(());
+        }
+        let versions = self.observe(self.stores.sessions.versions(vec![handle.id])).await?;
+        match versions.first() {
+            Some(version) => self.refresh(handle, *version).await,
+            None => Ok(()),
+        }
+    }
+
     /// The same for all sessions that somebody here waits with.
     async fn look_at_all(self: &Arc<Self>) -> Result<(), StoreError> {
         let (mut handles, mut known) = (self.registry.all(), Vec::new());
@@ -50,22 +66,6 @@ impl Node {
             join_all(some.iter().map(|((handle, v), _)| self.refresh(handle, *v))).await;
         }
         Ok(())
-    }
-
-    /// Finds out whether what is stored of a session is known here, and reads it if not. With a store of one
-    /// node it is.
-    pub(crate) async fn look_again(
-        self: &Arc<Self>,
-        handle: &Arc<Handle>,
-    ) -> Result<(), StoreError> {
-        if self.cluster.is_none() {
-            return Ok(());
-        }
-        let versions = self.observe(self.stores.sessions.versions(vec![handle.id])).await?;
-        match versions.first() {
-            Some(version) => self.refresh(handle, *version).await,
-            None => Ok(()),
-        }
     }
 
     /// Who came is known before what they said is heard, unless the store takes its time.

@@ -78,6 +78,7 @@ impl World {
                     | Effect::Revoke { .. }
                     | Effect::Sit { .. }
                     | Effect::Leave { .. }
+                    | Effect::Spend(_)
                     | Effect::Bus(_) => {}
                 }
             }
