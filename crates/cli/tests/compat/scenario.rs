@@ -43,8 +43,9 @@ const OF_ONE_NODE: &[&str] = &[
     "2.5 503",
     "2.7 healthz",
     "2.8 ",
-    // The end of a connection is the balancer's.
+    // The end of a connection is the balancer's, which may lose what came just before a reset.
     "3.4 after the close frame the connection is gone",
+    "bad input: 2,000 headers",
     "3 refused: the relay is full",
     "3 refused: more phones than may be connected",
     "3 refused for now: a token of a key that is not here",

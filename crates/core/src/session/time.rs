@@ -17,12 +17,11 @@ impl Session {
             .values()
             .filter_map(|c| c.window.full_since())
             .map(|since| since + policy.slow_consumer_after);
-        let budgets = self.compat.budgets_due().filter(|_| self.clustered);
         let retry = self.retry_at.filter(|_| !self.retries.is_empty());
         let stored = self.pair_deadline.map(|(_, at)| at).into_iter().chain(self.flush_at());
         // While nothing can be stored, there is no use in trying.
         let stored = stored.map(|at| self.retry_at.map_or(at, |again| again.max(at)));
-        logs.chain(tails).chain(windows).chain(retry).chain(budgets).chain(stored).min()
+        logs.chain(tails).chain(windows).chain(retry).chain(stored).min()
     }
 
     pub(super) fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
@@ -33,9 +32,6 @@ impl Session {
         }
         self.asks = true;
         self.tell_tails(env, effects);
-        if self.compat.budgets_due().is_some_and(|at| at <= now) {
-            self.tell_budgets(env, effects);
-        }
         let slow: Vec<_> = self
             .connections
             .values()

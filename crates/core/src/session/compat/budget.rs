@@ -1,5 +1,6 @@
 //! How much devices of the compat protocol may ask for. Each node counts for itself; where there are others, it
-//! says a moment later what was taken and hears what was taken elsewhere, so that nobody waits for that.
+//! says what was taken and hears what was taken elsewhere, but nobody waits for that: devices of a session that
+//! ask at two nodes in the same moment may get a few more.
 
 use std::{
     collections::BTreeMap,
@@ -12,8 +13,6 @@ use super::super::{Effect, Effects, Session};
 use crate::{CompatPolicy, Env, Gcra};
 
 const MINUTE: Duration = Duration::from_mins(1);
-/// How long what was taken waits for more, before the others hear of it.
-const TELL_AFTER: Duration = Duration::from_millis(200);
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +50,6 @@ pub struct Spent {
 pub(super) struct Budgets {
     buckets: BTreeMap<Allowance, Gcra>,
     untold: BTreeMap<Allowance, u32>,
-    tell_at: Option<Instant>,
 }
 
 impl Budgets {
@@ -67,7 +65,6 @@ impl Budgets {
     pub(super) fn take(&mut self, allowance: Allowance, env: &Env<'_>) -> Result<(), Duration> {
         self.bucket(allowance, env).take(env.now.mono)?;
         *self.untold.entry(allowance).or_default() += 1;
-        self.tell_at.get_or_insert(env.now.mono + TELL_AFTER);
         Ok(())
     }
 
@@ -98,11 +95,6 @@ impl Budgets {
         };
         (used(Allowance::Commands), used(Allowance::Snapshots))
     }
-
-    /// When the others are to hear of it.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.tell_at
-    }
 }
 
 impl Session {
@@ -124,9 +116,7 @@ impl Session {
 
     /// Tells what was taken, where others may have to know.
     pub(in super::super) fn tell_budgets(&mut self, env: &Env<'_>, effects: &mut Effects) {
-        let budgets = &mut self.compat.budgets;
-        budgets.tell_at = None;
-        let untold = std::mem::take(&mut budgets.untold);
+        let untold = std::mem::take(&mut self.compat.budgets.untold);
         if !self.clustered || untold.is_empty() {
             return;
         }

@@ -108,6 +108,7 @@ impl Session {
                 .stamped(&name.to_string(), &member.to_string())
                 .ok_or_else(|| refusal("invalid_payload", "Expected one JSON object."))
         });
+        self.tell_budgets(env, effects);
         let passed = judged.and_then(|envelope| {
             if self.relay_append(id, Channel::Up(member), envelope, env) {
                 return Ok(());

@@ -88,11 +88,6 @@ impl Live {
     pub(super) fn forget(&mut self, member: MemberId) {
         self.budgets.forget(member);
     }
-
-    /// When the other nodes are to hear what was taken of allowances.
-    pub(super) fn budgets_due(&self) -> Option<Instant> {
-        self.budgets.due()
-    }
 }
 
 /// What belongs to one connection.
