@@ -64,8 +64,9 @@ pub enum Input {
     Record(Box<SessionRecord>),
     /// The store went back behind this version.
     Heal(Box<SessionRecord>),
-    /// These connections at other nodes hold the seats of their principals.
-    Seats { seats: Vec<Seat> },
+    /// These connections at other nodes hold the seats of their principals, and connections here those of
+    /// these.
+    Seats { seats: Vec<Seat>, here: Vec<Principal> },
     /// A connection here took its seat.
     Seated { connection: ConnectionId, principal: Principal, generation: u64 },
     /// A seat is given up, if it was taken.

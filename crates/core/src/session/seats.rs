@@ -71,12 +71,12 @@ impl Session {
     /// Who sits at other nodes now.
     pub(super) fn take_seats(
         &mut self,
-        seats: Vec<Seat>,
+        mut seats: Vec<Seat>,
+        here: &[Principal],
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
         self.clustered = true;
-        let mut seats = seats;
         seats.retain(|seat| match seat.principal {
             Principal::Host => true,
             // A device that was removed is not connected, however late its seat is given up.
@@ -85,6 +85,7 @@ impl Session {
         for seat in &seats {
             self.compare_seat(seat, effects);
         }
+        self.sit_again(&seats, here, effects);
         if seats == self.remote {
             return;
         }
@@ -107,6 +108,18 @@ impl Session {
         }
         self.mark_devices(effects);
         self.mark_presence(effects);
+    }
+
+    /// A connection whose seat is gone takes it again: the newer one that had it came and went before this
+    /// node looked, or the store lost it.
+    fn sit_again(&self, elsewhere: &[Seat], here: &[Principal], effects: &mut Effects) {
+        let has_one = |principal: Principal| {
+            here.contains(&principal) || elsewhere.iter().any(|seat| seat.principal == principal)
+        };
+        let serving = self.connections.values().filter(|c| c.is_serving());
+        for connection in serving.filter(|c| c.generation.is_some() && !has_one(c.principal)) {
+            self.sit(connection.id, effects);
+        }
     }
 
     /// Of two connections of one principal the one with the later seat stays, or, of one life of a client,

@@ -198,6 +198,26 @@ async fn while_the_store_is_away_what_is_connected_goes_on_and_nothing_else_is_l
 }
 
 #[tokio::test]
+async fn seats_that_the_store_lost_are_taken_again() {
+    let cluster = Cluster::start(2).await;
+    let (desk, mut phone) = apart(&cluster).await;
+    let key = |what: &str| format!("belay:{{{}}}:{what}", desk.session.session);
+    let (seats, version) = (key("seats"), key("version"));
+    let redis = |command: &[&str]| cluster.redis.cli(command).expect("answered");
+    assert_eq!(redis(&["HLEN", &seats]).trim(), "2");
+
+    let versions = redis(&["GET", &version]);
+    let record = versions.split(' ').next().expect("two versions");
+    redis(&["DEL", &seats]);
+    redis(&["SET", &version, &format!("{record} 1")]);
+
+    tokio::time::sleep(2 * SOON).await;
+    assert_eq!(redis(&["HLEN", &seats]).trim(), "2");
+    desk.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.until(|e| text(e) == Some("1")).await;
+}
+
+#[tokio::test]
 async fn a_store_that_answers_late_is_not_waited_for_by_everybody() {
     let many = |config| belay_relay::Config { pair_per_minute: 10_000, ..config };
     let cluster = Cluster::start_with(1, many).await;

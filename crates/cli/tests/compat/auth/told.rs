@@ -138,7 +138,8 @@ fn effects() -> Vec<Scenario> {
         Scenario::new("3.1 a phone's older socket ends before the cap is tested", |w| async move {
             let w = w.with(&[("MAX_DEVICES_PER_SESSION", "1")]);
             let (_desk, mut older, phone) = w.connected().await;
-            w.page().open().await.auth(&phone.token).await;
+            let mut newer = w.page().open().await;
+            newer.auth(&phone.token).await;
             ends(&mut older, "device_reconnected", COME_BACK).await;
         }),
         Scenario::new("3.1 the other phone keeps its socket", |w| async move {
@@ -161,7 +162,8 @@ fn effects() -> Vec<Scenario> {
         }),
         Scenario::new("3.1 the desktop is told of a phone that comes again", |w| async move {
             let (mut desk, _older, phone) = w.connected().await;
-            w.page().open().await.auth(&phone.token).await;
+            let mut newer = w.page().open().await;
+            newer.auth(&phone.token).await;
             assert_eq!(desk.wire.message().await, count_of(&desk.desktop, 1));
         }),
         Scenario::new("3.1 who is refused changes nothing for the others", |w| async move {

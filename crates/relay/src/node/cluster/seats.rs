@@ -79,8 +79,10 @@ impl Node {
             self.renew_lease(cluster).await?;
             cluster.note_gone(&seats);
         }
+        let own = seats.iter().filter(|seat| seat.node == cluster.shared.life);
+        let here = own.map(|seat| seat.principal).collect();
         seats.retain(|seat| cluster.counts(seat));
-        self.drive(handle, Input::Seats { seats }).await;
+        self.drive(handle, Input::Seats { seats, here }).await;
         Ok(())
     }
 }
