@@ -57,10 +57,13 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     let is_there = previous.as_ref().is_none_or(|previous| previous.is_file());
     assert!(is_there, "{previous:?} is no file: scripts/previous-build makes it");
     let report = if previous.is_some() { "skew.json" } else { "chaos-cluster.json" };
-    let started_world = World::start(folder.path(), &party, seed, PER_SECOND, previous).await;
-    let mut world = match started_world {
-        Ok(world) => world,
-        Err(error) => fail(folder, seed, &[format!("not started: {error:#}")]),
+    // A task of its own: a pairing that panics must not take the logs with it, which say why.
+    let at = folder.path().to_owned();
+    let starting = async move { World::start(&at, &party, seed, PER_SECOND, previous).await };
+    let mut world = match tokio::spawn(starting).await {
+        Ok(Ok(world)) => world,
+        Ok(Err(error)) => fail(folder, seed, &[format!("not started: {error:#}")]),
+        Err(panic) => fail(folder, seed, &[format!("not started: {panic}")]),
     };
     let (faults, mut breaches) = run(&mut world, seed).await;
     // A party that has ended is found by the audit.
