@@ -190,7 +190,7 @@ mod tests {
             let found = found(lives);
             assert!(found.iter().any(|breach| breach.contains(what)), "{what}: {found:?}");
         };
-        says(&[this.clone()], "the previous build () never ran");
+        says(std::slice::from_ref(&this), "the previous build () never ran");
         says(
             &[this.clone(), before(Told { sockets: 0, ..told("a") })],
             "(a) never served a socket",
@@ -200,7 +200,7 @@ mod tests {
             &[this.clone(), before(Told { unread: 2, ..told("a") })],
             "(a) could not read 2 things",
         );
-        says(&[this.clone(), before(told("b"))], "both builds are b");
+        says(&[this, before(told("b"))], "both builds are b");
     }
 
     #[test]
