@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up cluster build build-tests web types bootstrap bench measure pairs revoke picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench measure pairs revoke picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster skew sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,7 +52,7 @@ test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser
 	echo "all of it passed in $$seconds s, without what bootstrap installed"
 
 test-all: test ## Everything an issue must show before it closes
-	@$(MAKE) --no-print-directory compat-cluster docs fuzz
+	@$(MAKE) --no-print-directory compat-cluster skew docs fuzz
 	@OSS_SMOKE_SKIP_REMOTE_CONTROL_COMPAT=1 scripts/oss-smoke.sh | grep SKIPPED
 	@COMPAT_SESSIONS=100000 COMPAT_REVOKES=1000 COMPAT_UNKNOWN_IDS=1000000 scripts/oss-smoke.sh
 
@@ -97,6 +97,12 @@ chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CH
 
 chaos-cluster: build-tests bootstrap ## The same against relays, brokers, Redis and Sentinels; also CHAOS_KINDS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-100} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
+		cargo nextest run --locked -p belay-chaos --all-features --no-capture --run-ignored all -E 'binary(chaos_cluster)'
+
+SKEW_KINDS := drain_relay,scale,kill_relay,storm,revoke,pair
+skew: build-tests bootstrap ## A cluster of this build and the previous one, which replace each other under load and faults
+	@previous=$$(scripts/previous-build) && CHAOS_PREVIOUS=$$previous CHAOS_KINDS=$${CHAOS_KINDS:-$(SKEW_KINDS)} \
+		CHAOS_FAULTS=$${CHAOS_FAULTS:-12} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-12000} \
 		cargo nextest run --locked -p belay-chaos --all-features --no-capture --run-ignored all -E 'binary(chaos_cluster)'
 
 SIM_SCHEDULES ?= 100000

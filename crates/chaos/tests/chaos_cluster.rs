@@ -1,6 +1,7 @@
 //! A cluster under faults: nothing is lost, doubled, reordered or missing in silence, no session is
 //! orphaned, nodes agree, and who was revoked stays out. `CHAOS_SEED`, `CHAOS_FAULTS`, `CHAOS_MESSAGES`,
-//! `HOURS`; `CHAOS_KINDS=kill_relay,storm` plays these kinds alone.
+//! `HOURS`; `CHAOS_KINDS=kill_relay,storm` plays these kinds alone. With `CHAOS_PREVIOUS=<binary>` relays run
+//! that build and this one, side by side and one after the other, and each must read what the other wrote.
 
 use std::{
     path::{Path, PathBuf},
@@ -52,14 +53,23 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     let party = PathBuf::from(env!("CARGO_BIN_EXE_chaos-party"));
     let binary = party.with_file_name("belay");
     assert!(binary.exists(), "{} is missing: cargo build -p belay", binary.display());
-    let started_world = World::start(folder.path(), &party, seed, PER_SECOND).await;
-    let mut world = match started_world {
-        Ok(world) => world,
-        Err(error) => fail(folder, seed, &[format!("not started: {error:#}")]),
+    let previous = variable("CHAOS_PREVIOUS").map(PathBuf::from);
+    let is_there = previous.as_ref().is_none_or(|previous| previous.is_file());
+    assert!(is_there, "{previous:?} is no file: scripts/previous-build makes it");
+    let report = if previous.is_some() { "skew.json" } else { "chaos-cluster.json" };
+    // A task of its own: a pairing that panics must not take the logs with it, which say why.
+    let at = folder.path().to_owned();
+    let starting = async move { World::start(&at, &party, seed, PER_SECOND, previous).await };
+    let mut world = match tokio::spawn(starting).await {
+        Ok(Ok(world)) => world,
+        Ok(Err(error)) => fail(folder, seed, &[format!("not started: {error:#}")]),
+        Err(panic) => fail(folder, seed, &[format!("not started: {panic}")]),
     };
     let (faults, mut breaches) = run(&mut world, seed).await;
     // A party that has ended is found by the audit.
     let _ = flow::settle(&mut world.parties, QUIET).await;
+    breaches.extend(world.look().await.err().map(|error| format!("{error:#}")));
+    breaches.extend(world.build_breaches());
     let orphaned = orphans(&world).await;
     let came_back = world.came_back();
     let listing = world.listing_ms().await.ok();
@@ -75,10 +85,11 @@ async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
         "revoked_came_back": came_back.len(),
         "listing_sessions_ms": listing,
         "agreed_max_ms": world.agreed_ms.iter().max(),
+        "builds": world.builds(),
         "breaches": breaches,
     });
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/reports");
-    found.write(&target.join("chaos-cluster.json"), seed, &faults, &more).expect("written");
+    found.write(&target.join(report), seed, &faults, &more).expect("written");
     eprintln!("{found:?} {more}");
     if !breaches.is_empty() {
         drop(world);
@@ -161,6 +172,8 @@ async fn disturb(world: &mut World, seed: u64, faults: &mut Vec<Fault>) -> anyho
         faults.push(fault);
         flowing?;
         world.check()?;
+        // One that does not answer is asked again after the next fault.
+        let _ = world.look().await;
         let jitter = Duration::from_millis(rng.draw() % 300);
         tokio::time::sleep(pause.saturating_sub(at.elapsed()) + jitter).await;
     }

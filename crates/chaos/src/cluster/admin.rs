@@ -6,6 +6,8 @@ use anyhow::{Context, bail};
 use belay_wire::{MemberId, SessionId};
 use serde_json::Value;
 
+use super::build::Told;
+
 /// How long one answer may take: longer than a relay waits for its store.
 const ANSWER: Duration = Duration::from_secs(6);
 
@@ -48,6 +50,12 @@ impl Admin {
         let mut devices: Vec<_> = rows.iter().filter_map(row).collect();
         devices.sort();
         Ok(devices)
+    }
+
+    /// What it counted since its start. One that is not ready tells that, too.
+    pub(super) async fn told(&self) -> anyhow::Result<Told> {
+        let call = self.http.get(format!("{}/healthz", self.url)).bearer_auth(&self.token);
+        Told::read(&serde_json::from_str(&call.send().await?.text().await?)?)
     }
 
     /// Revokes a device; one that is not there any more is revoked.

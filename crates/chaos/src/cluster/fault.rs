@@ -141,17 +141,18 @@ impl World {
         })
     }
 
-    /// A rolling deploy: one relay after the other ends and starts.
+    /// A rolling deploy: one relay after the other ends and starts, as the other build if there is one.
     async fn roll(&mut self) -> anyhow::Result<String> {
         for n in 0..self.nodes.len() {
             self.nodes[n].drain().await?;
+            self.nodes[n].change_build();
             self.nodes[n].start()?;
             self.route();
         }
         Ok("all, one after the other".to_owned())
     }
 
-    /// Two of three relays end; a while later they start again.
+    /// Two of three relays end; a while later they start again, as the other build if there is one.
     async fn scale(&mut self, rng: &mut Rng, lasts: Duration) -> anyhow::Result<String> {
         let stays = rng.below(NODES);
         let others = (0..self.nodes.len()).filter(|n| *n != stays);
@@ -160,6 +161,13 @@ impl World {
             self.route();
         }
         sleep(lasts).await;
+        for n in others.clone() {
+            self.nodes[n].change_build();
+        }
+        // Else what follows would show nothing of two builds.
+        if self.is_of_one_build() {
+            others.clone().take(1).for_each(|n| self.nodes[n].change_build());
+        }
         for n in others {
             self.nodes[n].start()?;
             self.route();

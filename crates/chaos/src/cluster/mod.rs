@@ -2,6 +2,7 @@
 //! and parties that come in through a balancer.
 
 mod admin;
+mod build;
 mod fault;
 mod node;
 pub mod same;
@@ -24,7 +25,11 @@ use belay_servers::{NatsCluster, NatsOptions, RedisGroup};
 use belay_testkit::Relay as Url;
 
 pub use self::{admin::Admin, fault::Kind, node::Node, same::Expected, side::Device};
-use self::{node::Common, side::Side};
+use self::{
+    build::{Binaries, Build, Sum},
+    node::Common,
+    side::Side,
+};
 use crate::{
     fleet::{self, Party},
     proxy::{Proxy, Way},
@@ -60,7 +65,8 @@ pub struct World {
 
 impl World {
     /// Starts all of it in a folder; the parties do not run yet. `party` is their program, beside which the
-    /// relay's is. `seed` decides which connection goes to which relay.
+    /// relay's is. `seed` decides which connection goes to which relay. With the binary of a `previous` build
+    /// relays run both.
     ///
     /// # Errors
     /// When a server is not installed, or something does not start.
@@ -69,6 +75,7 @@ impl World {
         party: &Path,
         seed: u64,
         per_second: u64,
+        previous: Option<PathBuf>,
     ) -> anyhow::Result<Self> {
         let mut rng = Rng(seed);
         let redis = RedisGroup::start(&folder.join("redis"))?;
@@ -84,7 +91,7 @@ impl World {
         let balancer = Proxy::balance(&[], way).await?;
         let public = proxies.iter().chain([&balancer]).map(|p| format!("http://{}", p.address));
         let common = Common {
-            binary: party.with_file_name("belay"),
+            binaries: Binaries { this: party.with_file_name("belay"), previous },
             folder: folder.to_owned(),
             public: public.collect(),
             catalog: folder.join("catalog.db"),
@@ -150,6 +157,43 @@ impl World {
             ensure!(!node.has_ended()?, "{} ended by itself", node.name);
         }
         Ok(())
+    }
+
+    /// Notes what all relays tell of the lives that they have now. What is not noted when a life ends is not
+    /// known of it.
+    ///
+    /// # Errors
+    /// When one does not answer; the others are noted.
+    pub async fn look(&mut self) -> anyhow::Result<()> {
+        let mut failed = Ok(());
+        for node in &mut self.nodes {
+            let looked = node.look().await;
+            failed = failed.and(looked.with_context(|| format!("{} tells nothing", node.name)));
+        }
+        failed
+    }
+
+    /// Tells whether all nodes run one build, or will with their next start.
+    fn is_of_one_build(&self) -> bool {
+        self.nodes.windows(2).all(|pair| pair[0].build == pair[1].build)
+    }
+
+    fn sums(&self) -> Vec<Sum> {
+        let lives: Vec<_> = self.nodes.iter().flat_map(|node| &node.lives).collect();
+        let with_previous = self.nodes.iter().any(Node::has_previous);
+        let builds: &[_] =
+            if with_previous { &[Build::This, Build::Previous] } else { &[Build::This] };
+        builds.iter().map(|build| Sum::of(*build, &lives)).collect()
+    }
+
+    /// What each build did in this run.
+    pub fn builds(&self) -> Vec<serde_json::Value> {
+        self.sums().iter().map(Sum::json).collect()
+    }
+
+    /// Builds that took no part in the run, or could not read what others wrote; in words.
+    pub fn build_breaches(&self) -> Vec<String> {
+        build::breaches(&self.sums())
     }
 
     /// All nodes give the same answer about all sessions of the run, and it is the right one.

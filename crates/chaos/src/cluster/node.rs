@@ -10,7 +10,10 @@ use anyhow::{Context, ensure};
 use belay_servers::{NatsCluster, RedisGroup};
 use rustix::process::Signal;
 
-use super::admin::Admin;
+use super::{
+    admin::Admin,
+    build::{Binaries, Build, Life, Told},
+};
 use crate::{
     fleet::{Plan, Relay},
     proxy::{End, Mode, Proxy, Way},
@@ -24,7 +27,7 @@ const MASTER: &str = "belay";
 /// What all nodes share.
 #[derive(Debug)]
 pub(super) struct Common {
-    pub(super) binary: PathBuf,
+    pub(super) binaries: Binaries,
     pub(super) folder: PathBuf,
     /// The addresses at which parties see the relays.
     pub(super) public: Vec<String>,
@@ -56,6 +59,11 @@ pub struct Node {
     pub name: String,
     plan: Plan,
     relay: Option<Relay>,
+    binaries: Binaries,
+    /// What it runs, or will with its next start.
+    pub(super) build: Build,
+    /// The lives that it had so far, the last one perhaps still going on.
+    pub(super) lives: Vec<Life>,
     /// Between it and the Sentinels and servers of Redis.
     store: Vec<Proxy>,
     /// Between it and the brokers.
@@ -102,7 +110,8 @@ impl Node {
             &format!("redis+sentinel://{}/{MASTER}", sentinels.join(",")),
             &format!("nats://{}", brokers.join(",")),
         );
-        Ok(Self { name, plan, relay: None, store, bus })
+        let (binaries, build) = (common.binaries.clone(), common.binaries.first(n));
+        Ok(Self { name, plan, relay: None, binaries, build, lives: Vec::new(), store, bus })
     }
 
     /// Starts it, on another port than before.
@@ -110,8 +119,33 @@ impl Node {
     /// # Errors
     /// When it does not start.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
+        self.plan.binary = self.binaries.of(self.build).to_owned();
         // The networks that it needs to start run on the other threads.
         self.relay = Some(tokio::task::block_in_place(|| self.plan.start())?);
+        self.lives.push(Life { build: self.build, told: Told::default() });
+        Ok(())
+    }
+
+    pub(super) fn has_previous(&self) -> bool {
+        self.binaries.previous.is_some()
+    }
+
+    /// Its next start is one of the other build, if there is one.
+    pub(super) fn change_build(&mut self) {
+        if self.has_previous() {
+            self.build = self.build.other();
+        }
+    }
+
+    /// Notes what it tells of the life that it has now.
+    ///
+    /// # Errors
+    /// When it is down or does not answer.
+    pub(super) async fn look(&mut self) -> anyhow::Result<()> {
+        let told = self.admin()?.told().await?;
+        if let Some(life) = self.lives.last_mut() {
+            life.told = told;
+        }
         Ok(())
     }
 
@@ -217,7 +251,7 @@ fn plan(name: &str, common: &Common, store: &str, bus: &str) -> Plan {
     let key = |digits: &str| format!("1:{}", digits.repeat(32));
     let file = |path: &Path| path.display().to_string();
     Plan {
-        binary: common.binary.clone(),
+        binary: common.binaries.this.clone(),
         folder: common.folder.join(name),
         port: 0,
         public: common.public.clone(),
