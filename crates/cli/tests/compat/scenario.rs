@@ -45,6 +45,8 @@ const OF_ONE_NODE: &[&str] = &[
     "2.8 ",
     // A node may hear a moment after a phone came what a desktop said at another one a moment before.
     "3.1 nothing unasked after auth_ok of a phone",
+    // And one tells its own clients who left a moment before the others know.
+    "3.1 auth_ok of a phone while the desktop is away",
     // The end of a connection is the balancer's, which may lose what came just before a reset.
     "3.4 after the close frame the connection is gone",
     "bad input: 2,000 headers",

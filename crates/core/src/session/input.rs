@@ -65,8 +65,8 @@ pub enum Input {
     /// The store went back behind this version.
     Heal(Box<SessionRecord>),
     /// These connections at other nodes hold the seats of their principals, and connections here those of
-    /// these.
-    Seats { seats: Vec<Seat>, here: Vec<Principal> },
+    /// these; `last` is the newest generation that the store knew before, if that was asked.
+    Seats { seats: Vec<Seat>, here: Vec<Principal>, last: Option<u64> },
     /// A connection here took its seat.
     Seated { connection: ConnectionId, principal: Principal, generation: u64 },
     /// A seat is given up, if it was taken.

@@ -129,7 +129,10 @@ impl Session {
             Input::RevokeDurable { member } => self.revoke_durable(member, effects),
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
-            Input::Seats { seats, here } => self.take_seats(seats, &here, env, effects),
+            Input::Seats { seats, here, last } => {
+                self.miss_seats(&seats, &here, last, effects);
+                self.take_seats(seats, env, effects);
+            }
             Input::Seated { connection, principal, generation } => {
                 self.seated(connection, principal, generation, effects);
             }

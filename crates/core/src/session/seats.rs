@@ -72,7 +72,6 @@ impl Session {
     pub(super) fn take_seats(
         &mut self,
         mut seats: Vec<Seat>,
-        here: &[Principal],
         env: &mut Env<'_>,
         effects: &mut Effects,
     ) {
@@ -85,7 +84,6 @@ impl Session {
         for seat in &seats {
             self.compare_seat(seat, effects);
         }
-        self.sit_again(&seats, here, effects);
         if seats == self.remote {
             return;
         }
@@ -110,15 +108,27 @@ impl Session {
         self.mark_presence(effects);
     }
 
-    /// A connection whose seat is gone takes it again: the newer one that had it came and went before this
-    /// node looked, or the store lost it.
-    fn sit_again(&self, elsewhere: &[Seat], here: &[Principal], effects: &mut Effects) {
-        let has_one = |principal: Principal| {
-            here.contains(&principal) || elsewhere.iter().any(|seat| seat.principal == principal)
+    /// Connections whose seat is gone: a newer one had it and went before this node looked, or the store lost
+    /// it, and then it is taken again.
+    pub(super) fn miss_seats(
+        &mut self,
+        elsewhere: &[Seat],
+        here: &[Principal],
+        last: Option<u64>,
+        effects: &mut Effects,
+    ) {
+        let Some(last) = last else { return };
+        let has_none = |principal: Principal| {
+            !here.contains(&principal) && elsewhere.iter().all(|seat| seat.principal != principal)
         };
-        let serving = self.connections.values().filter(|c| c.is_serving());
-        for connection in serving.filter(|c| c.generation.is_some() && !has_one(c.principal)) {
-            self.sit(connection.id, effects);
+        let serving = self.connections.values().filter(|c| c.is_serving() && has_none(c.principal));
+        let missing: Vec<_> = serving.filter_map(|c| Some((c.id, c.generation?))).collect();
+        for (id, generation) in missing {
+            if generation <= last {
+                self.close(id, CloseCode::Moved, effects);
+            } else {
+                self.sit(id, effects);
+            }
         }
     }
 

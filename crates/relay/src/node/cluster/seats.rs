@@ -62,7 +62,7 @@ impl Node {
         version: u64,
     ) -> Result<(), StoreError> {
         if handle.seats_seen.load(Ordering::Acquire) != version {
-            self.read_seats(handle).await?;
+            self.read_seats(handle, Some(version)).await?;
             handle.seats_seen.store(version, Ordering::Release);
         }
         Ok(())
@@ -71,6 +71,7 @@ impl Node {
     pub(super) async fn read_seats(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
+        last: Option<u64>,
     ) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
@@ -82,7 +83,7 @@ impl Node {
         let own = seats.iter().filter(|seat| seat.node == cluster.shared.life);
         let here = own.map(|seat| seat.principal).collect();
         seats.retain(|seat| cluster.counts(seat));
-        self.drive(handle, Input::Seats { seats, here }).await;
+        self.drive(handle, Input::Seats { seats, here, last }).await;
         Ok(())
     }
 }
@@ -90,6 +91,6 @@ impl Node {
 pub(super) async fn refresh_all_seats(node: &Arc<Node>) {
     let handles = node.registry.all();
     for some in handles.chunks(REFRESH_MAX) {
-        join_all(some.iter().map(|handle| node.read_seats(handle))).await;
+        join_all(some.iter().map(|handle| node.read_seats(handle, None))).await;
     }
 }
