@@ -26,6 +26,9 @@ pub(super) enum CallError {
     /// The answer cannot be read.
     #[error("the answer of NATS cannot be read: {0}")]
     Garbled(String),
+    /// A relay of a newer version wrote what is there.
+    #[error("a newer version of belay wrote it (format {0}): update this relay")]
+    Newer(u8),
 }
 
 impl CallError {

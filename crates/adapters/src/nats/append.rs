@@ -145,9 +145,11 @@ fn classify(error: &CallError) -> AppendError {
             AppendError::Conflict
         }
         // A broker that answers so has stored nothing.
-        CallError::Refused { .. } | CallError::Away | CallError::TooLarge | CallError::Nobody => {
-            AppendError::Refused(error.to_string())
-        }
+        CallError::Refused { .. }
+        | CallError::Away
+        | CallError::TooLarge
+        | CallError::Nobody
+        | CallError::Newer(_) => AppendError::Refused(error.to_string()),
         CallError::Late | CallError::Lost | CallError::Garbled(_) => {
             AppendError::Unknown(error.to_string())
         }

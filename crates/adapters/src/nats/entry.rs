@@ -33,6 +33,17 @@ pub(super) fn decode(data: Bytes) -> Result<Vec<Record>, EntryError> {
     }
 }
 
+impl EntryError {
+    /// The format of a newer version, of an entry that follows another as those of relays do: what comes after
+    /// it makes no sense to this version.
+    pub(super) fn newer(self, previous: Option<u64>) -> Option<u8> {
+        match self {
+            Self::Version(version) if version > record::VERSION => previous.map(|_| version),
+            Self::Version(_) | Self::Damaged => None,
+        }
+    }
+}
+
 /// A number in a header.
 pub(super) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get_last(name)?.as_str().parse().ok()

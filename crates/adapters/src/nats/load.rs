@@ -90,10 +90,15 @@ impl Inner {
         }
         raw.push(last);
         let mut entries = Vec::with_capacity(raw.len());
-        for Raw { sequence, data, .. } in raw {
+        for Raw { sequence, previous, data } in raw {
             match entry::decode(data) {
                 Ok(records) => entries.push(Entry { offset: sequence, records }),
-                Err(error) => self.unreadable.count(stream.incarnation, sequence, error),
+                Err(error) => {
+                    self.unreadable.count(stream.incarnation, sequence, error);
+                    if let Some(version) = error.newer(previous) {
+                        return Err(CallError::Newer(version));
+                    }
+                }
             }
         }
         Ok(Loaded { tail, entries })

@@ -155,6 +155,30 @@ async fn entries_of_another_version_are_skipped_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_in_which_a_newer_version_wrote_is_not_read_and_not_written() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let server = start(folder.path());
+    let log = node(&server, "n1").await;
+    let id = down(1);
+    append(&log, id, 1).await;
+    let before = log.load(id).await.expect("readable").tail;
+    let stream = raw::stream(&server.url(), "belay.d.", id.session).await;
+    let shard = stream.split('_').nth(2).expect("a shard").to_owned();
+    let subject = format!("belay.d.{shard}.{}.d", id.session);
+    let client = raw::client(&server.url()).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Expected-Last-Subject-Sequence", before.offset.to_string());
+    let newer = client.request_with_headers(subject, headers, b"\x09new".to_vec().into()).await;
+    newer.expect("stored");
+
+    let refused = log.load(id).await.expect_err("it cannot be read");
+    assert!(refused.0.contains("update this relay"), "{refused:?}");
+    let appended = log.append(id, before, vec![record(2, 1)]).await;
+    assert!(matches!(appended, Err(AppendError::Conflict)), "{appended:?}");
+    assert_eq!(log.unreadable(), [("version", 1), ("damaged", 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_was_not_told_is_found_and_idle_sessions_cost_nothing() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let server = start(folder.path());
