@@ -41,6 +41,11 @@ impl Lineage {
         self.of
     }
 
+    /// Nothing is stored any more: `version` is to be the first one.
+    pub(crate) fn begin_again(&mut self, version: u64) {
+        (self.of, self.before) = (version, vec![0]);
+    }
+
     /// What was stored just before `version`.
     pub(crate) fn replaced_by(&self, version: u64) -> Option<u64> {
         let before = self.before.first().filter(|_| self.of == version);

@@ -218,6 +218,11 @@ impl SessionRecord {
         self.version = self.lineage.stride(self.version, step);
     }
 
+    /// The store lost the session: this is to be stored as if it were new.
+    pub(crate) fn begin_again(&mut self) {
+        self.lineage.begin_again(self.version);
+    }
+
     /// The version that must be stored for this one to take its place, 0 for a session that is new. `None`:
     /// nothing can be before version 0.
     pub fn replaces(&self) -> Option<u64> {

@@ -4,7 +4,7 @@ mod bus;
 mod sessions;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -38,6 +38,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     seats: BTreeMap<SessionId, Seats>,
+    removed: BTreeSet<SessionId>,
     /// End of each life's lease.
     nodes: BTreeMap<String, Duration>,
     leases: BTreeMap<&'static str, Lease>,

@@ -44,9 +44,14 @@ impl Keys {
         self.of(session, "seats")
     }
 
+    /// That the session was removed.
+    pub(super) fn removed(&self, session: SessionId) -> String {
+        self.of(session, "removed")
+    }
+
     /// All keys of a session, in the order of the scripts.
     pub(super) fn session(&self, id: SessionId) -> Vec<String> {
-        vec![self.record(id), self.version(id), self.seats(id)]
+        vec![self.record(id), self.version(id), self.seats(id), self.removed(id)]
     }
 
     /// What leads to the sessions that a lease key could mean.

@@ -16,6 +16,10 @@ use super::{
 /// Both last minutes; a lease that outlives this is not found any more.
 pub(super) const INDEX_MS: u64 = 24 * 3_600 * 1_000;
 
+/// How long it is known that a session was removed, in milliseconds. A node that could not ask for longer
+/// takes it for lost and stores it again.
+const REMOVED_MS: u64 = 24 * 3_600 * 1_000;
+
 /// Answer of the script: another version is stored.
 const REFUSED: u8 = 0;
 /// Answer of the script: an earlier attempt of the same save did it. Its change of devices is not known.
@@ -93,8 +97,9 @@ impl Inner {
             Err(StoreError::Damaged(_)) => None,
             Err(error) => return Err(error),
         };
-        let removal =
-            Step::script(&scripts().remove, self.keys.session(id)).arg(FORMAT.to_string());
+        let removal = Step::script(&scripts().remove, self.keys.session(id))
+            .arg(FORMAT.to_string())
+            .arg(REMOVED_MS.to_string());
         let text = id.to_string();
         let mut steps = vec![removal, Step::plain("ZREM", &[&self.keys.sessions(), &text])];
         let drop = |key| Step::plain("DEL", &[&self.keys.index(&key)]);

@@ -61,6 +61,13 @@ impl SessionStore for RedisStore {
         self.answer(|inner| async move { inner.remove(id).await })
     }
 
+    fn was_removed(&self, id: SessionId) -> Answer<bool> {
+        self.answer(move |inner| async move {
+            let asked = Step::plain("EXISTS", &[&inner.keys.removed(id)]);
+            Ok(inner.number(asked).await? > 0)
+        })
+    }
+
     fn versions(&self, ids: Vec<SessionId>) -> Answer<Vec<Version>> {
         self.answer(|inner| async move { inner.versions(&ids).await })
     }

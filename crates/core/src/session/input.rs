@@ -62,6 +62,8 @@ pub enum Input {
     HostLeft,
     /// Another version of the record is stored, by whichever node.
     Record(Box<SessionRecord>),
+    /// The store lost the session, which nobody removed.
+    Lost,
     /// The store went back behind this version.
     Heal(Box<SessionRecord>),
     /// These connections at other nodes hold the seats of their principals, and connections here those of

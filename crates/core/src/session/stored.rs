@@ -121,6 +121,18 @@ impl Session {
         }
     }
 
+    /// The store lost the session: what is known here is stored as if it were new. Of several nodes that know
+    /// it one is first, and the others add what that one did not know.
+    pub(super) fn restore(&mut self, env: &Env<'_>, effects: &mut Effects) {
+        if self.compat.is_over() {
+            return;
+        }
+        let mut record = self.draft(env);
+        record.begin_again();
+        effects.events.push(Event::StoreWentBack);
+        effects.save = Some(record);
+    }
+
     /// The store went back behind what is known here: devices, revocations and tokens that it lost are
     /// stored once more. A pair request that it lost is asked again by its phone.
     pub(super) fn heal(&mut self, known: &SessionRecord, env: &Env<'_>, effects: &mut Effects) {
@@ -190,6 +202,7 @@ impl Session {
             | Input::Abandoned { .. }
             | Input::HostLeft
             | Input::Heal(_)
+            | Input::Lost
                 if self.retries.len() < RETRIES_MAX =>
             {
                 self.retries.push(input);

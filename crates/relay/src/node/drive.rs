@@ -80,7 +80,8 @@ impl Node {
         for _ in 0..CONFLICTS_MAX {
             let Some(redo) = effects.redo.take() else { return effects };
             let known = handle.session.lock().record().version;
-            let follows = record.replaces() == Some(known);
+            // One that the store lost follows nothing.
+            let follows = [Some(known), Some(0)].contains(&record.replaces());
             let stored = if follows {
                 self.stride(&mut record);
                 self.observe_write(self.stores.sessions.save(record.clone())).await
@@ -101,12 +102,17 @@ impl Node {
             match newer {
                 Ok(None) => {}
                 Ok(Some(Some(newer))) => self.take_version(handle, newer, inputs).await,
-                Ok(Some(None)) => {
-                    // It was ended at another node.
-                    let reason = "session_ended";
-                    let gone = self.give(handle, Input::End { reason }, inputs);
-                    self.follow(handle, gone, inputs).await;
-                }
+                Ok(Some(None)) => match self.gone(handle).await {
+                    Ok(Input::Lost) => {
+                        inputs.extend([Input::Lost, *redo]);
+                        return Effects::default();
+                    }
+                    Ok(ended) => {
+                        let gone = self.give(handle, ended, inputs);
+                        self.follow(handle, gone, inputs).await;
+                    }
+                    Err(error) => return self.cannot_store(handle, *redo, &error),
+                },
                 Err(error) => return self.cannot_store(handle, *redo, &error),
             }
             effects = self.give(handle, *redo, inputs);
@@ -138,6 +144,13 @@ impl Node {
     ) {
         let effects = self.give(handle, Input::Record(Box::new(record)), inputs);
         self.follow(handle, effects, inputs).await;
+    }
+
+    /// A session is not in the store: what that means.
+    async fn gone(&self, handle: &Handle) -> Result<Input, StoreError> {
+        let removed = self.observe(self.stores.sessions.was_removed(handle.id)).await?;
+        // Ended at another node.
+        Ok(if removed { Input::End { reason: "session_ended" } } else { Input::Lost })
     }
 
     fn cannot_store(&self, handle: &Arc<Handle>, redo: Input, error: &StoreError) -> Effects {
@@ -189,7 +202,7 @@ impl Node {
             if differs(handle, stored) {
                 match self.load(handle.id).await? {
                     Some(record) => self.take_version(handle, record, &mut inputs).await,
-                    None => inputs.push_back(Input::End { reason: "session_ended" }),
+                    None => inputs.push_back(self.gone(handle).await?),
                 }
             }
         }

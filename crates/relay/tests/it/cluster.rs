@@ -198,6 +198,24 @@ async fn while_the_store_is_away_what_is_connected_goes_on_and_nothing_else_is_l
 }
 
 #[tokio::test]
+async fn a_session_that_the_store_lost_is_stored_again_by_nodes_that_know_it() {
+    let mut cluster = Cluster::start(3).await;
+    let (desk, mut phone) = apart(&cluster).await;
+
+    cluster.redis.restart_empty().expect("redis");
+    tokio::time::sleep(2 * SOON).await;
+
+    desk.client.send(Channel::Down, payload(1), None).expect("room");
+    phone.until(|e| text(e) == Some("1")).await;
+    only(&cluster, 2);
+    let mut again = again(&phone).await;
+    desk.client.send(Channel::Down, payload(2), None).expect("room");
+    again.until(|e| text(e) == Some("2")).await;
+    revoke(&cluster.relays[2], &desk, &again).await;
+    assert_eq!(again.until_stopped().await, CloseCode::Revoked);
+}
+
+#[tokio::test]
 async fn seats_that_the_store_lost_are_taken_again() {
     let cluster = Cluster::start(2).await;
     let (desk, mut phone) = apart(&cluster).await;

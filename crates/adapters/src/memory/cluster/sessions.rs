@@ -12,6 +12,9 @@ use crate::memory::done;
 
 impl SessionStore for MemoryCluster {
     fn save(&self, record: SessionRecord) -> Answer<()> {
+        if record.replaces() == Some(0) {
+            self.shared.state.lock().removed.remove(&record.id);
+        }
         self.shared.sessions.save(record)
     }
 
@@ -40,7 +43,12 @@ impl SessionStore for MemoryCluster {
         if let Some(seats) = self.shared.state.lock().seats.get_mut(&id) {
             seats.taken.clear();
         }
+        self.shared.state.lock().removed.insert(id);
         self.shared.sessions.remove(id)
+    }
+
+    fn was_removed(&self, id: SessionId) -> Answer<bool> {
+        done(Ok(self.shared.state.lock().removed.contains(&id)))
     }
 
     fn versions(&self, ids: Vec<SessionId>) -> Answer<Vec<Version>> {

@@ -1,4 +1,5 @@
--- belay remove 1: all that is kept of a session. KEYS: record, version, seats. ARGV: known format.
+-- belay remove 2: all that is kept of a session. KEYS: record, version, seats, that it was removed.
+-- ARGV: known format, how long the last is remembered (ms).
 -- Answers how many devices it had.
 local stored = redis.pcall('GET', KEYS[1])
 local devices = 0
@@ -10,4 +11,5 @@ if type(stored) == 'string' then
   devices = tonumber(string.match(stored, '^{"v":%d+,"save":"[^"]*","devices":(%d+)')) or 0
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('SET', KEYS[4], '1', 'PX', ARGV[2])
 return devices

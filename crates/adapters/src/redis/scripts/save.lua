@@ -1,5 +1,5 @@
--- belay save 1: the next version of a record, by compare-and-set.
--- KEYS: record, version, seats. ARGV: known format, version before, version now, record, its devices.
+-- belay save 2: the next version of a record, by compare-and-set.
+-- KEYS: record, version, seats, that it was removed. ARGV: known format, version before, version now, record, its devices.
 -- Answers what was done (0 conflict, 1 saved, 2 this very save was done before), and the change of devices.
 local stored = redis.call('GET', KEYS[1])
 local record, seats = '0', '0'
@@ -40,4 +40,7 @@ end
 redis.call('SET', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[3] .. ' ' .. seats)
 redis.call('PERSIST', KEYS[3])
+if not stored then
+  redis.call('DEL', KEYS[4])
+end
 return {1, tonumber(ARGV[5]) - devices}

@@ -39,6 +39,7 @@ async fn what_one_saves_the_other_reads(one: &dyn SessionStore, other: &dyn Sess
     let mut record = sample(50, *b"ZZZ");
     let absent = other.versions(vec![record.id]).await.expect("readable");
     assert_eq!(absent, [Version::default()]);
+    assert!(!other.was_removed(record.id).await.expect("readable"));
 
     one.save(record.clone()).await.expect("stored");
     let loaded = other.load(record.id).await.expect("readable").expect("present");
@@ -52,8 +53,10 @@ async fn what_one_saves_the_other_reads(one: &dyn SessionStore, other: &dyn Sess
 
     other.remove(record.id).await.expect("removed");
     assert!(one.load(record.id).await.expect("readable").is_none());
+    assert!(one.was_removed(record.id).await.expect("readable"));
     assert_eq!(one.versions(vec![record.id]).await.expect("readable")[0].record, 0);
     one.save(sample(50, *b"ZZZ")).await.expect("as a new one");
+    assert!(!other.was_removed(record.id).await.expect("readable"));
     one.remove(record.id).await.expect("removed");
 }
 
