@@ -82,28 +82,28 @@ e2e: build-tests
 
 compat: build-tests ## The suite of the protocol of existing clients, alone, and what it found
 	@rm -f target/reports/compat*.json
-	@cargo nextest run --locked -p belay --all-features --test compat --no-fail-fast --status-level fail --final-status-level fail
+	@cargo nextest run --locked --workspace --all-features -E 'binary(compat)' --no-fail-fast --status-level fail --final-status-level fail
 	@scripts/compat-report
 
 compat-cluster: build-tests bootstrap ## The same over three relays, each request and socket at a random one
-	@cargo nextest run --locked -p belay --all-features --test compat --run-ignored only --status-level fail --final-status-level fail
+	@cargo nextest run --locked --workspace --all-features -E 'test(every_scenario_that_is_not_about_one_node)' --status-level fail --final-status-level fail
 
 conformance: build-tests bootstrap ## The websocket conformance suite, against our frame codec as server and as client
 	@$(TOOLS)/bin/python scripts/conformance.py target/debug/examples/echo target/reports/conformance.json
 
 chaos: build-tests ## Faults under load against real processes; CHAOS_FAULTS, CHAOS_MESSAGES, CHAOS_SEED, HOURS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-200} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture -E 'not binary(chaos_cluster)'
+		cargo nextest run --locked --workspace --all-features --no-capture -E 'package(belay-chaos) - binary(chaos_cluster)'
 
 chaos-cluster: build-tests bootstrap ## The same against relays, brokers, Redis and Sentinels; also CHAOS_KINDS
 	@CHAOS_FAULTS=$${CHAOS_FAULTS:-100} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-100000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture --run-ignored all -E 'binary(chaos_cluster)'
+		cargo nextest run --locked --workspace --all-features --no-capture -E 'binary(chaos_cluster)'
 
 SKEW_KINDS := drain_relay,scale,kill_relay,storm,revoke,pair
 skew: build-tests bootstrap ## A cluster of this build and the previous one, which replace each other under load and faults
 	@previous=$$(scripts/previous-build) && CHAOS_PREVIOUS=$$previous CHAOS_KINDS=$${CHAOS_KINDS:-$(SKEW_KINDS)} \
 		CHAOS_FAULTS=$${CHAOS_FAULTS:-12} CHAOS_MESSAGES=$${CHAOS_MESSAGES:-12000} \
-		cargo nextest run --locked -p belay-chaos --all-features --no-capture --run-ignored all -E 'binary(chaos_cluster)'
+		cargo nextest run --locked --workspace --all-features --no-capture -E 'binary(chaos_cluster)'
 
 SIM_SCHEDULES ?= 100000
 NETSIM_SEEDS ?= 2000
@@ -128,7 +128,7 @@ pairs: web ## Measure PAIRS pairs of sockets over RELAYS relays (REPLICAS=3: thr
 	@target/release/belay-load pairs --binary target/release/belay $(filter-out pairs,$(ARGS))
 
 revoke: ## Remove REVOKES devices at a node where they are not connected, with the bus and without
-	@REVOKES=$${REVOKES:-100} cargo nextest run --locked -p belay-relay --all-features --test it --no-capture a_removed_device
+	@REVOKES=$${REVOKES:-100} cargo nextest run --locked --workspace --all-features --no-capture -E 'binary(it) & test(a_removed_device)'
 
 picture: build bootstrap ## Take the picture of the README anew
 	@cd web && node e2e/picture.mjs

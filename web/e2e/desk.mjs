@@ -71,21 +71,30 @@ const LINK = /Open (?:on the phone|in a browser on this machine): (\S+)/;
 /** `belay up` with an agent, restarted at will. */
 export class Desktop {
   static async start(agent, port, project = scratch('project')) {
+    const admin = `127.0.0.1:${await freePort()}`;
+    return Desktop.run(['up', '--port', String(port ?? (await freePort())), '--admin-listen', admin], agent, project, admin);
+  }
+
+  /** The desktop side alone, at a relay that runs elsewhere. */
+  static async at(relay, agent) {
+    return Desktop.run(['host', '--relay', relay], agent, scratch('project'));
+  }
+
+  static async run(command, agent, project, admin) {
     const desktop = new Desktop();
     desktop.links = [];
     desktop.model = await mockModel();
     const place = home(desktop.model);
     desktop.project = project;
     desktop.data = scratch('data');
-    desktop.admin = `127.0.0.1:${await freePort()}`;
+    desktop.admin = admin;
     desktop.env = {
       PATH: process.env.PATH, HOME: place, CODEX_HOME: join(place, '.codex'), LANG: 'C.UTF-8', SHELL: '/bin/bash',
       TERM: 'xterm-256color', OPENCODE_DISABLE_MODELS_FETCH: '1', OPENCODE_DISABLE_AUTOUPDATE: '1',
       // It would install a plugin from the network.
       npm_config_registry: 'http://127.0.0.1:9',
     };
-    desktop.args = ['up', '--data-dir', desktop.data, '--port', String(port ?? (await freePort())), '--admin-listen', desktop.admin,
-      '--folder', desktop.project, '--name', 'Workbench', ...agent];
+    desktop.args = [...command, '--data-dir', desktop.data, '--folder', desktop.project, '--name', 'Workbench', ...agent];
     desktop.up();
     desktop.plain = agent.includes('--plain');
     await until('the terminal shows a link', () => (desktop.plain ? LINK.test(desktop.pty.text()) : desktop.pty.text().includes(' link ')));

@@ -53,6 +53,8 @@ export interface State {
   link: Link;
   /** The relay stores nothing now. */
   degraded: boolean;
+  /** It does not reach what it keeps sessions in: messages pass, and nothing else changes. */
+  storeAway: boolean;
   hostConnected: boolean;
   hostSeenAt: number | undefined;
   /** When something of the desktop last arrived. */
@@ -92,6 +94,7 @@ export class App {
     this.state = {
       link: { state: 'connecting' },
       degraded: false,
+      storeAway: false,
       hostConnected: false,
       hostSeenAt: undefined,
       syncedAt: undefined,
@@ -109,7 +112,7 @@ export class App {
     this.client = new Client(profile, {
       link: (link) => this.change({ link }),
       welcome: (welcome) => {
-        this.change({ hostConnected: welcome.hostConnected, degraded: false });
+        this.change({ hostConnected: welcome.hostConnected, degraded: false, storeAway: false });
         this.askAboutOld();
         this.isLive = false;
         if (this.client.position('down') === undefined) this.resync('connect', true);
@@ -377,6 +380,7 @@ export class App {
         return;
       case 'notice':
         if (frame.code === 'degraded' || frame.code === 'recovered') this.change({ degraded: frame.code === 'degraded' });
+        else if (frame.code === 'store_away' || frame.code === 'store_back') this.change({ storeAway: frame.code === 'store_away' });
         else this.change({ notice: frame.text });
         return;
       default:

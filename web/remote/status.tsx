@@ -18,8 +18,10 @@ function hops(state: State, now: number): Hop[] {
   const relay: Hop =
     link.state === 'online'
       ? state.degraded
-        ? { name: 'Relay', health: 'bad', text: 'connected, but it cannot store messages now: its disk is full or does not answer. What you write waits on this phone.' }
-        : { name: 'Relay', health: 'good', text: 'connected' }
+        ? { name: 'Relay', health: 'bad', text: 'connected, but it cannot store messages now: its disk or message server is full or does not answer. What you write waits on this phone.' }
+        : state.storeAway
+          ? { name: 'Relay', health: 'trying', text: 'connected, but it does not reach its store: messages pass; pairing and removing devices wait' }
+          : { name: 'Relay', health: 'good', text: 'connected' }
       : link.state === 'waiting'
         ? { name: 'Relay', health: 'bad', text: `${link.reason} Last heard ${ago(state.syncedAt, now)}.` }
         : { name: 'Relay', health: 'trying', text: 'connecting' };

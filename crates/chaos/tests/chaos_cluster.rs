@@ -45,7 +45,6 @@ fn kinds() -> Vec<Kind> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "minutes, and not every breach that it found is mended: make chaos-cluster runs it"]
 async fn a_cluster_loses_doubles_reorders_and_hides_nothing() {
     let (seed, started) = (number("CHAOS_SEED", 1), unix_ms() / 1_000);
     eprintln!("CHAOS_SEED={seed}");

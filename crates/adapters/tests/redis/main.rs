@@ -1,5 +1,6 @@
 //! The Redis adapter on real servers.
 
+mod allowed;
 mod contract;
 mod failover;
 mod faults;

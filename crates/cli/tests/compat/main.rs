@@ -69,7 +69,6 @@ async fn every_scenario_of_the_compat_protocol_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "one scenario in some hundred meets a race between nodes: make compat-cluster runs it"]
 async fn every_scenario_that_is_not_about_one_node_holds_over_three() {
     relay::be_several(3);
     let report = scenario::run(scenarios()).await;

@@ -17,11 +17,12 @@ impl Session {
             .values()
             .filter_map(|c| c.window.full_since())
             .map(|since| since + policy.slow_consumer_after);
+        let held = self.held_until();
         let retry = self.retry_at.filter(|_| !self.retries.is_empty());
         let stored = self.pair_deadline.map(|(_, at)| at).into_iter().chain(self.flush_at());
         // While nothing can be stored, there is no use in trying.
         let stored = stored.map(|at| self.retry_at.map_or(at, |again| again.max(at)));
-        logs.chain(tails).chain(windows).chain(retry).chain(stored).min()
+        logs.chain(tails).chain(windows).chain(retry).chain(held).chain(stored).min()
     }
 
     pub(super) fn tick(&mut self, env: &mut Env<'_>, effects: &mut Effects) {
@@ -32,6 +33,7 @@ impl Session {
         }
         self.asks = true;
         self.tell_tails(env, effects);
+        self.release(now, effects);
         let slow: Vec<_> = self
             .connections
             .values()

@@ -1,5 +1,7 @@
 //! How a desktop or phone of the compat protocol comes in.
 
+use std::time::{Duration, Instant};
+
 use belay_wire::{Channel, CloseCode, MemberId, Secret, compat::Told};
 
 use super::{
@@ -16,6 +18,10 @@ use crate::{
     env::draw,
     token::{Claims, CompatJudgement, Principal, judge_compat},
 };
+
+/// How long a desktop that comes is not given what waits for it, where nodes share the session: the node at
+/// which it was says meanwhile what it has written.
+const HANDOVER: Duration = Duration::from_millis(300);
 
 impl Session {
     pub(in super::super) fn attach_compat(
@@ -113,8 +119,9 @@ impl Session {
                 vec![reader(Channel::Down, Cursor::at_end(log))]
             }
         };
-        let mut link =
-            Link { offered: offered.filter(|_| attach.offered.is_none()), ..Link::default() };
+        let held_until = self.hold(principal, env);
+        let offered_here = offered.filter(|_| attach.offered.is_none());
+        let mut link = Link { offered: offered_here, held_until, ..Link::default() };
         let token = offered.map(|claims| env.keys.mint(&claims));
         let members = self.connected_members();
         let count = match principal {
@@ -142,6 +149,31 @@ impl Session {
             self.tell_pending(effects);
         }
         self.mark_presence(effects);
+    }
+
+    /// A desktop that was at another node until just now may have been given what is kept for it here.
+    fn hold(&self, principal: Principal, env: &Env<'_>) -> Option<Instant> {
+        let waits = |(channel, state): (&Channel, &crate::session::ChannelState)| {
+            matches!(channel, Channel::Up(_)) && state.log.ring().messages() > 0
+        };
+        let is_due = self.clustered && principal == Principal::Host;
+        (is_due && self.channels.iter().any(waits)).then(|| env.now.mono + HANDOVER)
+    }
+
+    /// When something that is held is to go on.
+    pub(in super::super) fn held_until(&self) -> Option<Instant> {
+        let links = self.connections.values().filter_map(|c| c.compat.as_ref());
+        links.filter_map(|link| link.held_until).min()
+    }
+
+    /// What was held long enough goes on.
+    pub(in super::super) fn release(&mut self, now: Instant, effects: &mut Effects) {
+        for connection in self.connections.values_mut() {
+            let held = connection.compat.as_mut().map(|link| &mut link.held_until);
+            if held.is_some_and(|until| until.take_if(|at| *at <= now).is_some()) {
+                effects.wake.push(connection.id);
+            }
+        }
     }
 
     /// What the desktop said about answering requests, at whichever node.

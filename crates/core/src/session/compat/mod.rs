@@ -94,6 +94,8 @@ impl Live {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Link {
     told: VecDeque<Told>,
+    /// What waits in the logs is held until then: another node may be about to say that it was written there.
+    held_until: Option<Instant>,
     /// Highest sequence number of a command that was passed on.
     last_seq: u64,
     /// Ids of the newest commands of this connection.

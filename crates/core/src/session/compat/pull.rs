@@ -21,7 +21,8 @@ impl Session {
         for told in told.into_iter().flatten().chain(arrival) {
             out.push(OutFrame::Text(told.encode().into()));
         }
-        if !connection.is_serving() {
+        let is_held = connection.compat.as_ref().is_some_and(|link| link.held_until.is_some());
+        if !connection.is_serving() || is_held {
             return out;
         }
         let mut readers = std::mem::take(&mut connection.readers);
