@@ -58,8 +58,8 @@ impl Lineage {
             return version < known;
         }
         let is_among = known == version || self.before.contains(&known);
-        let reaches_back = self.before.len() < LINEAGE_MAX || self.before.last() < Some(&known);
-        !is_among && reaches_back
+        // Versions only grow, so a lineage says nothing of what is below its last one.
+        !is_among && self.before.last() < Some(&known)
     }
 }
 
@@ -111,5 +111,7 @@ mod tests {
         let mut lineage = lineage;
         assert_eq!(lineage.follow(next), next + 1);
         assert_eq!(lineage.replaced_by(next + 1), Some(next));
+        assert!(!lineage.has_lost(next + 1, version), "it was before the other relay counted on");
+        assert!(lineage.has_lost(next + 1, next + 2));
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Handle {
     pub(crate) saving: tokio::sync::Mutex<()>,
     /// One look at the store at a time, so that what was read first is not taken last.
     pub(crate) looking: tokio::sync::Mutex<()>,
+    /// The version that was known here when the session was not in the store, and since when it is not.
+    pub(crate) missed: Mutex<Option<(u64, tokio::time::Instant)>>,
     /// Version of the seats that the session knows.
     pub(crate) seats_seen: AtomicU64,
     /// Revoked members that the second place does not have yet.
@@ -88,6 +90,7 @@ impl Handle {
             signals: Mutex::new(HashMap::new()),
             saving: tokio::sync::Mutex::default(),
             looking: tokio::sync::Mutex::default(),
+            missed: Mutex::default(),
             seats_seen: AtomicU64::new(u64::MAX),
             half_revoked: Mutex::default(),
         }

@@ -146,11 +146,15 @@ fn cluster_places(config: &Config) -> Option<ClusterPlaces<'_>> {
 
 /// A name for this life of a node: one that starts again is another.
 fn life(instance: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = instance.chars().take(32).map(plain).collect();
     let mut bytes = [0; 8];
     entropy::fill(&mut bytes);
-    format!("{name}-{:016x}", u64::from_le_bytes(bytes))
+    format!("{}-{:016x}", plain_name(instance), u64::from_le_bytes(bytes))
+}
+
+/// How an instance is called in its lives.
+pub(crate) fn plain_name(instance: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    instance.chars().take(32).map(plain).collect()
 }
 
 impl Server {

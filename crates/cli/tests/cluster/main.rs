@@ -172,3 +172,31 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
     assert!(!output.status.success() && text.contains("name another --port"), "{text}");
     assert!(output.stdout.is_empty(), "nothing was started");
 }
+
+#[test]
+fn another_relay_is_drained_by_its_name_through_any() {
+    let dev = Dev::start(&["--relays", "2", "--affinity"]);
+    let folder = |name: &str| dev.folder.join(name).display().to_string();
+    let drain = |args: &[&str]| {
+        let output = Command::new(BELAY).arg("drain").args(args).output().expect("it runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let at = |name: &str, node: &str| {
+        let words = ["start", "--reason", "upgrade", "--window", "60", "--node", node];
+        drain(&[&words[..], &["--data-dir", &folder(name)]].concat())
+    };
+
+    let (done, told) = at("relay1", "relay9");
+    assert!(!done && told.contains("no node of the name relay9 lives"), "{told}");
+    let (done, told) = at("relay1", "relay2");
+    assert!(done && told.contains("relay2 was asked to drain"), "{told}");
+
+    let status = |name: &str| drain(&["status", "--data-dir", &folder(name)]).1;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !status("relay2").contains("drain") || status("relay2").contains("not drain") {
+        assert!(std::time::Instant::now() < deadline, "{}", status("relay2"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_ne!(status("relay1"), status("relay2"), "only the one that was named");
+}

@@ -27,7 +27,8 @@ fn of_calls() -> Vec<Scenario> {
     vec![
         Scenario::new("3.4 device_reconnected", |w| async move {
             let (_desk, mut older, phone) = w.connected().await;
-            w.page().open().await.auth(&phone.token).await;
+            let mut newer = w.page().open().await;
+            newer.auth(&phone.token).await;
             ends_now(&mut older, "device_reconnected", COME_BACK).await;
         }),
         Scenario::new("3.4 desktop_reconnected", |w| async move {

@@ -30,6 +30,10 @@ const QUEUE_RECORDS: usize = 256;
 const QUEUE_BYTES: usize = 1024 * 1024;
 /// Time between two tries to read a log.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// It doubles with each failure, so many times: to 8 seconds.
+const RETRY_DOUBLES: u32 = 4;
+/// Reads in a row that may fail until others than its own clock do not have it tried again.
+const READS_AT_ONCE: u32 = 3;
 /// An append or load that takes longer counts as trouble that clients are told of.
 const SLOW_AFTER: Duration = Duration::from_millis(700);
 /// Records that leave a ring before the log is told to drop them.
@@ -124,6 +128,8 @@ pub struct Log {
     /// The tail that was last seen; `None` before the first load.
     tail: Option<Tail>,
     phase: Phase,
+    /// Reads in a row that failed.
+    unread: u32,
     /// Judged, in order, not known to be stored; the first `in_flight` are being appended.
     queue: VecDeque<Record>,
     in_flight: usize,
@@ -159,6 +165,7 @@ impl Log {
             purge: 0,
             purged: 0,
             purged_at: 0,
+            unread: 0,
             failing: false,
             slow: false,
         }
@@ -196,9 +203,13 @@ impl Log {
 
     /// It was found to work again.
     pub fn works(&mut self) {
-        self.failing = false;
-        if let Phase::Away { .. } = self.phase {
-            self.phase = Phase::Unread;
+        match self.phase {
+            // It is in trouble until it was read; what cannot be read again and again waits for its time.
+            Phase::Away { .. } if self.unread < READS_AT_ONCE => self.phase = Phase::Unread,
+            Phase::Away { .. } => {}
+            Phase::Unread | Phase::Loading { .. } | Phase::Ready | Phase::Appending { .. } => {
+                self.failing = false;
+            }
         }
     }
 

@@ -62,13 +62,12 @@ pub enum Input {
     HostLeft,
     /// Another version of the record is stored, by whichever node.
     Record(Box<SessionRecord>),
-    /// The store lost the session, which nobody removed.
-    Lost,
+    /// The store lost the session, of which this version was known here and which nobody removed.
+    Lost { version: u64 },
     /// The store went back behind this version.
     Heal(Box<SessionRecord>),
-    /// These connections at other nodes hold the seats of their principals, and connections here those of
-    /// these; `last` is the newest generation that the store knew before, if that was asked.
-    Seats { seats: Vec<Seat>, here: Vec<Principal>, last: Option<u64> },
+    /// Who holds seats at other nodes, and which are noted for this one.
+    Seats { seats: Vec<Seat>, here: Vec<Seat> },
     /// A connection here took its seat.
     Seated { connection: ConnectionId, principal: Principal, generation: u64 },
     /// A seat is given up, if it was taken.

@@ -128,10 +128,10 @@ impl Session {
             Input::Expel { member } => self.expel(member, effects),
             Input::RevokeDurable { member } => self.revoke_durable(member, effects),
             Input::Record(record) => self.take_record(*record, env, effects),
-            Input::Lost => self.restore(env, effects),
+            Input::Lost { version } => self.restore(version, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
-            Input::Seats { seats, here, last } => {
-                self.miss_seats(&seats, &here, last, effects);
+            Input::Seats { seats, here } => {
+                self.compare_own(&seats, &here, effects);
                 self.take_seats(seats, env, effects);
             }
             Input::Seated { connection, principal, generation } => {

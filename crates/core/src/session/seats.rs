@@ -61,6 +61,8 @@ impl Session {
             // It went meanwhile.
             return effects.then.push(Effect::Leave { principal, generation: Some(generation) });
         };
+        // Of two answers the later one may come first.
+        let generation = connection.generation.map_or(generation, |own| own.max(generation));
         connection.generation = Some(generation);
         let seat = self.remote.iter().find(|seat| seat.principal == principal).cloned();
         if let Some(seat) = seat.filter(|seat| seat.generation > generation) {
@@ -108,27 +110,22 @@ impl Session {
         self.mark_presence(effects);
     }
 
-    /// Connections whose seat is gone: a newer one had it and went before this node looked, or the store lost
-    /// it, and then it is taken again.
-    pub(super) fn miss_seats(
-        &mut self,
-        elsewhere: &[Seat],
-        here: &[Principal],
-        last: Option<u64>,
-        effects: &mut Effects,
-    ) {
-        let Some(last) = last else { return };
-        let has_none = |principal: Principal| {
-            !here.contains(&principal) && elsewhere.iter().all(|seat| seat.principal != principal)
+    /// Compares the connections here with the seats that they hold: one that has none takes it, again if the
+    /// store lost it or a newer connection had it and went, and one that nobody is here for is given up.
+    pub(super) fn compare_own(&self, elsewhere: &[Seat], here: &[Seat], effects: &mut Effects) {
+        let taken = |principal: Principal| {
+            here.iter().chain(elsewhere).any(|seat| seat.principal == principal)
         };
-        let serving = self.connections.values().filter(|c| c.is_serving() && has_none(c.principal));
-        let missing: Vec<_> = serving.filter_map(|c| Some((c.id, c.generation?))).collect();
-        for (id, generation) in missing {
-            if generation <= last {
-                self.close(id, CloseCode::Moved, effects);
-            } else {
-                self.sit(id, effects);
+        for connection in self.connections.values() {
+            if connection.is_serving() && !taken(connection.principal) {
+                self.sit(connection.id, effects);
             }
+        }
+        let is_here =
+            |seat: &&Seat| self.connections.values().all(|c| c.principal != seat.principal);
+        for seat in here.iter().filter(is_here) {
+            let (principal, generation) = (seat.principal, Some(seat.generation));
+            effects.then.push(Effect::Leave { principal, generation });
         }
     }
 

@@ -123,8 +123,8 @@ impl Session {
 
     /// The store lost the session: what is known here is stored as if it were new. Of several nodes that know
     /// it one is first, and the others add what that one did not know.
-    pub(super) fn restore(&mut self, env: &Env<'_>, effects: &mut Effects) {
-        if self.compat.is_over() {
+    pub(super) fn restore(&mut self, known: u64, env: &Env<'_>, effects: &mut Effects) {
+        if self.compat.is_over() || self.record.version != known {
             return;
         }
         let mut record = self.draft(env);
@@ -202,7 +202,6 @@ impl Session {
             | Input::Abandoned { .. }
             | Input::HostLeft
             | Input::Heal(_)
-            | Input::Lost
                 if self.retries.len() < RETRIES_MAX =>
             {
                 self.retries.push(input);

@@ -10,8 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get},
 };
-use belay_core::Input;
+use belay_core::{Input, SessionRecord};
 use belay_wire::{ConnectionId, DeviceListed, MemberId, SessionId};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
@@ -20,6 +21,9 @@ use crate::{node::Node, registry::Handle};
 
 /// Sessions that one call lists.
 const LIST_MAX: usize = 1_000;
+
+/// Sessions that are read at once.
+const LOADS_MAX: usize = 64;
 
 /// Ended connections that one call lists.
 const CLOSED_LISTED_MAX: usize = 100;
@@ -106,23 +110,27 @@ async fn sessions(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError
     let listing = node.stores.sessions.list(None, LIST_MAX);
     let ids = node.observe(listing).await.map_err(|_| ApiError::store_unavailable())?;
     let mut rows = Vec::new();
-    for id in ids {
-        let Some(handle) = load(&node, id).await? else { continue };
-        let session = handle.session.lock();
-        let list = session.device_list(node.policy.devices_max);
-        let record = session.record();
-        let compat = record.compat.as_ref();
-        rows.push(json!({
-            "session": id,
-            "protocol": if compat.is_some() { "compat" } else { "belay.v1" },
-            "sessionID": compat.map(|c| &c.session_id),
-            "host": record.host.name,
-            "createdAt": record.created_at,
-            "devices": list.used,
-            "allowed": list.allowed,
-        }));
+    for some in ids.chunks(LOADS_MAX) {
+        for record in join_all(some.iter().map(|id| node.load(*id))).await {
+            let record = record.map_err(|_| ApiError::store_unavailable())?;
+            rows.extend(record.map(|record| row(&record, node.policy.devices_max)));
+        }
     }
     Ok(Json(json!({ "sessions": rows })))
+}
+
+/// What is stored of a session; nothing has to come into memory for it.
+fn row(record: &SessionRecord, allowed: usize) -> Value {
+    let compat = record.compat.as_ref();
+    json!({
+        "session": record.id,
+        "protocol": if compat.is_some() { "compat" } else { "belay.v1" },
+        "sessionID": compat.map(|c| &c.session_id),
+        "host": record.host.name,
+        "createdAt": record.created_at,
+        "devices": record.active_devices().count(),
+        "allowed": allowed,
+    })
 }
 
 async fn devices(

@@ -49,6 +49,7 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
 /// `GET /healthz` of the admin listener: with the state of what the node stands on.
 pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
     node.take_stock().await;
+    node.recheck().await;
     let checked = node.probe(node.stores.sessions.check()).await;
     let (ok, why) = readiness(&node);
     let body = json!({

@@ -1,12 +1,12 @@
 //! How an input of a session and all that follows from it are carried out.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use belay_core::{
     Effect, Effects, Input, SessionRecord,
     ports::{BusFrame, StoreError, Version},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::{CallError, Node};
 use crate::{entropy::below, registry::Handle};
@@ -14,6 +14,8 @@ use crate::{entropy::below, registry::Handle};
 /// Times that another version is in the way of a save, until the store counts as not available: each time
 /// somebody else stored something.
 const CONFLICTS_MAX: u32 = 64;
+/// A session that was not there for so long is lost.
+const LOST_AFTER: Duration = Duration::from_secs(2);
 /// How much more than by one a version may grow. A session of a million saves stays below 2^53.
 const STEP_MAX: u64 = 1 << 20;
 
@@ -103,14 +105,12 @@ impl Node {
                 Ok(None) => {}
                 Ok(Some(Some(newer))) => self.take_version(handle, newer, inputs).await,
                 Ok(Some(None)) => match self.gone(handle).await {
-                    Ok(Input::Lost) => {
-                        inputs.extend([Input::Lost, *redo]);
-                        return Effects::default();
-                    }
-                    Ok(ended) => {
+                    Ok(Some(ended @ Input::End { .. })) => {
                         let gone = self.give(handle, ended, inputs);
                         self.follow(handle, gone, inputs).await;
                     }
+                    // A look at the store puts it back.
+                    Ok(_) => return self.cannot_store(handle, *redo, &lost()),
                     Err(error) => return self.cannot_store(handle, *redo, &error),
                 },
                 Err(error) => return self.cannot_store(handle, *redo, &error),
@@ -146,11 +146,28 @@ impl Node {
         self.follow(handle, effects, inputs).await;
     }
 
-    /// A session is not in the store: what that means.
-    async fn gone(&self, handle: &Handle) -> Result<Input, StoreError> {
-        let removed = self.observe(self.stores.sessions.was_removed(handle.id)).await?;
-        // Ended at another node.
-        Ok(if removed { Input::End { reason: "session_ended" } } else { Input::Lost })
+    /// A session is not in the store: what that means. `None`: it is looked at once more, because a relay of an
+    /// older version does not note what it removes, but says so.
+    async fn gone(&self, handle: &Handle) -> Result<Option<Input>, StoreError> {
+        if self.observe(self.stores.sessions.was_removed(handle.id)).await? {
+            // Ended at another node.
+            return Ok(Some(Input::End { reason: "session_ended" }));
+        }
+        let version = handle.session.lock().record().version;
+        let mut missed = handle.missed.lock();
+        match *missed {
+            Some((missing, since)) if missing == version => {
+                if since.elapsed() < LOST_AFTER {
+                    return Ok(None);
+                }
+                *missed = None;
+                Ok(Some(Input::Lost { version }))
+            }
+            _ => {
+                *missed = Some((version, Instant::now()));
+                Ok(None)
+            }
+        }
     }
 
     fn cannot_store(&self, handle: &Arc<Handle>, redo: Input, error: &StoreError) -> Effects {
@@ -202,7 +219,7 @@ impl Node {
             if differs(handle, stored) {
                 match self.load(handle.id).await? {
                     Some(record) => self.take_version(handle, record, &mut inputs).await,
-                    None => inputs.push_back(self.gone(handle).await?),
+                    None => inputs.extend(self.gone(handle).await?),
                 }
             }
         }
@@ -216,4 +233,8 @@ impl Node {
 /// Tells whether another version of the record is stored than is known here.
 fn differs(handle: &Handle, stored: Version) -> bool {
     handle.session.lock().record().version != stored.record
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable("the session is not there; it is put back in a moment".to_owned())
 }

@@ -22,8 +22,8 @@ use crate::{metrics::count, registry::Handle};
 /// How long a session that comes into memory waits for its logs; later it goes on without them.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The cause of appends that fail stands in the log at most this often.
-const TELL_EVERY_MS: u64 = 10_000;
+/// What many would say, such as the cause of appends that fail, stands in the log at most this often.
+pub(super) const TELL_EVERY_MS: u64 = 10_000;
 
 type Telling = Pin<Box<dyn Future<Output = Option<LogTold>> + Send>>;
 

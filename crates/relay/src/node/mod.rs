@@ -62,6 +62,9 @@ pub(crate) struct Node {
     pub(crate) bus_ok: AtomicBool,
     /// When the cause of a failed append was logged last, Unix milliseconds.
     append_told_at: Arc<AtomicU64>,
+    /// When it was logged last that sessions cannot store, and that they can again, Unix milliseconds.
+    degraded_told_at: AtomicU64,
+    restored_told_at: AtomicU64,
     pub(crate) unauthenticated: Mutex<HashMap<IpAddr, usize>>,
     waiting: Mutex<HashMap<WaiterId, (SessionId, Waiting)>>,
     next_waiter: AtomicU64,
@@ -126,6 +129,8 @@ impl Node {
             store_ok: AtomicBool::new(true),
             bus_ok: AtomicBool::new(true),
             append_told_at: Arc::default(),
+            degraded_told_at: AtomicU64::default(),
+            restored_told_at: AtomicU64::default(),
             unauthenticated: Mutex::default(),
             waiting: Mutex::default(),
             next_waiter: AtomicU64::new(1),

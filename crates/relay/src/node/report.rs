@@ -1,9 +1,11 @@
 //! What happened in a session is counted and logged.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use belay_core::{Effects, Event};
 use belay_wire::{CloseCode, NackReason};
 
-use super::Node;
+use super::{Node, log::TELL_EVERY_MS, unix_ms};
 use crate::{metrics::count, registry::Handle};
 
 impl Node {
@@ -105,10 +107,17 @@ impl Node {
                     "records are missing in the log of a channel; its readers are told"
                 );
             }
+            // All sessions say so at once: one of them in a while stands for all.
             Event::Degraded { degraded: true } => {
-                tracing::error!("messages cannot be stored now; clients were told");
+                if is_due(&self.degraded_told_at) {
+                    tracing::error!("messages cannot be stored now; clients were told");
+                }
             }
-            Event::Degraded { degraded: false } => tracing::info!("messages are stored again"),
+            Event::Degraded { degraded: false } => {
+                if is_due(&self.restored_told_at) {
+                    tracing::info!("messages are stored again");
+                }
+            }
             Event::ProtocolError { cause } => {
                 m.protocol_errors.inc();
                 tracing::info!(%cause, "protocol error");
@@ -131,4 +140,11 @@ fn nack_label(reason: NackReason) -> &'static str {
         NackReason::Conflict => "conflict",
         NackReason::HostOffline => "host_offline",
     }
+}
+
+/// Tells whether something that many would say was not said lately, and that it is said now.
+fn is_due(said_at: &AtomicU64) -> bool {
+    let now = unix_ms();
+    let may = |last: u64| (now >= last.saturating_add(TELL_EVERY_MS)).then_some(now);
+    said_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, may).is_ok()
 }

@@ -39,7 +39,8 @@ impl Node {
         Ok(Some(handle).filter(|handle| !handle.has_ended()))
     }
 
-    pub(super) async fn load(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
+    /// What is stored of a session.
+    pub(crate) async fn load(&self, id: SessionId) -> Result<Option<SessionRecord>, StoreError> {
         self.observe(self.stores.sessions.load(id)).await
     }
 
@@ -48,7 +49,7 @@ impl Node {
         for device in record.devices.iter().filter(|d| d.revoked_at.is_some()) {
             // A crash between the two places leaves a revocation in one.
             if !self.stores.revocations.contains(device.member) {
-                let _ = self.observe(self.stores.revocations.add(device.member)).await;
+                let _ = self.stores.revocations.add(device.member).await;
             }
         }
         let session = self.open(Session::load(record)).await;
@@ -97,7 +98,7 @@ impl Node {
             node.drive(&handle, Input::End { reason }).await;
             for member in devices {
                 // A store that goes back must not bring them back.
-                let _ = node.observe(node.stores.revocations.add(member)).await;
+                let _ = node.stores.revocations.add(member).await;
             }
             Ok(true)
         });

@@ -203,7 +203,15 @@ async fn a_session_that_the_store_lost_is_stored_again_by_nodes_that_know_it() {
     let (desk, mut phone) = apart(&cluster).await;
 
     cluster.redis.restart_empty().expect("redis");
-    tokio::time::sleep(2 * SOON).await;
+    tokio::time::sleep(4 * SOON).await;
+    let key = format!("belay:{{{}}}:version", desk.session.session);
+    let version = || {
+        let both = cluster.redis.cli(&["GET", &key]).expect("answered");
+        both.split(' ').next().map(str::to_owned).expect("two versions")
+    };
+    let before = version();
+    tokio::time::sleep(4 * SOON).await;
+    assert_eq!(version(), before, "it was put back once");
 
     desk.client.send(Channel::Down, payload(1), None).expect("room");
     phone.until(|e| text(e) == Some("1")).await;
@@ -231,6 +239,9 @@ async fn seats_that_the_store_lost_are_taken_again() {
 
     tokio::time::sleep(2 * SOON).await;
     assert_eq!(redis(&["HLEN", &seats]).trim(), "2");
+    while let Ok(event) = phone.events.try_recv() {
+        assert!(!matches!(event, Event::Disconnected { .. }), "{event:?}");
+    }
     desk.client.send(Channel::Down, payload(1), None).expect("room");
     phone.until(|e| text(e) == Some("1")).await;
 }
@@ -254,7 +265,7 @@ async fn a_store_that_answers_late_is_not_waited_for_by_everybody() {
     };
 
     cluster.redis.process().pause();
-    let _ = futures_util::future::join_all((0..20).map(|_| call())).await;
+    let _ = futures_util::future::join_all((0..80).map(|_| call())).await;
     phone.until(|e| notice(e, "store_away")).await;
     let (status, took) = call().await;
     assert_eq!(status, 503);

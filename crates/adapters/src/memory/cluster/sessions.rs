@@ -2,7 +2,7 @@
 
 use belay_core::{
     SessionRecord,
-    ports::{Answer, SessionStore, Version},
+    ports::{Answer, SessionStore, StoreError, Version},
     session::LeaseKey,
 };
 use belay_wire::SessionId;
@@ -12,8 +12,13 @@ use crate::memory::done;
 
 impl SessionStore for MemoryCluster {
     fn save(&self, record: SessionRecord) -> Answer<()> {
-        if record.replaces() == Some(0) {
-            self.shared.state.lock().removed.remove(&record.id);
+        let (id, is_new) = (record.id, record.version == 1);
+        if !is_new && record.replaces() == Some(0) && self.shared.state.lock().removed.contains(&id)
+        {
+            return done(Err(StoreError::Conflict));
+        }
+        if is_new {
+            self.shared.state.lock().removed.remove(&id);
         }
         self.shared.sessions.save(record)
     }

@@ -37,6 +37,10 @@ end
 if record ~= ARGV[2] then
   return {0, 0}
 end
+-- What was removed comes back as a session of its own only, and not as one that was lost.
+if not stored and ARGV[3] ~= '1' and redis.call('EXISTS', KEYS[4]) == 1 then
+  return {0, 0}
+end
 redis.call('SET', KEYS[1], ARGV[4])
 redis.call('SET', KEYS[2], ARGV[3] .. ' ' .. seats)
 redis.call('PERSIST', KEYS[3])

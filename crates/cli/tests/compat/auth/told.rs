@@ -138,7 +138,8 @@ fn effects() -> Vec<Scenario> {
         Scenario::new("3.1 a phone's older socket ends before the cap is tested", |w| async move {
             let w = w.with(&[("MAX_DEVICES_PER_SESSION", "1")]);
             let (_desk, mut older, phone) = w.connected().await;
-            w.page().open().await.auth(&phone.token).await;
+            let mut newer = w.page().open().await;
+            newer.auth(&phone.token).await;
             ends(&mut older, "device_reconnected", COME_BACK).await;
         }),
         Scenario::new("3.1 the other phone keeps its socket", |w| async move {

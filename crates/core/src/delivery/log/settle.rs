@@ -2,7 +2,8 @@
 
 use super::{
     Accepted, AppendError, Entry, Epoch, Loaded, Log, LogUnavailable, Mutation, NackReason, Now,
-    Outcome, Overdue, Phase, Position, RETRY_AFTER, Record, RecordKind, Refused, Seq, Tail,
+    Outcome, Overdue, Phase, Position, RETRY_AFTER, RETRY_DOUBLES, Record, RecordKind, Refused,
+    Seq, Tail,
 };
 
 impl Log {
@@ -61,9 +62,12 @@ impl Log {
         self.failing = answer.is_err();
         self.recheck = false;
         let Ok(loaded) = answer else {
-            self.phase = Phase::Away { again: now.mono + RETRY_AFTER };
+            let pause = RETRY_AFTER * 2_u32.pow(self.unread.min(RETRY_DOUBLES));
+            self.phase = Phase::Away { again: now.mono + pause };
+            self.unread = self.unread.saturating_add(1);
             return outcome;
         };
+        self.unread = 0;
         outcome.opened = self.tail.is_none();
         if outcome.opened || !self.continues(&loaded) {
             self.rebuild(loaded, now, &mut outcome);

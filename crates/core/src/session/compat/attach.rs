@@ -151,7 +151,8 @@ impl Session {
         self.mark_presence(effects);
     }
 
-    /// A desktop that was at another node until just now may have been given what is kept for it here.
+    /// A desktop for which something is kept may have been given that at another node just before. Nobody
+    /// here can know where it was, so each waits for a moment.
     fn hold(&self, principal: Principal, env: &Env<'_>) -> Option<Instant> {
         let waits = |(channel, state): (&Channel, &crate::session::ChannelState)| {
             matches!(channel, Channel::Up(_)) && state.log.ring().messages() > 0

@@ -130,6 +130,15 @@ impl Session {
 
     /// All nodes together are so far ahead with an allowance.
     pub(in super::super) fn spent(&mut self, allowance: Allowance, ahead: Duration, env: &Env<'_>) {
+        let gone = match allowance {
+            Allowance::Commands(member) | Allowance::Snapshots(member) => {
+                !self.member_exists(member)
+            }
+            Allowance::Session => false,
+        };
+        if gone {
+            return;
+        }
         self.compat.budgets.bucket(allowance, env).advance(env.now.mono + ahead);
     }
 }

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 
 /// An answer that takes longer is late.
 const LATE: Duration = Duration::from_millis(900);
-/// So many late answers, or none, one after the other, open the circuit.
-const OPENS_AFTER: u32 = 8;
+/// So many that were late or never came, one after the other, open the circuit.
+const OPENS_AFTER: u32 = 32;
 /// So many answers in time, one after the other, close it.
 const CLOSES_AFTER: u32 = 2;
 
@@ -32,10 +32,10 @@ impl Circuit {
 
     /// Takes how an operation went.
     pub(crate) fn took(&self, time: Duration, answered: bool) {
-        if answered && time < LATE {
-            self.late.store(0, Ordering::Release);
-            if self.is_open() && self.in_time.fetch_add(1, Ordering::AcqRel) + 1 >= CLOSES_AFTER {
-                self.open.store(false, Ordering::Release);
+        if time < LATE {
+            // What fails at once, such as a full queue of our own, says nothing of the store.
+            if answered {
+                self.in_time();
             }
             return;
         }
@@ -43,6 +43,13 @@ impl Circuit {
         let late = self.late.fetch_add(1, Ordering::AcqRel) + 1;
         if late >= OPENS_AFTER && !self.open.swap(true, Ordering::AcqRel) {
             self.opened.notify_one();
+        }
+    }
+
+    fn in_time(&self) {
+        self.late.store(0, Ordering::Release);
+        if self.is_open() && self.in_time.fetch_add(1, Ordering::AcqRel) + 1 >= CLOSES_AFTER {
+            self.open.store(false, Ordering::Release);
         }
     }
 
@@ -68,10 +75,14 @@ mod tests {
             }
         }
         assert!(!circuit.is_open());
-        for n in 0..OPENS_AFTER {
-            circuit.took(SOON, n > OPENS_AFTER);
+        for _ in 0..OPENS_AFTER {
+            circuit.took(SOON, false);
         }
-        assert!(circuit.is_open(), "what fails at once is no answer");
+        assert!(!circuit.is_open(), "what fails at once is not late");
+        for _ in 0..OPENS_AFTER {
+            circuit.took(LATE, false);
+        }
+        assert!(circuit.is_open());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use belay_wire::SessionId;
 pub(crate) use alive::Cluster;
 
 use super::{Node, unix_ms};
+use crate::serve::plain_name;
 
 impl Node {
     /// Store time where nodes share a store, else the clock of this machine.
@@ -60,7 +61,8 @@ impl Node {
     ) -> bool {
         let Some(cluster) = &self.cluster else { return false };
         // A life is the name and a number.
-        let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == instance);
+        let called = plain_name(instance);
+        let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == called);
         // It may have started a moment ago.
         let _ = self.renew_lease(cluster).await;
         let lives = cluster.alive.read().as_ref().is_none_or(|alive| alive.iter().any(is_it));

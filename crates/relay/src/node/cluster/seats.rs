@@ -1,17 +1,24 @@
 //! Who sits where: seats of connections here, and what is known of those elsewhere.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use belay_core::{
     Input,
     ports::{BusFrame, Seat, StoreError},
     token::Principal,
 };
-use belay_wire::ConnectionId;
+use belay_wire::{ConnectionId, SessionId};
 use futures_util::future::join_all;
 
 use super::{Node, look::REFRESH_MAX};
 use crate::registry::Handle;
+
+/// Tries to give a seat up, and the pause between them.
+const LEAVES_MAX: u32 = 300;
+const LEAVE_AGAIN: Duration = Duration::from_secs(2);
 
 impl Node {
     /// A connection takes its seat before it is told that it is in, so that whatever its client does next
@@ -45,14 +52,28 @@ impl Node {
         principal: Principal,
         generation: Option<u64>,
     ) {
-        let (Some(cluster), Some(generation)) = (&self.cluster, generation) else { return };
-        let leaving = cluster.shared.presence.leave(handle.id, principal, generation);
+        let Some(generation) = generation.filter(|_| self.cluster.is_some()) else { return };
         let (node, id) = (self.clone(), handle.id);
         self.tasks.spawn(async move {
-            // A seat that is not given up ends with the lease of this node, or with the next connection.
-            let _ = node.observe(leaving).await;
+            node.leave_to_the_end(id, principal, generation).await;
             node.tell(id, BusFrame::Changed);
         });
+    }
+
+    /// Whoever has a seat counts as connected, so it is given up as soon as the store takes that. It ends also
+    /// with this life of the node, or with the next connection.
+    async fn leave_to_the_end(&self, id: SessionId, principal: Principal, generation: u64) {
+        let Some(cluster) = &self.cluster else { return };
+        for _ in 0..LEAVES_MAX {
+            let leaving = cluster.shared.presence.leave(id, principal, generation);
+            if self.observe(leaving).await.is_ok() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LEAVE_AGAIN) => {}
+                () = self.stopping.cancelled() => return,
+            }
+        }
     }
 
     /// Reads who sits where, unless this version of it is known.
@@ -62,8 +83,13 @@ impl Node {
         version: u64,
     ) -> Result<(), StoreError> {
         if handle.seats_seen.load(Ordering::Acquire) != version {
-            self.read_seats(handle, Some(version)).await?;
+            // Before, because what is read may lead to another look.
             handle.seats_seen.store(version, Ordering::Release);
+            let read = self.read_seats(handle).await;
+            if read.is_err() {
+                handle.seats_seen.store(u64::MAX, Ordering::Release);
+            }
+            return read;
         }
         Ok(())
     }
@@ -71,7 +97,6 @@ impl Node {
     pub(super) async fn read_seats(
         self: &Arc<Self>,
         handle: &Arc<Handle>,
-        last: Option<u64>,
     ) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
@@ -81,9 +106,9 @@ impl Node {
             cluster.note_gone(&seats);
         }
         let own = seats.iter().filter(|seat| seat.node == cluster.shared.life);
-        let here = own.map(|seat| seat.principal).collect();
+        let here = own.cloned().collect();
         seats.retain(|seat| cluster.counts(seat));
-        self.drive(handle, Input::Seats { seats, here, last }).await;
+        self.drive(handle, Input::Seats { seats, here }).await;
         Ok(())
     }
 }
@@ -91,6 +116,6 @@ impl Node {
 pub(super) async fn refresh_all_seats(node: &Arc<Node>) {
     let handles = node.registry.all();
     for some in handles.chunks(REFRESH_MAX) {
-        join_all(some.iter().map(|handle| node.read_seats(handle, None))).await;
+        join_all(some.iter().map(|handle| node.read_seats(handle))).await;
     }
 }
