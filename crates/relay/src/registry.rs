@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU16, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Handle {
     pub(crate) missed: Mutex<Option<(u64, tokio::time::Instant)>>,
     /// Version of the seats that the session knows.
     pub(crate) seats_seen: AtomicU64,
+    /// The seats are to be read once more.
+    pub(crate) look_again: AtomicBool,
     /// Revoked members that the second place does not have yet.
     half_revoked: Mutex<Vec<MemberId>>,
 }
@@ -92,6 +94,7 @@ impl Handle {
             looking: tokio::sync::Mutex::default(),
             missed: Mutex::default(),
             seats_seen: AtomicU64::new(u64::MAX),
+            look_again: AtomicBool::default(),
             half_revoked: Mutex::default(),
         }
     }

@@ -58,6 +58,8 @@ pub struct Connection {
     pub(super) superseded: bool,
     /// Of the seat that it took; `None`: it has not sat down yet.
     pub(super) generation: Option<u64>,
+    /// It could not take its seat.
+    pub(super) unseated: bool,
     /// The connection that this one replaces, to be closed with the first frame after `welcome`.
     pub(super) replaces: Option<ConnectionId>,
     pub(super) closing: Option<CloseCode>,

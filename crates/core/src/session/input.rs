@@ -9,7 +9,7 @@ use belay_wire::{
     pair::{RevealPair, StartPair},
 };
 
-use super::{Allowance, Attach, CompatJoin, CompatRefresh, WaiterId, Waiting};
+use super::{Allowance, Attach, CompatJoin, CompatRefresh, OwnSeat, WaiterId, Waiting};
 use crate::{
     SessionRecord,
     delivery::Overdue,
@@ -66,8 +66,13 @@ pub enum Input {
     Lost { version: u64 },
     /// The store went back behind this version.
     Heal(Box<SessionRecord>),
-    /// Who holds seats at other nodes, and which are noted for this one.
-    Seats { seats: Vec<Seat>, here: Vec<Seat> },
+    /// Who holds seats at other nodes, and which are noted for this one; `own` is [`Session::own_seats`] from
+    /// before these were read.
+    ///
+    /// [`Session::own_seats`]: super::Session::own_seats
+    Seats { seats: Vec<Seat>, here: Vec<Seat>, own: Vec<OwnSeat> },
+    /// A connection here could not take its seat.
+    Unseated { connection: ConnectionId },
     /// A connection here took its seat.
     Seated { connection: ConnectionId, principal: Principal, generation: u64 },
     /// A seat is given up, if it was taken.

@@ -40,6 +40,7 @@ pub use event::Event;
 pub use input::{Input, LogTold};
 pub use pairing::LeaseKey;
 pub use pull::{GapTold, OutFrame, Pulled};
+pub use seats::OwnSeat;
 
 use crate::{Env, SessionRecord, ports::Seat, token::Principal};
 
@@ -130,10 +131,11 @@ impl Session {
             Input::Record(record) => self.take_record(*record, env, effects),
             Input::Lost { version } => self.restore(version, env, effects),
             Input::Heal(known) => self.heal(&known, env, effects),
-            Input::Seats { seats, here } => {
-                self.compare_own(&seats, &here, effects);
+            Input::Seats { seats, here, own } => {
+                self.compare_own(&seats, &here, &own, effects);
                 self.take_seats(seats, env, effects);
             }
+            Input::Unseated { connection } => self.unseated(connection),
             Input::Seated { connection, principal, generation } => {
                 self.seated(connection, principal, generation, effects);
             }

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use belay_wire::{Channel, CloseCode, ConnectionId, Frame, Positions, Stable};
 
-use super::{Effect, Effects, Event, Input, LogTold, Session};
+use super::{Effect, Effects, Event, Input, LogTold, Session, connection::Connection};
 use crate::{
     Env,
     delivery::Put,
     ports::{BusFrame, Seat},
     token::Principal,
 };
+
+/// A connection and the generation of its seat.
+pub type OwnSeat = (ConnectionId, Option<u64>);
 
 /// Quiet after an append until the other nodes are told once more where the log ends.
 const TAIL_AFTER: Duration = Duration::from_millis(250);
@@ -63,7 +66,7 @@ impl Session {
         };
         // Of two answers the later one may come first.
         let generation = connection.generation.map_or(generation, |own| own.max(generation));
-        connection.generation = Some(generation);
+        (connection.generation, connection.unseated) = (Some(generation), false);
         let seat = self.remote.iter().find(|seat| seat.principal == principal).cloned();
         if let Some(seat) = seat.filter(|seat| seat.generation > generation) {
             self.compare_seat(&seat, effects);
@@ -110,22 +113,46 @@ impl Session {
         self.mark_presence(effects);
     }
 
-    /// Compares the connections here with the seats that they hold: one that has none takes it, again if the
-    /// store lost it or a newer connection had it and went, and one that nobody is here for is given up.
-    pub(super) fn compare_own(&self, elsewhere: &[Seat], here: &[Seat], effects: &mut Effects) {
+    /// The connections here that have taken their seats, with the generations of these, and those that could
+    /// not.
+    pub fn own_seats(&self) -> Vec<OwnSeat> {
+        let serving = self.connections.values().filter(|c| c.is_serving());
+        serving
+            .filter(|c| c.unseated || c.generation.is_some())
+            .map(|c| (c.id, c.generation))
+            .collect()
+    }
+
+    /// Compares what connections here had taken with what is noted: one that has no seat takes it, again if the
+    /// store lost it or a newer connection had it and went; one that nobody is here for is given up.
+    pub(super) fn compare_own(
+        &mut self,
+        elsewhere: &[Seat],
+        here: &[Seat],
+        own: &[OwnSeat],
+        effects: &mut Effects,
+    ) {
         let taken = |principal: Principal| {
             here.iter().chain(elsewhere).any(|seat| seat.principal == principal)
         };
-        for connection in self.connections.values() {
-            if connection.is_serving() && !taken(connection.principal) {
-                self.sit(connection.id, effects);
-            }
+        let is_missing = |c: &&Connection| {
+            c.is_serving() && own.contains(&(c.id, c.generation)) && !taken(c.principal)
+        };
+        let missing: Vec<_> = self.connections.values().filter(is_missing).map(|c| c.id).collect();
+        for id in missing {
+            self.sit(id, effects);
         }
-        let is_here =
+        let is_ghost =
             |seat: &&Seat| self.connections.values().all(|c| c.principal != seat.principal);
-        for seat in here.iter().filter(is_here) {
+        for seat in here.iter().filter(is_ghost) {
             let (principal, generation) = (seat.principal, Some(seat.generation));
             effects.then.push(Effect::Leave { principal, generation });
+        }
+    }
+
+    pub(super) fn unseated(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.unseated = true;
         }
     }
 

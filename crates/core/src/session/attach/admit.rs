@@ -139,6 +139,7 @@ pub(in super::super) fn new_connection(
         live_due: true,
         superseded: false,
         generation: None,
+        unseated: false,
         replaces,
         closing: None,
         opened: BTreeMap::new(),

@@ -39,9 +39,10 @@ impl Node {
             Ok(generation) => Some(Input::Seated { connection, principal, generation }),
             Err(error) => {
                 tracing::warn!(session = %handle.id, %error, "a seat was not taken");
-                // The next look at the store finds that it differs.
+                // The next look tries it again.
+                handle.look_again.store(true, Ordering::Release);
                 handle.seats_seen.store(u64::MAX, Ordering::Release);
-                None
+                Some(Input::Unseated { connection })
             }
         }
     }
@@ -83,13 +84,11 @@ impl Node {
         version: u64,
     ) -> Result<(), StoreError> {
         if handle.seats_seen.load(Ordering::Acquire) != version {
-            // Before, because what is read may lead to another look.
-            handle.seats_seen.store(version, Ordering::Release);
-            let read = self.read_seats(handle).await;
-            if read.is_err() {
-                handle.seats_seen.store(u64::MAX, Ordering::Release);
-            }
-            return read;
+            handle.look_again.store(false, Ordering::Release);
+            self.read_seats(handle).await?;
+            // What was read may have led to a seat that could not be taken.
+            let again = handle.look_again.load(Ordering::Acquire);
+            handle.seats_seen.store(if again { u64::MAX } else { version }, Ordering::Release);
         }
         Ok(())
     }
@@ -100,15 +99,16 @@ impl Node {
     ) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         let _turn = handle.looking.lock().await;
+        let own = handle.session.lock().own_seats();
         let mut seats = self.observe(cluster.shared.presence.seats(handle.id)).await?;
         if seats.iter().any(|seat| cluster.is_news(seat)) {
             self.renew_lease(cluster).await?;
             cluster.note_gone(&seats);
         }
-        let own = seats.iter().filter(|seat| seat.node == cluster.shared.life);
-        let here = own.cloned().collect();
+        let here = seats.iter().filter(|seat| seat.node == cluster.shared.life);
+        let here = here.cloned().collect();
         seats.retain(|seat| cluster.counts(seat));
-        self.drive(handle, Input::Seats { seats, here }).await;
+        self.drive(handle, Input::Seats { seats, here, own }).await;
         Ok(())
     }
 }
