@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use belay_core::ports::{Bus, Leases, Limits, MessageLog, Presence, Revocations, SessionStore};
@@ -26,13 +27,13 @@ pub enum ResolveError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// Redis cannot be used.
-    #[error("store: {0}")]
+    #[error("store")]
     Redis(#[from] RedisError),
     /// NATS cannot be used.
-    #[error("bus: {0}")]
+    #[error("bus")]
     Nats(#[from] NatsError),
     /// The catalog cannot be used.
-    #[error("catalog: {0}")]
+    #[error("catalog")]
     Catalog(#[from] SqlError),
     /// A file that a setting names cannot be read.
     #[error("{path}: {cause}")]
@@ -61,7 +62,12 @@ pub struct ClusterPlaces<'a> {
     /// Certificates (PEM) for Redis.
     pub store_ca: Option<&'a Path>,
     pub nats: NatsOptions,
+    /// Is told for what it is waited longer than a moment.
+    pub waits: fn(&str),
 }
+
+/// A start that takes longer says for what it waits.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The adapters of a relay.
 #[derive(Debug, Clone)]
@@ -163,6 +169,16 @@ async fn on_disk(data_dir: &Path, sync: SyncPolicy) -> Result<Stores, ResolveErr
     })
 }
 
+/// Tells what is waited for if it takes its time.
+async fn telling<T>(waits: fn(&str), what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = Box::pin(work);
+    if let Ok(done) = tokio::time::timeout(MOMENT, work.as_mut()).await {
+        return done;
+    }
+    waits(what);
+    work.await
+}
+
 async fn shared(
     store: &str,
     data_dir: &Path,
@@ -177,10 +193,12 @@ async fn shared(
         options.ca = Some(ca);
     }
     let life = cluster.nats.node.clone();
-    let (redis, mut notes) = RedisStore::connect(options).await?;
-    let (nats, of_nats) = Nats::connect(cluster.nats).await?;
+    let waits = cluster.waits;
+    let (redis, mut notes) = telling(waits, "Redis", RedisStore::connect(options)).await?;
+    let (nats, of_nats) = telling(waits, "NATS", Nats::connect(cluster.nats)).await?;
     notes.extend(of_nats);
-    let catalog = Arc::new(SqlRevocations::open(cluster.catalog, cluster.instance).await?);
+    let catalog = SqlRevocations::open(cluster.catalog, cluster.instance);
+    let catalog = Arc::new(telling(waits, "the catalog", catalog).await?);
     let (redis, nats) = (Arc::new(redis), Arc::new(nats));
     Ok(Stores {
         sessions: redis.clone(),

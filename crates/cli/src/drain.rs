@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
@@ -54,8 +55,7 @@ pub(crate) fn command() -> Command {
                     Arg::new("node")
                         .long("node")
                         .value_name("NAME")
-                        .conflicts_with_all(["wait", "exit"])
-                        .help("Another relay of the cluster, by its --instance; its own admin listener shows how far it is"),
+                        .help("Another relay of the cluster, by its --instance; `belay drain status` at its own admin listener shows how far it is"),
                 )
                 .arg(flag("wait", "Show progress until nobody is connected"))
                 .arg(flag("exit", "The same, then end the relay's process")),
@@ -93,6 +93,14 @@ async fn complete(admin: &Admin, then: &str, force: bool) -> anyhow::Result<()> 
 }
 
 async fn start(args: &ArgMatches) -> anyhow::Result<()> {
+    let exits = args.get_flag("exit");
+    let waits = exits || args.get_flag("wait");
+    if waits && args.contains_id("node") {
+        bail!(
+            "--wait and --exit watch the relay that is asked, not the one of --node: ask that one itself \
+             (--admin), or leave them out"
+        );
+    }
     let admin = Admin::open(args)?;
     let body = json!({
         "reason": args.get_one::<String>("reason"),
@@ -102,7 +110,11 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
     });
     let mut status = admin.post("/admin/drain/start", &body).await?;
     if let Some(node) = args.get_one::<String>("node") {
-        return Ok(writeln!(std::io::stdout(), "{node} was asked to drain")?);
+        return Ok(writeln!(
+            std::io::stdout(),
+            "{node} was asked to drain, which changes nothing if it does already; `belay drain status` at \
+             its own admin listener shows how far it is"
+        )?);
     }
     if status["reason"] != body["reason"] {
         writeln!(
@@ -112,9 +124,8 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         )?;
     }
     show(&status)?;
-    let exits = args.get_flag("exit");
     let mut shown = Instant::now();
-    while (exits || args.get_flag("wait")) && status["state"] == "draining" {
+    while waits && status["state"] == "draining" {
         tokio::time::sleep(LOOK_EVERY).await;
         let before = who_left(&status);
         status = admin.get("/admin/drain/status").await?;
@@ -143,16 +154,23 @@ fn line(status: &Value) -> String {
             let time = belay_wire::compat::format_time(at);
             format!("; last drained for \"{reason}\" at {time}")
         });
-        return format!("active: {} connections{last}", n("sockets_now"));
+        return format!("active: {}{last}", connections(n("sockets_now")));
     }
+    let (left, initial) = (n("sockets_now"), n("sockets_initial"));
+    let remain = match left {
+        0 => String::new(),
+        _ => format!(", {} s remain", n("remaining_s")),
+    };
     format!(
-        "{}: {} of {} connections are left ({} moved, {} closed), {} tries refused, {} s remain",
+        "{}: {left} of {} left ({} moved, {} closed), {} tries refused{remain}",
         status["state"].as_str().unwrap_or("unknown"),
-        n("sockets_now"),
-        n("sockets_initial"),
+        connections(initial),
         n("migrated"),
         n("forced"),
         n("blocked_upgrades"),
-        n("remaining_s"),
     )
+}
+
+fn connections(count: i64) -> String {
+    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }

@@ -61,6 +61,10 @@ impl Node {
             Principal::Host => None,
             Principal::Member(member) => Some(member),
         };
+        // Who was asked to move does not say goodbye here.
+        let is_asked = |_: &String| how.by == By::Nobody || matches!(how.code, Some(4503 | 1012));
+        let because = self.why_away().filter(is_asked);
+        let has_moved = how.by == By::Nobody && because.is_some();
         let closed = Closed {
             connection: id,
             session: handle.id,
@@ -71,8 +75,8 @@ impl Node {
             ended_at: unix_ms(),
             by: how.by,
             code: how.code,
-            reason: how.reason,
-            because: self.why_away().filter(|_| matches!(how.code, Some(4503 | 1012))),
+            reason: if has_moved { "moved_away" } else { how.reason },
+            because,
             silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX),
             behind: session.lag(id),
         };
@@ -170,12 +174,16 @@ impl Closed {
 
     fn cause(&self) -> String {
         let code = self.code.unwrap_or_default();
+        let left = |because: &String| {
+            format!("{because} The client was asked to go to another node, and left for it.")
+        };
         match self.by {
-            By::Nobody => {
+            By::Nobody => self.because.as_ref().map_or(
                 "It broke off without a goodbye: its network went, or its process was killed. \
-                           Clients come back by themselves."
-                    .to_owned()
-            }
+                 Clients come back by themselves."
+                    .to_owned(),
+                left,
+            ),
             By::Peer => match code {
                 1000 | 1005 => format!("The client ended it in good order ({code})."),
                 1001 => "The client went away (1001): a page that was closed, left or reloaded."
@@ -278,6 +286,10 @@ mod tests {
         drained.because = Some("The relay drained (\"deploy 42\").".to_owned());
         assert!(drained.explain().contains("drained (\"deploy 42\"). It comes back"));
         assert!(closed(1, By::Nobody, None).explain().contains("without a goodbye"));
+        let mut moved = closed(1, By::Nobody, None);
+        moved.because = Some("The relay drained (\"deploy 42\").".to_owned());
+        let text = moved.explain();
+        assert!(text.contains("asked to go") && !text.contains("goodbye"), "{text}");
         assert!(closed(1, By::Peer, Some(1001)).explain().contains("went away"));
     }
 

@@ -152,6 +152,8 @@ pub(crate) struct Metrics {
     pub(crate) upgrades_blocked: Counter,
     pub(crate) store_failures: Reasons,
     pub(crate) store_not_asked: Counter,
+    pub(crate) store_answers_late: Gauge,
+    pub(crate) bus_away: Gauge,
     rtt: Histogram,
     pub(crate) store_seconds: Histogram,
     pub(crate) append_seconds: Histogram,
@@ -259,7 +261,9 @@ impl Metrics {
             commands_expired: Counter::default(), "commands_expired", "Commands that their desktop did not take in time";
             http_refused: Counter::default(), "http_connections_refused", "Connections closed because too many were open";
             upgrades_blocked: Counter::default(), "ws_upgrades_blocked_during_drain", "Upgrades and pairings refused because the node drained or stopped";
-            store_not_asked: Counter::default(), "store_not_asked", "Store operations that were refused at once, because the store answers late";
+            store_not_asked: Counter::default(), "store_not_asked", "Store operations that were refused at once, because the store answers late or not at all";
+            store_answers_late: Gauge::default(), "store_answers_late", "1 while the store answers late or not at all, and is asked only whether it is well again";
+            bus_away: Gauge::default(), "bus_away", "1 while no message can be stored by, or passed through, the brokers";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";
             store_seconds: Histogram::new([0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]), "store_seconds", "Time of store writes";
@@ -367,10 +371,6 @@ impl Metrics {
             "rateLimitBuckets": self.rate_buckets.get(),
             "commandRateLimitBuckets": self.command_buckets.get(),
             "snapshotRateLimitBuckets": self.snapshot_buckets.get(),
-            // One node: nothing is shared with others.
-            "busSubscriptions": 0,
-            "crossInstanceBusEnabled": false,
-            "redisPersistenceEnabled": false,
             "activeWebSockets": self.active_websockets(),
             "unauthenticatedWebSockets": self.unauthenticated.get(),
             "pendingJoinWaiters": self.pair_waiters.get(),

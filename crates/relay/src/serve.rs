@@ -141,7 +141,8 @@ fn cluster_places(config: &Config) -> Option<ClusterPlaces<'_>> {
     nats.clock_skew = config.bus_clock_skew;
     let (key_prefix, store_ca) = (&*config.key_prefix, config.store_ca.as_deref());
     let (catalog, instance) = (config.catalog.as_deref()?, &*config.instance);
-    Some(ClusterPlaces { catalog, instance, key_prefix, store_ca, nats })
+    let waits = |what: &str| tracing::warn!("still waiting for {what}");
+    Some(ClusterPlaces { catalog, instance, key_prefix, store_ca, nats, waits })
 }
 
 /// A name for this life of a node: one that starts again is another.

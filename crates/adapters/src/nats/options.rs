@@ -137,10 +137,15 @@ pub enum NatsError {
     #[error("{path}: {reason}")]
     Credentials { path: String, reason: String },
     /// Nobody answered.
-    #[error("NATS at {servers} cannot be reached: {reason}")]
+    #[error(
+        "NATS at {servers} cannot be reached: {reason}; check that it runs and that --bus names it"
+    )]
     Unreachable { servers: String, reason: String },
     /// The broker does not know who we are.
-    #[error("NATS at {servers} refuses the user, password, token or credentials")]
+    #[error(
+        "NATS at {servers} refuses the user, password, token or credentials; check the URL of --bus, or \
+         --bus-credentials"
+    )]
     Unauthorized { servers: String },
     /// It is too old.
     #[error("NATS {found} is too old: 2.10 or newer is needed")]

@@ -17,11 +17,13 @@ pub enum RedisError {
     )]
     Prefix(String),
     /// Nobody answers there.
-    #[error("Redis at {address} cannot be reached: {cause}")]
+    #[error(
+        "Redis at {address} cannot be reached: {cause}; check that it runs and that --store names it"
+    )]
     Unreachable { address: String, cause: String },
     /// It answers, and does not let us in.
     #[error(
-        "Redis at {address} refused the user or password of its address: {cause}; check both in the URL"
+        "Redis at {address} refused the user or password of its address: {cause}; check both in the URL of --store"
     )]
     Refused { address: String, cause: String },
     /// It is older than what is needed.

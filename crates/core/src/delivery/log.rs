@@ -143,7 +143,7 @@ pub struct Log {
     purged: u64,
     /// Index of the oldest record when a purge was asked for last.
     purged_at: u64,
-    /// The last answer was a failure.
+    /// It cannot be appended to, as far as is known: that it can be read says nothing of that.
     failing: bool,
     /// An answer is overdue.
     slow: bool,
@@ -193,7 +193,7 @@ impl Log {
 
     /// Tells whether storing does not work now, or takes too long.
     pub fn is_in_trouble(&self) -> bool {
-        self.failing || self.slow
+        self.failing || self.slow || self.unread > 0
     }
 
     /// It was found not to work.
@@ -203,13 +203,11 @@ impl Log {
 
     /// It was found to work again.
     pub fn works(&mut self) {
-        match self.phase {
-            // It is in trouble until it was read; what cannot be read again and again waits for its time.
-            Phase::Away { .. } if self.unread < READS_AT_ONCE => self.phase = Phase::Unread,
-            Phase::Away { .. } => {}
-            Phase::Unread | Phase::Loading { .. } | Phase::Ready | Phase::Appending { .. } => {
-                self.failing = false;
-            }
+        // Of one that has something to append, the answer will tell.
+        self.failing &= !self.queue.is_empty();
+        // What cannot be read again and again waits for its time.
+        if matches!(self.phase, Phase::Away { .. }) && self.unread < READS_AT_ONCE {
+            self.phase = Phase::Unread;
         }
     }
 

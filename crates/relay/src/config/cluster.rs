@@ -6,6 +6,9 @@ use super::Config;
 const SECRET_CHARS_MIN: usize = 32;
 
 pub(super) fn check(config: &Config, faults: &mut Vec<String>) {
+    if config.bus_secret.as_ref().is_some_and(|s| s.expose().chars().count() < SECRET_CHARS_MIN) {
+        faults.push(format!("bus-secret: must have at least {SECRET_CHARS_MIN} characters"));
+    }
     if !config.is_shared() {
         for (name, is_set) in [
             ("bus", config.bus.is_some()),
@@ -35,7 +38,7 @@ pub(super) fn check(config: &Config, faults: &mut Vec<String>) {
         (
             "bus-secret",
             config.bus_secret.is_some(),
-            "at least 32 characters, the same at all nodes (NATS_HMAC_SECRET): it signs what nodes \
+            "at least 32 characters, the same at all nodes (BELAY_BUS_SECRET): it signs what nodes \
              tell each other",
         ),
         (
@@ -55,9 +58,6 @@ pub(super) fn check(config: &Config, faults: &mut Vec<String>) {
         if !is_set {
             faults.push(format!("{name}: needed with --store redis://\u{2026}; {what}"));
         }
-    }
-    if config.bus_secret.as_ref().is_some_and(|s| s.expose().chars().count() < SECRET_CHARS_MIN) {
-        faults.push(format!("bus-secret: must have at least {SECRET_CHARS_MIN} characters"));
     }
     if let Some(Err(fault)) = config.store_key.as_deref().map(belay_adapters::Keys::check) {
         faults.push(format!("store-key: {fault}"));

@@ -224,7 +224,7 @@ static SETTINGS: &[Setting] = &[
         set: |c, text| { c.trust_proxy = switch(text)?; Ok(()) },
         show: |c| c.trust_proxy.to_string(),
     },
-    setting!("affinity", "", "Give clients and balancers a hint (X-Affinity-Key, a cookie of an hour) that keeps one session at one relay; nothing depends on it", [], affinity, switch, ToString::to_string),
+    setting!("affinity", "", "Cluster: give clients and balancers a hint (X-Affinity-Key, a cookie of an hour) that keeps one session at one relay; nothing depends on it", [], affinity, switch, ToString::to_string),
     setting!("behind-proxy", "", "A proxy in front does TLS", [], behind_proxy, switch, ToString::to_string),
     setting!("insecure-lan", "", "Serve plain http on a network that you trust", [], insecure_lan, switch, ToString::to_string),
     Setting {

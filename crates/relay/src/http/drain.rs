@@ -62,11 +62,9 @@ async fn start(
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
     if let Some(instance) = other.filter(|instance| *instance != node.config.instance) {
-        if !node.ask_to_drain(&instance, reason, secs, endpoint).await {
-            let text = format!(
-                "no node of the name {instance} lives; `/healthz` of an admin listener names those \
-                 that do"
-            );
+        if let Err(names) = node.ask_to_drain(&instance, reason, secs, endpoint).await {
+            let text =
+                format!("no node of the name {instance} lives; there are {}", names.join(", "));
             return Err(ApiError::not_found(&text));
         }
         tracing::warn!(target: "audit", instance, seconds = secs, "drain start, at another node");

@@ -29,7 +29,7 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
     node.take_stock().await;
     node.recheck().await;
     let (ok, why) = readiness(&node);
-    let body = json!({
+    let mut body = json!({
         "ok": ok,
         "reason": why,
         "version": VERSION,
@@ -38,11 +38,9 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
         "activeWebSockets": node.metrics.active_websockets(),
         "pendingJoinWaiters": node.metrics.pair_waiters.get(),
         "deviceTokens": node.metrics.device_tokens.get(),
-        "busSubscriptions": node.subscriptions(),
-        "crossInstanceBusEnabled": node.cluster.is_some(),
-        "redisPersistenceEnabled": node.cluster.is_some(),
         "now": format_time(unix_ms()),
     });
+    node.add_shared(&mut body);
     (status(ok), Json(body))
 }
 
@@ -67,10 +65,10 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
         },
         "cluster": node.cluster.as_ref().map(|cluster| shared(&node, cluster)),
         "log": {
-            "ok": node.metrics.sessions_degraded.get() == 0,
+            "ok": node.metrics.sessions_degraded.get() == 0 && node.bus_ok.load(Ordering::Acquire),
             "sessionsDegraded": node.metrics.sessions_degraded.get(),
         },
-        "metrics": node.metrics.json(unix_ms()),
+        "metrics": node.numbers(),
     });
     (status(ok), Json(body))
 }
@@ -90,6 +88,7 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
         "deviceCountMayBeOff": redis.device_count_drifted(),
         "bus": {
             "ok": node.bus_ok.load(Ordering::Acquire),
+            "error": cluster.broker.fault(),
             "messages": nats.messages(),
             "refused": counts(nats.refused()),
             "unreadable": counts(nats.unreadable()),
@@ -108,13 +107,24 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
 /// `GET /metricsz`: numbers only.
 pub(super) async fn metricsz(State(node): State<Arc<Node>>) -> Json<Value> {
     node.take_stock().await;
-    Json(node.metrics.json(unix_ms()))
+    Json(node.numbers())
 }
 
 impl Node {
-    /// Sessions whose messages this node hears from the bus.
-    fn subscriptions(&self) -> usize {
-        self.cluster.as_ref().map_or(0, |_| self.registry.len())
+    /// All numbers, under the names of the earlier relays.
+    pub(super) fn numbers(&self) -> Value {
+        let mut numbers = self.metrics.json(unix_ms());
+        self.add_shared(&mut numbers);
+        numbers
+    }
+
+    /// Adds whether anything is shared with other nodes, and how many sessions' messages are heard from
+    /// the bus.
+    fn add_shared(&self, numbers: &mut Value) {
+        let shared = self.cluster.is_some();
+        numbers["busSubscriptions"] = if shared { self.registry.len() } else { 0 }.into();
+        numbers["crossInstanceBusEnabled"] = shared.into();
+        numbers["redisPersistenceEnabled"] = shared.into();
     }
 
     /// Sets the numbers that are counted where they are asked for. What the store does not tell stays.
@@ -144,6 +154,9 @@ impl Node {
         set(&metrics.sessions_degraded, degraded);
         set(&metrics.messages_retained, messages);
         set(&metrics.bytes_retained, bytes);
+        set(&metrics.bus_away, usize::from(!self.bus_ok.load(Ordering::Acquire)));
+        let late = self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open());
+        set(&metrics.store_answers_late, usize::from(late));
         if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
             set(&metrics.sessions, sessions);
         }

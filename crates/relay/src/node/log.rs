@@ -116,7 +116,14 @@ impl Node {
     pub(crate) async fn recheck_log(self: &Arc<Self>) {
         let degraded = |handle: &Arc<Handle>| handle.session.lock().is_degraded();
         let waiting: Vec<_> = self.registry.all().into_iter().filter(degraded).collect();
-        if waiting.is_empty() || self.stores.log.check().await.is_err() {
+        if waiting.is_empty() {
+            return;
+        }
+        let is_well = match &self.cluster {
+            Some(cluster) => cluster.broker.is_well(),
+            None => self.stores.log.check().await.is_ok(),
+        };
+        if !is_well {
             return;
         }
         for handle in waiting {

@@ -16,7 +16,7 @@ impl Node {
     ) -> Result<T, StoreError> {
         if self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open()) {
             self.metrics.store_not_asked.inc();
-            return Err(StoreError::Unavailable("its answers come too late".to_owned()));
+            return Err(StoreError::Unavailable("it answers too late or not at all".to_owned()));
         }
         self.probe(operation).await
     }
@@ -56,14 +56,12 @@ impl Node {
     }
 
     /// Asks a store that did not do its work whether it does again; where nodes share one, it is asked
-    /// whenever somebody wants to know, and the bus, too.
+    /// whenever somebody wants to know.
     pub(crate) async fn recheck(&self) {
         if let Some(cluster) = &self.cluster {
-            let (store, bus) = (self.stores.sessions.check(), cluster.shared.bus.check());
-            let (store, bus) = tokio::join!(self.probe(store), bus);
+            let store = self.probe(self.stores.sessions.check()).await;
             let well = store.is_ok() && !cluster.circuit.is_open();
-            self.store_ok.store(well, Ordering::Release);
-            return self.bus_ok.store(bus.is_ok(), Ordering::Release);
+            return self.store_ok.store(well, Ordering::Release);
         }
         if !self.store_ok.load(Ordering::Acquire) {
             let _ = self.observe_write(self.stores.sessions.check()).await;

@@ -3,6 +3,7 @@
 mod affinity;
 mod bad_frames;
 mod bad_input;
+mod brokers;
 mod cluster;
 mod compat;
 mod drain;

@@ -31,6 +31,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Streams that are asked about at once.
 const AT_ONCE: usize = 16;
+/// A copy of a stream that the leader did not hear of for so long is away: they say a word each second.
+const FOLLOWS: Duration = Duration::from_secs(4);
 /// How long a broker that just started may take until it makes and reads streams.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,12 +60,34 @@ pub(super) struct State {
 struct Cluster {
     #[serde(default)]
     leader: String,
+    #[serde(default)]
+    replicas: Vec<Replica>,
+}
+
+/// A copy of a stream at another server than its leader.
+#[derive(Debug, Deserialize)]
+struct Replica {
+    #[serde(default)]
+    offline: bool,
+    /// Nanoseconds since the leader heard of it.
+    #[serde(default)]
+    active: u64,
 }
 
 impl Info {
-    /// Tells whether somebody can write it.
-    pub(super) fn is_led(&self) -> bool {
-        self.cluster.as_ref().is_none_or(|cluster| !cluster.leader.is_empty())
+    /// Why nobody can write it: a leader believes for ten seconds that others follow it, so it is asked
+    /// when it heard of them.
+    fn fault(&self) -> Option<String> {
+        let Cluster { leader, replicas } = self.cluster.as_ref()?;
+        let follows = |r: &&Replica| !r.offline && Duration::from_nanos(r.active) < FOLLOWS;
+        let (copies, there) = (1 + replicas.len(), 1 + replicas.iter().filter(follows).count());
+        if leader.is_empty() {
+            Some("it has no leader".to_owned())
+        } else if 2 * there <= copies {
+            Some(format!("only {there} of {copies} copies can be reached"))
+        } else {
+            None
+        }
     }
 }
 
@@ -196,7 +220,7 @@ impl Streams {
                 other => other,
             };
             let info = info.map_err(|e| format!("{}: {e}", stream.name))?;
-            if info.is_led() { Ok(()) } else { Err(format!("{} has no leader", stream.name)) }
+            info.fault().map_or(Ok(()), |fault| Err(format!("{}: {fault}", stream.name)))
         };
         let checks: Vec<_> = self.names.places().map(check).collect();
         let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);

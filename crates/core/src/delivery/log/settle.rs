@@ -21,7 +21,11 @@ impl Log {
         self.slow = false;
         let recheck = std::mem::take(&mut self.recheck);
         self.phase = if recheck { Phase::Unread } else { Phase::Ready };
-        self.failing = matches!(answer, Err(AppendError::Refused(_) | AppendError::Unknown(_)));
+        match answer {
+            Ok(_) => self.failing = false,
+            Err(AppendError::Refused(_) | AppendError::Unknown(_)) => self.failing = true,
+            Err(AppendError::Conflict) => {}
+        }
         match answer {
             Ok(tail) => {
                 let tail = *tail;
@@ -59,7 +63,6 @@ impl Log {
             return outcome;
         }
         self.slow = false;
-        self.failing = answer.is_err();
         self.recheck = false;
         let Ok(loaded) = answer else {
             let pause = RETRY_AFTER * 2_u32.pow(self.unread.min(RETRY_DOUBLES));

@@ -11,7 +11,7 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{circuit::Circuit, unix_ms};
+use super::{broker::Broker, circuit::Circuit, unix_ms};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;
@@ -23,6 +23,7 @@ const GONE_MAX: usize = 1_024;
 pub(crate) struct Cluster {
     pub(crate) shared: Shared,
     pub(crate) circuit: Circuit,
+    pub(crate) broker: Broker,
     /// Sessions were told that the store is away.
     pub(super) store_away: AtomicBool,
     /// Lives of nodes whose lease runs; `None`: it is not known.
@@ -52,6 +53,7 @@ impl Cluster {
         Self {
             shared,
             circuit,
+            broker: Broker::default(),
             store_away,
             alive,
             stored_elsewhere,
@@ -79,6 +81,14 @@ impl Cluster {
             self.alive.read().as_ref().map_or(Vec::new(), |alive| alive.iter().cloned().collect());
         nodes.sort_unstable();
         nodes
+    }
+
+    /// The names of these: a life is a name and a number.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |life: &String| life.rsplit_once('-').map(|(name, _)| name.to_owned());
+        let mut names: Vec<_> = self.nodes().iter().filter_map(name).collect();
+        names.dedup();
+        names
     }
 
     /// A seat at a node that nobody has heard of: it may have started a moment ago.

@@ -63,6 +63,7 @@ impl Node {
         self.stores.log.subscribe(Arc::new(move |event| to_log(Told::Log(event))));
         cluster.shared.bus.listen(Arc::new(move |event| tell(Told::Bus(event))));
         self.tasks.spawn(super::renew::renew(self.clone()));
+        self.tasks.spawn(super::broker::watch(self.clone()));
         self.tasks.spawn(super::look::poll(self.clone()));
     }
 
@@ -91,15 +92,14 @@ impl Node {
                 }
             }
             Told::Bus(BusEvent::Connected { connected }) => {
-                self.bus_ok.store(connected, Ordering::Release);
+                if let Some(cluster) = &self.cluster {
+                    cluster.broker.connected(connected);
+                }
                 if connected {
-                    tracing::info!("the bus is back; all logs are compared");
+                    tracing::info!("connected with a broker again; all logs are compared");
                     self.drive_all(Input::LogsDoubted).await;
                 } else {
-                    tracing::error!(
-                        "the bus is away: durable messages wait where they were written"
-                    );
-                    self.drive_all(Input::LogAway).await;
+                    tracing::warn!("the connection with the broker is lost");
                 }
             }
         }

@@ -3,6 +3,7 @@
 
 mod affinity;
 mod alive;
+mod broker;
 mod circuit;
 mod hear;
 mod look;
@@ -51,26 +52,28 @@ impl Node {
         }
     }
 
-    /// Asks the node of this name to send its clients away; `false`: none of it is known to live.
+    /// Asks the node of this name to send its clients away.
+    ///
+    /// # Errors
+    /// The names of those that live, if it is none of them.
     pub(crate) async fn ask_to_drain(
         &self,
         instance: &str,
         reason: String,
         seconds: u64,
         endpoint: Option<String>,
-    ) -> bool {
-        let Some(cluster) = &self.cluster else { return false };
-        // A life is the name and a number.
-        let called = plain_name(instance);
-        let is_it = |life: &String| life.rsplit_once('-').is_some_and(|(name, _)| name == called);
+    ) -> Result<(), Vec<String>> {
+        let Some(cluster) = &self.cluster else { return Err(vec![self.config.instance.clone()]) };
         // It may have started a moment ago.
         let _ = self.renew_lease(cluster).await;
-        let lives = cluster.alive.read().as_ref().is_none_or(|alive| alive.iter().any(is_it));
-        if lives {
-            let instance = instance.to_owned();
-            self.tell(ALL_NODES, BusFrame::Drain { instance, reason, seconds, endpoint });
+        let names = cluster.names();
+        let is_known = cluster.alive.read().is_some();
+        if is_known && !names.contains(&plain_name(instance)) {
+            return Err(names);
         }
-        lives
+        let instance = instance.to_owned();
+        self.tell(ALL_NODES, BusFrame::Drain { instance, reason, seconds, endpoint });
+        Ok(())
     }
 
     /// Gives an input to all sessions that are in memory.

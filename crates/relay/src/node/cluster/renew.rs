@@ -105,7 +105,7 @@ pub(super) async fn renew(node: Arc<Node>) {
         tokio::select! {
             () = tokio::time::sleep(RENEW) => {}
             () = cluster.circuit.opens() => {
-                tracing::error!("the store answers late; clients are refused at once until it does not");
+                tracing::error!("the store answers late or not at all; clients are refused at once until it is well");
                 node.tell_store(cluster, true).await;
             }
             () = node.stopping.cancelled() => break,
