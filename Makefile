@@ -13,7 +13,7 @@ $(shell mkdir -p target/tmp)
 export BELAY_COMMIT ?= $(shell git rev-parse --short HEAD 2>/dev/null)
 ARGS ?=
 
-.PHONY: help up cluster build build-tests web types bootstrap bench measure pairs revoke picture test test-all compat compat-cluster remote-control-compat conformance chaos chaos-cluster skew sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
+.PHONY: help up cluster build build-tests web types bootstrap bench measure pairs revoke picture test test-all compat compat-cluster cluster-suites remote-control-compat conformance chaos chaos-cluster skew sim model check check-rust check-web check-deploy test-rust test-web e2e docs fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,7 +52,7 @@ test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser
 	echo "all of it passed in $$seconds s, without what bootstrap installed"
 
 test-all: test ## Everything an issue must show before it closes
-	@$(MAKE) --no-print-directory compat-cluster skew docs fuzz
+	@$(MAKE) --no-print-directory cluster-suites skew docs fuzz
 	@OSS_SMOKE_SKIP_REMOTE_CONTROL_COMPAT=1 scripts/oss-smoke.sh | grep SKIPPED
 	@COMPAT_SESSIONS=100000 COMPAT_REVOKES=1000 COMPAT_UNKNOWN_IDS=1000000 scripts/oss-smoke.sh
 
@@ -87,6 +87,12 @@ compat: build-tests ## The suite of the protocol of existing clients, alone, and
 
 compat-cluster: build-tests bootstrap ## The same over three relays, each request and socket at a random one
 	@cargo nextest run --locked --workspace --all-features -E 'test(every_scenario_that_is_not_about_one_node)' --status-level fail --final-status-level fail
+
+cluster-suites: build-tests bootstrap compat-cluster ## The black-box tests and the browser's journeys over three relays, too, each request and socket at a random one
+	@BELAY_TEST_NODES=3 cargo nextest run --locked --workspace --all-features --no-fail-fast --status-level fail --final-status-level fail \
+		-E 'package(belay-relay) & binary(it) & test(/^(journey|pairing|bad_input|bad_frames|compat)::/)'
+	@rm -f target/reports/journey-cluster.json
+	@cd web && E2E_CLUSTER=1 node --test --test-concurrency=1 --test-timeout=400000 e2e/{demo,outbox,journey,disk,drain}.test.mjs
 
 conformance: build-tests bootstrap ## The websocket conformance suite, against our frame codec as server and as client
 	@$(TOOLS)/bin/python scripts/conformance.py target/debug/examples/echo target/reports/conformance.json

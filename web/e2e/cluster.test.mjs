@@ -2,48 +2,18 @@
 // after the other, and is complete.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { after, test } from 'node:test';
-import { BELAY, Desktop, Hand } from './desk.mjs';
-import { atEnd, cleanUp, phone, shoot, until, watched } from './lib.mjs';
+import { Cluster } from './cluster.mjs';
+import { Desktop, Hand } from './desk.mjs';
+import { cleanUp, phone, shoot, until, watched } from './lib.mjs';
 
 after(cleanUp);
 
 /** What the demo says slowly, for six seconds. */
 const WORDS = Array.from({ length: 200 }, (_, n) => `word${n}`).join(' ');
 
-/** `belay cluster-dev`, and which process each part is now. */
-class Cluster {
-  static async start() {
-    const cluster = new Cluster();
-    cluster.process = spawn(BELAY, ['cluster-dev', '--exit-with-stdin', '--affinity']);
-    cluster.said = '';
-    cluster.process.stdout.on('data', (bytes) => (cluster.said += bytes));
-    cluster.process.stderr.on('data', (bytes) => (cluster.said += bytes));
-    atEnd(() => cluster.stop());
-    await until('the cluster is up', () => cluster.said.includes('Ctrl-C ends all of it.'), 90_000).catch((error) => {
-      throw new Error(`${error.message}; it said ${cluster.said}`);
-    });
-    cluster.url = /the cluster is up: (\S+)/.exec(cluster.said)[1];
-    return cluster;
-  }
-
-  async stop() {
-    const ended = new Promise((done) => this.process.once('exit', done));
-    this.process.stdin.end();
-    await ended;
-  }
-
-  /** kill -9, and waits until it was started again. */
-  async kill(name) {
-    const before = this.said.length;
-    process.kill(Number(new RegExp(`^ +${name} .*pid (\\d+)`, 'm').exec(this.said)[1]), 'SIGKILL');
-    await until(`${name} is up again`, () => this.said.slice(before).includes(`${name} is up again`), 60_000);
-  }
-}
-
 test('an answer is complete though relays and brokers die while it streams', { timeout: 240_000 }, async () => {
-  const cluster = await Cluster.start();
+  const cluster = await Cluster.start('--affinity');
   const desktop = await Desktop.at(cluster.url, ['--agent', 'scripted']);
   const device = await phone();
   const { page } = device;

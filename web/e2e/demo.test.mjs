@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { Desktop, Hand, phone } from './desk.mjs';
+import { Desktop, Hand, ofOneRelay, phone } from './desk.mjs';
 import { axe, cleanUp, freePort, shoot, until, watched } from './lib.mjs';
 
 after(cleanUp);
@@ -59,7 +59,7 @@ test('two phones: the first answer wins and the other phone is told who gave it'
   assert.deepEqual([...first.faults, ...second.faults], []);
 });
 
-test('plain http on another name: keys, comparison code and reconnect work without the key store', { timeout: 120_000 }, async () => {
+test('plain http on another name: keys, comparison code and reconnect work without the key store', { timeout: 120_000, ...ofOneRelay('its public address is a setting of the one relay') }, async () => {
   const port = await freePort();
   const desktop = await Desktop.start(['--agent', 'scripted', '--public-url', `http://relay.test:${port}`], port);
   const device = await phone({ args: ['--host-resolver-rules=MAP relay.test 127.0.0.1'] });
@@ -92,11 +92,11 @@ test('a prompt given without network is kept over a reload and delivered after i
     await hand.pair(desktop, 'Ana');
     await hand.newThread('hello');
     await page.getByText('You said: hello').waitFor();
-    process.kill(desktop.find(' serve '), 'SIGSTOP');
+    desktop.signalRelays('SIGSTOP');
     await hand.say('written in a tunnel');
     await page.getByText('on this phone', { exact: false }).waitFor();
     await shoot(page, '15-outbox');
-    process.kill(desktop.find(' serve '), 'SIGCONT');
+    desktop.signalRelays('SIGCONT');
     await page.getByText('You said: written in a tunnel').waitFor();
     assert.equal(await page.getByText('You said: written in a tunnel').count(), 1);
 
@@ -187,7 +187,7 @@ test('more prompts than the outbox holds are kept, told, and delivered once and 
     await hand.pair(desktop, 'Ana');
     await hand.newThread('hello');
     await page.getByText('You said: hello').waitFor();
-    process.kill(desktop.find(' serve '), 'SIGSTOP');
+    desktop.signalRelays('SIGSTOP');
     await page.evaluate(async (n) => {
       const box = document.querySelector('.composer textarea');
       for (let at = 1; at <= n; at += 1) {
@@ -200,7 +200,7 @@ test('more prompts than the outbox holds are kept, told, and delivered once and 
     }, count);
     await page.getByText('Much waits on this phone', { exact: false }).waitFor();
     await shoot(page, '17-full-outbox');
-    process.kill(desktop.find(' serve '), 'SIGCONT');
+    desktop.signalRelays('SIGCONT');
     const answer = (n) => `You said: prompt ${n} of many`;
     await page.getByText(answer(count)).waitFor({ timeout: 90_000 });
     const expected = Array.from({ length: count }, (_, n) => `prompt ${n + 1} of many`);

@@ -5,9 +5,9 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { Pty, ROOT, freePort, mockModel, phone, scratch, until } from './lib.mjs';
+import { Cluster } from './cluster.mjs';
+import { BELAY, Pty, ROOT, freePort, mockModel, phone, scratch, until } from './lib.mjs';
 
-export const BELAY = join(ROOT, 'target/debug/belay');
 const CACHE = process.env.BELAY_CACHE ?? join(homedir(), '.cache/belay');
 const PINS = readFileSync(join(ROOT, 'scripts/pins.env'), 'utf8');
 const pinned = (name) => new RegExp(`^${name}=(.*)$`, 'm').exec(PINS)[1];
@@ -68,9 +68,21 @@ export function commandOf(pid) {
 /** Where a terminal prints the link. */
 const LINK = /Open (?:on the phone|in a browser on this machine): (\S+)/;
 
-/** `belay up` with an agent, restarted at will. */
+/** The journeys go through a cluster. */
+export const CLUSTERED = Boolean(process.env.E2E_CLUSTER);
+
+/** Of tests that make sense with one relay only: with a cluster they are skipped, and say so. */
+export const ofOneRelay = (why) => ({ skip: CLUSTERED && why });
+
+/** `belay up` with an agent, restarted at will; with a cluster `belay host` at that. */
 export class Desktop {
   static async start(agent, port, project = scratch('project')) {
+    if (CLUSTERED) {
+      const cluster = await Cluster.shared();
+      const desktop = await Desktop.run(['host', '--relay', cluster.url], agent, project);
+      desktop.cluster = cluster;
+      return desktop;
+    }
     const admin = `127.0.0.1:${await freePort()}`;
     return Desktop.run(['up', '--port', String(port ?? (await freePort())), '--admin-listen', admin], agent, project, admin);
   }
@@ -117,6 +129,30 @@ export class Desktop {
     return [...all.keys()].find((pid) => commandOf(pid).includes(part) && below(pid));
   }
 
+  /** The process that runs the agent. */
+  host() {
+    return this.find(this.cluster ? ' host ' : ' up ');
+  }
+
+  relays() {
+    return this.cluster ? this.cluster.relays() : [this.find(' serve ')];
+  }
+
+  /** Sends a signal to whatever relays there are. */
+  signalRelays(signal) {
+    for (const pid of this.relays()) process.kill(pid, signal);
+  }
+
+  /** Replaces each relay by another process, as a deploy does. */
+  async replaceRelays() {
+    const drain = (...args) => execFileSync(BELAY, ['drain', ...args], { encoding: 'utf8' });
+    const start = ['start', '--reason', 'new version', '--window', '1'];
+    if (this.cluster) return this.cluster.replace((folder) => drain(...start, '--exit', '--data-dir', folder));
+    const at = ['--data-dir', this.data, '--admin', `http://${this.admin}`];
+    drain(...start, '--wait', ...at);
+    drain('complete', ...at);
+  }
+
   async kill(agentPart) {
     const agent = this.find(agentPart);
     assert.ok(agent, 'the agent runs');
@@ -144,15 +180,18 @@ export class Desktop {
   /** Which planted secrets stand in a log. */
   secretsInLogs() {
     const read = (file) => readFileSync(join(this.data, file), 'utf8');
-    const logs = read('relay.log') + read('host.log');
+    const logs = (this.cluster ? this.cluster.logs() : read('relay.log')) + read('host.log');
     assert.ok(logs.includes('relay is up') && logs.includes('paired'), 'the logs hold the journey');
     const code = /or type (\S+) on/.exec(this.belay('devices', 'add'))[1];
-    const secrets = {
-      'typed code': code,
-      'host token': JSON.parse(read('host/session.json')).token,
+    const ofRelay = () => ({
       'admin token': read('admin-token').trim(),
       'token key': read('token-keys').trim().split(':')[1],
       'store key': read('store-key').trim().split(':')[1],
+    });
+    const secrets = {
+      'typed code': code,
+      'host token': JSON.parse(read('host/session.json')).token,
+      ...(this.cluster ? this.cluster.secrets() : ofRelay()),
       identity: read('host/identity').trim(),
       prompt: 'Hello there',
       ...Object.fromEntries(this.links.map((link, n) => [`link ${n}`, link.split('.').at(-1)])),

@@ -5,12 +5,12 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { Desktop, Hand, phone } from './desk.mjs';
+import { Desktop, Hand, ofOneRelay, phone } from './desk.mjs';
 import { axe, cleanUp, shoot, watched } from './lib.mjs';
 
 after(cleanUp);
 
-test('a page says that the relay stores nothing, and goes on by itself when it does', { timeout: 120_000 }, async () => {
+test('a page says that the relay stores nothing, and goes on by itself when it does', { timeout: 120_000, ...ofOneRelay('it fills the disk of the one relay') }, async () => {
   const desktop = await Desktop.start(['--agent', 'scripted']);
   const device = await phone();
   const { page } = device;

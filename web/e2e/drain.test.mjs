@@ -3,12 +3,12 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { Desktop, Hand, phone } from './desk.mjs';
+import { Desktop, Hand, ofOneRelay, phone } from './desk.mjs';
 import { cleanUp, until, watched } from './lib.mjs';
 
 after(cleanUp);
 
-test('a page stays, moves and comes back while the relay drains', { timeout: 120_000 }, async () => {
+test('a page stays, moves and comes back while the relay drains', { timeout: 120_000, ...ofOneRelay('it drains the one relay, so that there is no other') }, async () => {
   const desktop = await Desktop.start(['--agent', 'scripted']);
   const device = await phone();
   const { page } = device;

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { CODEX, Desktop, Hand, OPENCODE, commit, phone, version } from './desk.mjs';
+import { CLUSTERED, CODEX, Desktop, Hand, OPENCODE, commit, phone, version } from './desk.mjs';
 import { axe, cleanUp, report, shoot, until, watched } from './lib.mjs';
 
 after(cleanUp);
@@ -22,7 +22,7 @@ async function journey(agent, binary, desktop, device, walk) {
     throw error;
   } finally {
     entry.model_requests = desktop.model.requests();
-    report('journey.json', entry);
+    report(CLUSTERED ? 'journey-cluster.json' : 'journey.json', entry);
   }
 }
 
@@ -63,7 +63,7 @@ async function declineThenAnswerAfterReload(hand, desktop, decline, accept, step
 
 test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async () => {
   assert.ok(existsSync(CODEX), `${CODEX} is missing: make bootstrap fetches it`);
-  const desktop = await Desktop.start(['--codex', CODEX, '--agent', 'codex', '--log-format', 'json']);
+  const desktop = await Desktop.start(['--codex', CODEX, '--agent', 'codex', ...(CLUSTERED ? [] : ['--log-format', 'json'])]);
   const device = await phone();
   const { page } = device;
   const hand = new Hand(page);
@@ -91,7 +91,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await declineThenAnswerAfterReload(hand, desktop, 'Decline, go on', 'Accept', steps);
 
     await streams(hand, steps);
-    process.kill(desktop.find(' serve '), 'SIGKILL');
+    desktop.signalRelays('SIGKILL');
     await page.locator('.chat .hop.bad, .chat .hop.trying').first().waitFor();
     await shoot(page, '05-relay-gone');
     await page.getByText('word199', { exact: false }).waitFor({ timeout: 60_000 });
@@ -102,12 +102,10 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     steps.push('relay killed, text complete');
 
     await streams(hand, steps);
-    const admin = ['--admin', `http://${desktop.admin}`];
-    const relay = desktop.find(' serve ');
-    desktop.belay('drain', 'start', '--reason', 'new version', '--window', '1', '--wait', ...admin);
-    desktop.belay('drain', 'complete', ...admin);
+    const relays = desktop.relays();
+    await desktop.replaceRelays();
     await until('the text is complete', async () => (await page.locator('.bubble.agent').last().textContent()).trim() === WORDS, 60_000);
-    assert.notEqual(desktop.find(' serve '), relay, 'another process serves now');
+    assert.ok(desktop.relays().every((pid) => !relays.includes(pid)), 'other processes serve now');
     assert.equal((await page.locator('.bubble.agent').allTextContents()).filter((text) => text.trim() === WORDS).length, 2, 'nothing is doubled');
     await page.locator('.chat .hop.good').nth(2).waitFor();
     steps.push('relay drained and restarted, text complete');
@@ -152,7 +150,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
 
     entry.pid = desktop.find('app-server');
     const asked = Date.now();
-    desktop.belay('devices', 'revoke', 'Ana’s phone', '--yes', '--admin', `http://${desktop.admin}`);
+    desktop.belay('devices', 'revoke', 'Ana’s phone', '--yes');
     await page.getByRole('heading', { name: 'This device was removed' }).waitFor();
     entry.revoke_ms = Date.now() - asked;
     await look('10-revoked');

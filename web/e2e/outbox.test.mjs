@@ -52,7 +52,7 @@ test('what was written outlives the page, and one tab is connected', { timeout: 
     await once(page, 'two');
     await hand.idle();
 
-    const host = desktop.find(' up ');
+    const host = desktop.host();
     process.kill(host, 'SIGSTOP');
     await hand.say('stored');
     await page.getByText('✓ at the relay', { exact: true }).waitFor();

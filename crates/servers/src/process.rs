@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::process::CommandExt,
@@ -168,8 +169,18 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 /// # Errors
 /// When there is none.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut picks = std::iter::repeat_with(|| {
+        let drawn = RandomState::new().build_hasher().finish() % u64::from(PORTS.1 - PORTS.0);
+        PORTS.0 + u16::try_from(drawn).unwrap_or_default()
+    });
+    picks.by_ref().take(PICKS).find(free).context("no port of this machine is free")
 }
+
+/// Not of those that the system gives to connections: who waits for a server there could be connected with
+/// itself, and keep the server from its port.
+const PORTS: (u16, u16) = (10_000, 32_000);
+const PICKS: usize = 1_000;
 
 /// Where a program is: on the path, or where the system keeps those of servers.
 ///

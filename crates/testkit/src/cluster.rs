@@ -131,6 +131,8 @@ pub struct Cluster {
     pub redis: Redis,
     pub nats: Nats,
     pub folder: TempDir,
+    /// Settings that are not about sharing.
+    base: Config,
 }
 
 impl Cluster {
@@ -141,15 +143,24 @@ impl Cluster {
 
     /// The same, with settings of the relays changed.
     pub async fn start_with(count: usize, change: impl Fn(Config) -> Config) -> Self {
+        Self::start_changed(count, config(), change).await
+    }
+
+    /// The same, of relays with these settings.
+    pub async fn start_of(count: usize, base: Config) -> Self {
+        Self::start_changed(count, base, |config| config).await
+    }
+
+    async fn start_changed(count: usize, base: Config, change: impl Fn(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let redis = Redis::start(&folder.path().join("redis"), &[]).expect("redis");
         let nats = folder.path().join("nats");
         let nats = Nats::start(&nats, &NatsOptions::default()).expect("nats");
         let balancer = Balancer::start(1);
-        let mut cluster = Self { relays: Vec::new(), balancer, redis, nats, folder };
+        let mut cluster = Self { relays: Vec::new(), balancer, redis, nats, folder, base };
         for n in 0..count {
             let config = change(cluster.config(n));
-            cluster.relays.push(Relay::start(config).await);
+            cluster.relays.push(Relay::start_alone(config).await);
         }
         let targets: Vec<_> = cluster.relays.iter().map(Relay::address).collect();
         cluster.balancer.set(&targets);
@@ -159,8 +170,13 @@ impl Cluster {
     /// The settings of the `n`-th relay.
     pub fn config(&self, n: usize) -> Config {
         let data_dir = self.folder.path().join(format!("relay{n}"));
-        let config = Config { instance: format!("relay{n}"), ..config() };
+        let config = Config { instance: format!("relay{n}"), ..self.base.clone() };
         shared_config(config, &data_dir, &self.redis.url(), &self.nats.url(), &self.balancer.url())
+    }
+
+    /// The address of each.
+    pub fn urls(&self) -> Vec<String> {
+        self.relays.iter().map(|relay| relay.url.clone()).collect()
     }
 
     /// All of them, as one address.

@@ -20,6 +20,8 @@ use belay_wire::{
 };
 use tokio::sync::mpsc;
 
+use self::cluster::Cluster;
+
 /// How long anything may take before a test fails.
 pub const SOON: Duration = Duration::from_secs(10);
 
@@ -40,37 +42,58 @@ pub fn disk_config(folder: &std::path::Path, port: u16) -> Config {
     Config { port, store: "disk:".to_owned(), data_dir: folder.to_owned(), ..config() }
 }
 
-/// A relay that stops when the test ends.
+/// A relay that stops when the test ends; with `BELAY_TEST_NODES=3` so many of them, which share what they
+/// have and of which each connection and call gets one at random.
 #[derive(Debug)]
 pub struct Relay {
     server: Option<Server>,
+    nodes: Option<Box<Cluster>>,
     /// Its public address.
     pub url: String,
+}
+
+/// How many nodes a relay in memory is.
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment")]
+fn nodes() -> usize {
+    let nodes = std::env::var("BELAY_TEST_NODES");
+    nodes.map_or(1, |nodes| nodes.parse().expect("BELAY_TEST_NODES is a number"))
 }
 
 impl Relay {
     /// Starts a relay in this process.
     pub async fn start(config: Config) -> Self {
+        let count = nodes();
+        if count == 1 || config.store != "memory:" {
+            return Self::start_alone(config).await;
+        }
+        let cluster = Box::pin(Cluster::start_of(count, config)).await;
+        Self { server: None, url: cluster.balancer.url(), nodes: Some(Box::new(cluster)) }
+    }
+
+    /// The same for a test that is about one process.
+    pub async fn start_alone(config: Config) -> Self {
         belay_client::install_crypto();
         let server = serve(config).await.expect("the relay starts");
         let url = format!("http://{}", server.public);
-        Self { server: Some(server), url }
+        Self { server: Some(server), nodes: None, url }
     }
 
     /// A relay that runs as a process of its own.
     pub fn at(url: &str) -> Self {
         belay_client::install_crypto();
-        Self { server: None, url: url.to_owned() }
+        Self { server: None, nodes: None, url: url.to_owned() }
     }
 
     fn server(&self) -> &Server {
-        self.server.as_ref().expect("a relay of this process")
+        let nodes = self.nodes.as_ref().and_then(|nodes| nodes.relays.first()?.server.as_ref());
+        nodes.or(self.server.as_ref()).expect("a relay of this process")
     }
 
     pub fn address(&self) -> std::net::SocketAddr {
-        self.server().public
+        self.nodes.as_ref().map_or_else(|| self.server().public, |nodes| nodes.balancer.address)
     }
 
+    /// Of one node, as all of these.
     pub fn admin(&self) -> std::net::SocketAddr {
         self.server().admin
     }
@@ -93,9 +116,17 @@ impl Relay {
         Api::new(&self.url).expect("an address")
     }
 
+    /// `/metricsz`, of all nodes together.
     pub async fn numbers(&self) -> serde_json::Value {
-        let text = reqwest::get(format!("{}/metricsz", self.url)).await.expect("answers");
-        serde_json::from_str(&text.text().await.expect("a body")).expect("JSON")
+        let own = [self.url.clone()];
+        let urls = self.nodes.as_ref().map_or(own.to_vec(), |nodes| nodes.urls());
+        let mut sum = serde_json::Value::Null;
+        for url in urls {
+            let text = reqwest::get(format!("{url}/metricsz")).await.expect("answers");
+            let text = text.text().await.expect("a body");
+            add(&mut sum, serde_json::from_str(&text).expect("JSON"));
+        }
+        sum
     }
 
     /// Waits until a number of `/metricsz` has this value.
@@ -109,6 +140,21 @@ impl Relay {
             assert!(tokio::time::Instant::now() < deadline, "{name} is {found:?}, not {value}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// Adds numbers of the same name.
+fn add(sum: &mut serde_json::Value, more: serde_json::Value) {
+    match (sum, more) {
+        (serde_json::Value::Object(sum), serde_json::Value::Object(more)) => {
+            for (name, value) in more {
+                add(sum.entry(name).or_insert(serde_json::Value::Null), value);
+            }
+        }
+        (serde_json::Value::Number(sum), serde_json::Value::Number(more)) => {
+            *sum = (sum.as_i64().unwrap_or(0) + more.as_i64().unwrap_or(0)).into();
+        }
+        (sum, more) => *sum = more,
     }
 }
 

@@ -110,7 +110,7 @@ async fn foreign_pages_and_host_names_are_refused() {
 #[tokio::test]
 async fn sockets_that_do_not_authenticate_are_capped_per_address() {
     let config = Config { unauthenticated_per_address_max: 3, ..config() };
-    let relay = Relay::start(config).await;
+    let relay = Relay::start_alone(config).await;
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(connect(&relay, None).await.expect("upgraded"));
@@ -234,7 +234,7 @@ async fn the_admin_listener_wants_its_bearer() {
 
 #[tokio::test]
 async fn the_renderings_of_the_numbers_agree() {
-    let relay = Relay::start(config()).await;
+    let relay = Relay::start_alone(config()).await;
     let mut desk = Desk::start(&relay).await;
     let _phone = desk.pair(&relay).await;
     relay.until_number("activeWebSockets", 2).await;
@@ -295,7 +295,7 @@ async fn slow_headers_and_slow_bodies_are_cut_off() {
 
 #[tokio::test]
 async fn open_connections_are_bounded_and_their_places_come_back() {
-    let relay = Relay::start(Config { http_connections_max: 3, ..config() }).await;
+    let relay = Relay::start_alone(Config { http_connections_max: 3, ..config() }).await;
     let ask = || async {
         let mut stream = TcpStream::connect(relay.address()).await.expect("connects");
         let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

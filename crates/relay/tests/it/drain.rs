@@ -40,7 +40,7 @@ fn number(event: &Event) -> Option<u64> {
 
 #[tokio::test]
 async fn a_draining_relay_tells_its_clients_takes_nothing_new_and_keeps_who_cannot_move() {
-    let relay = Relay::start(config()).await;
+    let relay = Relay::start_alone(config()).await;
     let mut desk = Desk::start(&relay).await;
     let mut phone = desk.pair(&relay).await;
 
@@ -77,7 +77,7 @@ async fn a_draining_relay_tells_its_clients_takes_nothing_new_and_keeps_who_cann
 
 #[tokio::test]
 async fn a_client_moves_without_a_pause_and_without_losing_a_message() {
-    let relay = Relay::start(config()).await;
+    let relay = Relay::start_alone(config()).await;
     let mut desk = Desk::start(&relay).await;
     let mut phone = desk.pair(&relay).await;
     call(&relay, "start", Some(json!({ "reason": "test", "max_session_age_seconds": 1 }))).await;
@@ -116,7 +116,7 @@ async fn a_client_moves_without_a_pause_and_without_losing_a_message() {
 
 #[tokio::test]
 async fn who_stays_is_closed_after_the_deadline_and_the_node_is_drained() {
-    let relay = Relay::start(config()).await;
+    let relay = Relay::start_alone(config()).await;
     let mut desk = Desk::start(&relay).await;
     let started = Instant::now();
 
@@ -136,7 +136,7 @@ async fn who_stays_is_closed_after_the_deadline_and_the_node_is_drained() {
 
 #[tokio::test]
 async fn wrong_orders_are_refused_by_name_and_strangers_altogether() {
-    let relay = Relay::start(config()).await;
+    let relay = Relay::start_alone(config()).await;
     for (body, named) in [
         (json!({}), "reason"),
         (json!({ "reason": "  " }), "reason"),

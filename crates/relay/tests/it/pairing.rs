@@ -58,6 +58,8 @@ async fn a_hundred_redemptions_with_the_same_key_pair_exactly_one_device() {
             api.reveal_pair(started.request, &reveal).await.expect("paired").member
         });
     }
+    // One that came after the end would find a link that is spent.
+    relay.until_number("pendingJoinWaiters", 100).await;
 
     desk.decide(true, link.secret.expose().as_bytes()).await;
     let members: std::collections::BTreeSet<_> = calls.join_all().await.into_iter().collect();
