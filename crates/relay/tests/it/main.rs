@@ -8,5 +8,6 @@ mod cluster;
 mod compat;
 mod drain;
 mod journey;
+mod names;
 mod pairing;
 mod revoke;
