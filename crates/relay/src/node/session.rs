@@ -57,6 +57,7 @@ impl Node {
         if others {
             self.unwatch(id);
         }
+        self.tell_if_away(&handle).await;
         self.look_again(&handle).await?;
         Ok(Some(handle))
     }
@@ -65,10 +66,11 @@ impl Node {
     pub(crate) async fn take_new(self: &Arc<Self>, session: Session) {
         let id = session.record().id;
         let session = self.open(session).await;
-        let (_, others) = self.registry.add_new(session);
+        let (handle, others) = self.registry.add_new(session);
         if others {
             self.unwatch(id);
         }
+        self.tell_if_away(&handle).await;
     }
 
     /// Ends a session for good: it leaves the store, its devices are revoked, everybody is told.

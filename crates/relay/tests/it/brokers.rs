@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use belay_client::Event;
+use belay_client::{CredentialStore, Event};
 use belay_relay::Config;
 use belay_servers::{NatsCluster, NatsOptions};
 use belay_testkit::{Desk, Member, Relay, cluster::Cluster};
@@ -54,8 +54,10 @@ async fn without_a_majority_of_brokers_idle_clients_are_told_once_and_again_when
     brokers.until_led().expect("a leader");
     let url = brokers.url();
     let three = |config| Config { bus: Some(url.clone()), bus_replicas: 3, ..config };
-    let cluster = Cluster::start_with(2, three).await;
+    let cluster = Cluster::start_with(3, three).await;
     let any = cluster.any();
+    let addresses: Vec<_> = cluster.relays.iter().map(Relay::address).collect();
+    cluster.balancer.set(&addresses[..2]);
     let mut desk = Desk::start(&any).await;
     let mut phone = desk.pair(&any).await;
 
@@ -66,6 +68,11 @@ async fn without_a_majority_of_brokers_idle_clients_are_told_once_and_again_when
     for relay in &cluster.relays {
         until_away(relay).await;
     }
+    // This one did not know the session when the brokers died.
+    cluster.balancer.set(&addresses[2..]);
+    let credentials = phone.credentials.load().expect("readable").expect("there");
+    let mut phone = Member::start(phone.identity.clone(), credentials).await;
+    assert_eq!(told(&mut phone).await, ["degraded"]);
 
     for broker in &mut brokers.servers[..2] {
         broker.restart().expect("nats");

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{Cluster, Node};
+use crate::registry::Handle;
 
 /// A connection that is made anew within this was not away: the client has other brokers.
 const RECONNECTS: Duration = Duration::from_millis(500);
@@ -113,6 +114,10 @@ impl Broker {
         self.found.lock().is_well(Instant::now())
     }
 
+    fn is_away(&self) -> bool {
+        self.found.lock().away
+    }
+
     /// Why nothing can be stored, if that is so for long enough that all were told.
     pub(crate) fn fault(&self) -> Option<String> {
         let found = self.found.lock();
@@ -134,6 +139,13 @@ impl Node {
         sleep(pause).await;
         cluster.shared.bus.check().await.map_err(|e| e.to_string())?;
         self.stores.log.check().await.map_err(|e| e.to_string())
+    }
+
+    /// A session that came into memory while nothing can be stored was not told.
+    pub(in crate::node) async fn tell_if_away(self: &Arc<Self>, handle: &Arc<Handle>) {
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.broker.is_away()) {
+            self.drive(handle, Input::LogAway).await;
+        }
     }
 
     async fn tell_of_broker(self: &Arc<Self>, cluster: &Cluster) {
