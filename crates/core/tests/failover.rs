@@ -78,6 +78,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut around = Around::new();
+        // Each connection is offered a new token.
+        around.policy.rotation_after = Duration::ZERO;
         let host = HostInfo { name: "desk".into(), platform: "test".into(), public_key: key_of(9) };
         let (session, _) = Session::create(host, &mut around.env());
         let mut record = session.record().clone();
@@ -110,13 +112,11 @@ impl World {
         while let Some(input) = inputs.pop_front() {
             let mut effects = self.handle(node, input);
             if let Some(record) = effects.save.take() {
-                match self.save(node, record, effects) {
-                    Some(stored) => effects = stored,
-                    None => {
-                        done = false;
-                        continue;
-                    }
-                }
+                let Some(stored) = self.save(node, record, effects) else {
+                    done = false;
+                    continue;
+                };
+                effects = stored;
             }
             inputs.extend(feeds(effects));
         }
@@ -276,6 +276,13 @@ impl World {
 
 fn feeds(effects: Effects) -> impl Iterator<Item = Input> {
     effects.then.into_iter().filter_map(|e| if let Effect::Feed(i) = e { Some(i) } else { None })
+}
+
+#[test]
+fn a_device_that_connects_has_a_newer_token_after_it() {
+    let mut world = World::new();
+    world.step(Step::Rotate { node: 0, member: 1 });
+    assert_eq!(world.known(MEMBERS[1]), (false, 2));
 }
 
 proptest! {

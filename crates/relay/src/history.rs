@@ -64,7 +64,6 @@ impl Node {
         // Who was asked to move does not say goodbye here.
         let is_asked = |_: &String| how.by == By::Nobody || matches!(how.code, Some(4503 | 1012));
         let because = self.why_away().filter(is_asked);
-        let has_moved = how.by == By::Nobody && because.is_some();
         let closed = Closed {
             connection: id,
             session: handle.id,
@@ -75,7 +74,7 @@ impl Node {
             ended_at: unix_ms(),
             by: how.by,
             code: how.code,
-            reason: if has_moved { "moved_away" } else { how.reason },
+            reason: how.reason,
             because,
             silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX),
             behind: session.lag(id),
@@ -175,7 +174,7 @@ impl Closed {
     fn cause(&self) -> String {
         let code = self.code.unwrap_or_default();
         let left = |because: &String| {
-            format!("{because} The client was asked to go to another node, and left for it.")
+            format!("{because} The client was asked to go elsewhere: it left, or its network went.")
         };
         match self.by {
             By::Nobody => self.because.as_ref().map_or(

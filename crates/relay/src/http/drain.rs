@@ -14,6 +14,7 @@ use super::{ApiError, body::JsonBody};
 use crate::{
     drain::{Status, WINDOW_SECS_MAX},
     node::Node,
+    serve::plain_name,
 };
 
 /// Longest reason of a drain, in bytes.
@@ -61,7 +62,9 @@ async fn start(
     if endpoint.as_deref().is_some_and(|url| !url.starts_with("http")) {
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
-    if let Some(instance) = other.filter(|instance| *instance != node.config.instance) {
+    if let Some(instance) =
+        other.filter(|name| plain_name(name) != plain_name(&node.config.instance))
+    {
         if let Err(names) = node.ask_to_drain(&instance, reason, secs, endpoint).await {
             let text =
                 format!("no node of the name {instance} lives; there are {}", names.join(", "));

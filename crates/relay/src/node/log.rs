@@ -119,11 +119,8 @@ impl Node {
         if waiting.is_empty() {
             return;
         }
-        let is_well = match &self.cluster {
-            Some(cluster) => cluster.broker.is_well(),
-            None => self.stores.log.check().await.is_ok(),
-        };
-        if !is_well {
+        let is_away = self.cluster.as_ref().is_some_and(|cluster| !cluster.broker.is_well());
+        if is_away || self.stores.log.check().await.is_err() {
             return;
         }
         for handle in waiting {

@@ -8,8 +8,8 @@ use belay_servers::{NatsCluster, NatsOptions};
 use belay_testkit::{Desk, Member, Relay, cluster::Cluster};
 use belay_wire::{Channel, Frame, RawJson};
 
-/// Followers are missed within four seconds, and that counts after five more; some time for a busy machine.
-const TOLD: Duration = Duration::from_secs(20);
+/// Followers are missed within four seconds, and that counts after ten more; some time for a busy machine.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// What follows would follow within this: a leader that nobody follows would have been found well again.
 const QUIET: Duration = Duration::from_secs(6);

@@ -19,7 +19,7 @@ use crate::registry::Handle;
 /// A connection that is made anew within this was not away: the client has other brokers.
 const RECONNECTS: Duration = Duration::from_millis(500);
 /// Brokers choose a new leader within this, as a rule; who writes meanwhile is told at once.
-const ELECTS: Duration = Duration::from_secs(5);
+const ELECTS: Duration = Duration::from_secs(10);
 /// For so long after a loss a leader may believe that others follow it.
 const BELIEVES: Duration = Duration::from_secs(5);
 /// Pause between checks, each of which asks every stream.
@@ -56,6 +56,10 @@ impl Found {
     }
 
     fn checked(&mut self, answer: Result<(), String>, now: Instant) {
+        if answer.is_ok() {
+            // What passed went over a connection, whatever was heard of that.
+            self.lost = None;
+        }
         self.failing = answer.err().map(|why| {
             let since = self.failing.take().map(|(since, _)| since);
             if since.is_none() {
@@ -111,7 +115,8 @@ impl Broker {
 
     /// Tells whether what could not be stored can be tried again.
     pub(crate) fn is_well(&self) -> bool {
-        self.found.lock().is_well(Instant::now())
+        let found = self.found.lock();
+        !found.away && found.is_well(Instant::now())
     }
 
     fn is_away(&self) -> bool {
@@ -122,7 +127,8 @@ impl Broker {
     pub(crate) fn fault(&self) -> Option<String> {
         let found = self.found.lock();
         let why = found.failing.as_ref().map(|(_, why)| why.clone());
-        found.away.then(|| why.unwrap_or_else(|| NO_CONNECTION.to_owned()))
+        let or = if found.lost.is_some() { NO_CONNECTION } else { "it was away a moment ago" };
+        found.away.then(|| why.unwrap_or_else(|| or.to_owned()))
     }
 
     /// When something is to be told without another event.
@@ -227,6 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_passes_shows_a_connection_of_which_nothing_was_heard() {
+        let (mut found, t) = (Found::default(), Instant::now());
+        found.connected(false, t);
+        assert_eq!(found.news(t + SECOND), Some(away(NO_CONNECTION)));
+        found.checked(Ok(()), t + 2 * SECOND);
+        assert_eq!(found.news(t + 6 * SECOND), Some(News::Back));
+    }
+
+    #[test]
+    fn while_it_is_away_nothing_is_tried_again_on_a_check_of_before() {
+        let broker = Broker::default();
+        assert!(broker.is_well());
+        broker.found.lock().away = true;
+        assert!(!broker.is_well());
+    }
+
+    #[test]
     fn an_election_is_not_told_to_those_who_write_nothing() {
         let (mut found, t) = (Found::default(), Instant::now());
         for n in 0..4 {
@@ -235,7 +258,7 @@ mod tests {
         }
         found.checked(Ok(()), t + 4 * SECOND);
         found.checked(failed(), t + 5 * SECOND);
-        assert_eq!(found.news(t + 9 * SECOND), None);
+        assert_eq!(found.news(t + 14 * SECOND), None);
         assert_eq!(found.news(t + 5 * SECOND + ELECTS), Some(away("no quorum")));
     }
 }

@@ -13,7 +13,7 @@ use belay_core::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::Node;
-use crate::drain::WINDOW_SECS_MAX;
+use crate::{drain::WINDOW_SECS_MAX, serve::plain_name};
 
 /// Tasks that give events to sessions.
 const LANES: usize = 8;
@@ -113,7 +113,7 @@ impl Node {
                 *cluster.stored_elsewhere.write() = Some(Instant::now());
             }
             BusFrame::Drain { instance, reason, seconds, endpoint }
-                if instance == self.config.instance =>
+                if plain_name(&instance) == plain_name(&self.config.instance) =>
             {
                 let sockets = self.metrics.active_websockets();
                 tracing::warn!(target: "audit", reason, seconds, sockets, "drain start, by another node");
