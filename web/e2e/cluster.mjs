@@ -60,6 +60,10 @@ export class Cluster {
     await this.again(name, () => process.kill(this.pid(name), 'SIGKILL'));
   }
 
+  async killRelays() {
+    await Promise.all(RELAYS.map((name) => this.kill(name)));
+  }
+
   /** One relay after the other sends its clients away and is replaced. */
   async replace(drain) {
     for (const name of RELAYS) await this.again(name, () => drain(join(this.folder, name)));

@@ -143,6 +143,12 @@ export class Desktop {
     for (const pid of this.relays()) process.kill(pid, signal);
   }
 
+  /** kill -9 of all; a cluster is waited for until it is whole again. */
+  async killRelays() {
+    if (this.cluster) return this.cluster.killRelays();
+    this.signalRelays('SIGKILL');
+  }
+
   /** Replaces each relay by another process, as a deploy does. */
   async replaceRelays() {
     const drain = (...args) => execFileSync(BELAY, ['drain', ...args], { encoding: 'utf8' });

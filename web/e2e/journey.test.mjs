@@ -91,7 +91,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     await declineThenAnswerAfterReload(hand, desktop, 'Decline, go on', 'Accept', steps);
 
     await streams(hand, steps);
-    desktop.signalRelays('SIGKILL');
+    const killed = desktop.killRelays();
     await page.locator('.chat .hop.bad, .chat .hop.trying').first().waitFor();
     await shoot(page, '05-relay-gone');
     await page.getByText('word199', { exact: false }).waitFor({ timeout: 60_000 });
@@ -99,6 +99,7 @@ test('a phone drives the real Codex through Belay', { timeout: 240_000 }, async 
     assert.equal(streamed.trim(), WORDS, 'the text is complete');
     await page.locator('.chat .hop.good').nth(2).waitFor();
     await shoot(page, '06-recovered');
+    await killed;
     steps.push('relay killed, text complete');
 
     await streams(hand, steps);

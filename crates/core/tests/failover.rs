@@ -1,10 +1,10 @@
 //! One session at several nodes over a store that loses writes which it acknowledged, up to the whole record, as
 //! a failover of Redis may: what a node that lives knows comes back, and all nodes come to rest at one record.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of many")]
-
 #[path = "common/around.rs"]
 mod around;
+#[path = "common/offered.rs"]
+mod offered;
 #[path = "common/phone.rs"]
 mod phone;
 
@@ -13,10 +13,10 @@ use std::{collections::VecDeque, time::Duration};
 use around::{Around, attach, key_of};
 use belay_core::{
     Effect, Effects, Input, Session, SessionRecord,
-    session::OutFrame,
     token::{Claims, Principal},
 };
-use belay_wire::{ConnectionId, Frame, MemberId, Secret, pair::HostInfo};
+use belay_wire::{ConnectionId, MemberId, Secret, pair::HostInfo};
+use offered::offered;
 use phone::phone;
 use proptest::prelude::*;
 
@@ -106,21 +106,17 @@ impl World {
         self.stored.last().and_then(Option::as_ref)
     }
 
-    /// Gives an input to a node and carries out what follows, as a relay does. `false`: it could not be stored.
-    fn give(&mut self, node: usize, input: Input) -> bool {
-        let (mut inputs, mut done) = (VecDeque::from([input]), true);
+    /// Gives an input to a node and carries out what follows, as a relay does.
+    fn give(&mut self, node: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = self.handle(node, input);
             if let Some(record) = effects.save.take() {
-                let Some(stored) = self.save(node, record, effects) else {
-                    done = false;
-                    continue;
-                };
+                let Some(stored) = self.save(node, record, effects) else { continue };
                 effects = stored;
             }
             inputs.extend(feeds(effects));
         }
-        done
     }
 
     fn handle(&mut self, node: usize, input: Input) -> Effects {
@@ -128,7 +124,7 @@ impl World {
         self.nodes[node].as_mut().expect("it lives").session.handle(input, &mut env)
     }
 
-    /// Compare-and-set, again after each conflict.
+    /// Compare-and-set, again after each conflict. `None`: there is nothing to compare with.
     fn save(
         &mut self,
         node: usize,
@@ -189,12 +185,13 @@ impl World {
         }
     }
 
-    /// A node that does not know the session reads it.
-    fn wake(&mut self, node: usize) {
+    /// A node that does not know the session reads it. `false`: it is not there.
+    fn wake(&mut self, node: usize) -> bool {
         if self.nodes[node].is_none() {
             let session = self.now_stored().cloned().map(Session::load);
             self.nodes[node] = session.map(|session| Node { session, missed: false });
         }
+        self.nodes[node].is_some()
     }
 
     fn rotate(&mut self, node: usize, member: usize) {
@@ -208,16 +205,7 @@ impl World {
         let mut env = self.around.env();
         let session = &mut self.nodes[node].as_mut().expect("it lives").session;
         session.rotate(connection, &mut env);
-        let frames = session.pull(connection, &env).frames;
-        let offered = frames.into_iter().find_map(|frame| {
-            let OutFrame::Text(text) = frame else { return None };
-            match belay_wire::decode(std::str::from_utf8(&text).ok()?).ok()? {
-                Frame::Welcome(welcome) => welcome.next_token,
-                Frame::TokenOffer(offer) => Some(offer.token),
-                _ => None,
-            }
-        });
-        if let Some(token) = offered {
+        if let Some(token) = offered(session, connection, &env) {
             let frame = Box::new(belay_wire::TokenConfirm { token: token.clone() }.into());
             self.give(node, Input::Frame { connection, frame });
             self.tokens[member] = token;
@@ -235,21 +223,13 @@ impl World {
             }
             Step::Forget => self.stored.push(None),
             Step::Look { node } => self.look(node),
-            Step::Revoke { node, .. } | Step::Rotate { node, .. } | Step::Touch { node } => {
-                self.wake(node);
-                if self.nodes[node].is_none() {
-                    return;
-                }
-                match step {
-                    Step::Revoke { member, .. } => {
-                        self.give(node, Input::Revoke { member: MEMBERS[member] });
-                    }
-                    Step::Rotate { member, .. } => self.rotate(node, member),
-                    _ => {
-                        self.give(node, Input::Touch);
-                    }
-                }
+            Step::Revoke { node, .. } | Step::Rotate { node, .. } | Step::Touch { node }
+                if !self.wake(node) => {}
+            Step::Revoke { node, member } => {
+                self.give(node, Input::Revoke { member: MEMBERS[member] });
             }
+            Step::Rotate { node, member } => self.rotate(node, member),
+            Step::Touch { node } => self.give(node, Input::Touch),
         }
     }
 

@@ -5,6 +5,8 @@
 
 #[path = "common/around.rs"]
 mod around;
+#[path = "common/offered.rs"]
+mod offered;
 #[path = "common/phone.rs"]
 mod phone;
 
@@ -13,10 +15,10 @@ use std::time::Duration;
 use around::{Around, attach, key_of};
 use belay_core::{
     Effect, Effects, Input, Session, SessionRecord,
-    session::OutFrame,
     token::{Claims, Principal},
 };
-use belay_wire::{CloseCode, ConnectionId, Frame, MemberId, Secret, pair::HostInfo};
+use belay_wire::{CloseCode, ConnectionId, MemberId, Secret, pair::HostInfo};
+use offered::offered;
 use phone::phone;
 use proptest::prelude::*;
 
@@ -118,19 +120,11 @@ impl World {
         self.open = None;
     }
 
-    /// The token in a frame that the device is sent, if it is sent one.
+    /// The token that the device is offered, if it is offered one.
     fn offered(&mut self) -> Option<Secret> {
         let id = self.open?;
         let env = self.around.env();
-        let frames = self.session.pull(id, &env).frames;
-        frames.into_iter().find_map(|frame| {
-            let OutFrame::Text(text) = frame else { return None };
-            match belay_wire::decode(std::str::from_utf8(&text).ok()?).ok()? {
-                Frame::Welcome(welcome) => welcome.next_token,
-                Frame::TokenOffer(offer) => Some(offer.token),
-                _ => None,
-            }
-        })
+        offered(&mut self.session, id, &env)
     }
 
     fn take(&mut self, heard: bool, confirms: bool, saved: bool) -> Option<CloseCode> {

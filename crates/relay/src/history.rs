@@ -61,7 +61,7 @@ impl Node {
             Principal::Host => None,
             Principal::Member(member) => Some(member),
         };
-        // Who was asked to move does not say goodbye here.
+        // Who is asked to go elsewhere goes without a goodbye.
         let is_asked = |_: &String| how.by == By::Nobody || matches!(how.code, Some(4503 | 1012));
         let because = self.why_away().filter(is_asked);
         let closed = Closed {
@@ -173,16 +173,17 @@ impl Closed {
 
     fn cause(&self) -> String {
         let code = self.code.unwrap_or_default();
-        let left = |because: &String| {
-            format!("{because} The client was asked to go elsewhere: it left, or its network went.")
-        };
         match self.by {
-            By::Nobody => self.because.as_ref().map_or(
-                "It broke off without a goodbye: its network went, or its process was killed. \
-                 Clients come back by themselves."
-                    .to_owned(),
-                left,
-            ),
+            By::Nobody => match &self.because {
+                Some(because) => format!(
+                    "{because} The client was asked to go elsewhere: it left, or its network went."
+                ),
+                None => {
+                    "It broke off without a goodbye: its network went, or its process was killed. \
+                         Clients come back by themselves."
+                        .to_owned()
+                }
+            },
             By::Peer => match code {
                 1000 | 1005 => format!("The client ended it in good order ({code})."),
                 1001 => "The client went away (1001): a page that was closed, left or reloaded."

@@ -6,6 +6,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    ops::Range,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,6 +18,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take until it accepts connections.
 const READY: Duration = Duration::from_secs(20);
+
+/// Ports of servers. Not of those that the system gives to connections: who waits for a server there could be
+/// connected with itself, and keep the server from its port.
+const PORTS: Range<u16> = 10_000..32_000;
 
 /// Runs a command beside itself and ends it when its own input ends: whoever started it may be killed.
 const KEEPER: &str = r#"
@@ -169,18 +174,14 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 /// # Errors
 /// When there is none.
 pub fn free_port() -> anyhow::Result<u16> {
+    let drawn = || {
+        let drawn = RandomState::new().build_hasher().finish() % PORTS.len() as u64;
+        PORTS.start + u16::try_from(drawn).unwrap_or_default()
+    };
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let mut picks = std::iter::repeat_with(|| {
-        let drawn = RandomState::new().build_hasher().finish() % u64::from(PORTS.1 - PORTS.0);
-        PORTS.0 + u16::try_from(drawn).unwrap_or_default()
-    });
-    picks.by_ref().take(PICKS).find(free).context("no port of this machine is free")
+    let mut drawn = std::iter::repeat_with(drawn).take(PORTS.len());
+    drawn.find(free).context("no port of this machine is free")
 }
-
-/// Not of those that the system gives to connections: who waits for a server there could be connected with
-/// itself, and keep the server from its port.
-const PORTS: (u16, u16) = (10_000, 32_000);
-const PICKS: usize = 1_000;
 
 /// Where a program is: on the path, or where the system keeps those of servers.
 ///

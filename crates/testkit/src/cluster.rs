@@ -138,20 +138,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts servers and `count` relays.
     pub async fn start(count: usize) -> Self {
-        Self::start_with(count, |config| config).await
-    }
-
-    /// The same, with settings of the relays changed.
-    pub async fn start_with(count: usize, change: impl Fn(Config) -> Config) -> Self {
-        Self::start_changed(count, config(), change).await
+        Self::start_of(count, config()).await
     }
 
     /// The same, of relays with these settings.
     pub async fn start_of(count: usize, base: Config) -> Self {
-        Self::start_changed(count, base, |config| config).await
-    }
-
-    async fn start_changed(count: usize, base: Config, change: impl Fn(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
         let redis = Redis::start(&folder.path().join("redis"), &[]).expect("redis");
         let nats = folder.path().join("nats");
@@ -159,7 +150,7 @@ impl Cluster {
         let balancer = Balancer::start(1);
         let mut cluster = Self { relays: Vec::new(), balancer, redis, nats, folder, base };
         for n in 0..count {
-            let config = change(cluster.config(n));
+            let config = cluster.config(n);
             cluster.relays.push(Relay::start_alone(config).await);
         }
         let targets: Vec<_> = cluster.relays.iter().map(Relay::address).collect();
@@ -196,7 +187,7 @@ pub fn shared_config(
     std::fs::create_dir_all(data_dir).expect("a folder");
     Config {
         store: redis.to_owned(),
-        bus: Some(nats.to_owned()),
+        bus: config.bus.or(Some(nats.to_owned())),
         bus_secret: Some(belay_wire::Secret::new("a secret of a test that is long enough")),
         token_keys: Some(format!("1:{}", "11".repeat(32))),
         store_key: Some(format!("1:{}", "22".repeat(32))),

@@ -118,8 +118,8 @@ impl Relay {
 
     /// `/metricsz`, of all nodes together.
     pub async fn numbers(&self) -> serde_json::Value {
-        let own = [self.url.clone()];
-        let urls = self.nodes.as_ref().map_or(own.to_vec(), |nodes| nodes.urls());
+        let own = || vec![self.url.clone()];
+        let urls = self.nodes.as_ref().map_or_else(own, |nodes| nodes.urls());
         let mut sum = serde_json::Value::Null;
         for url in urls {
             let text = reqwest::get(format!("{url}/metricsz")).await.expect("answers");

@@ -65,7 +65,7 @@ pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCod
         },
         "cluster": node.cluster.as_ref().map(|cluster| shared(&node, cluster)),
         "log": {
-            "ok": node.metrics.sessions_degraded.get() == 0 && node.bus_ok.load(Ordering::Acquire),
+            "ok": node.metrics.sessions_degraded.get() == 0 && !node.bus_is_away(),
             "sessionsDegraded": node.metrics.sessions_degraded.get(),
         },
         "metrics": node.numbers(),
@@ -87,7 +87,7 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
         "storeCommands": redis.commands(),
         "deviceCountMayBeOff": redis.device_count_drifted(),
         "bus": {
-            "ok": node.bus_ok.load(Ordering::Acquire),
+            "ok": !node.bus_is_away(),
             "error": cluster.broker.fault(),
             "messages": nats.messages(),
             "refused": counts(nats.refused()),
@@ -154,7 +154,7 @@ impl Node {
         set(&metrics.sessions_degraded, degraded);
         set(&metrics.messages_retained, messages);
         set(&metrics.bytes_retained, bytes);
-        set(&metrics.bus_away, usize::from(!self.bus_ok.load(Ordering::Acquire)));
+        set(&metrics.bus_away, usize::from(self.bus_is_away()));
         let late = self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open());
         set(&metrics.store_answers_late, usize::from(late));
         if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
@@ -173,7 +173,7 @@ fn readiness(node: &Node) -> (bool, Option<&'static str>) {
         (false, Some("draining"))
     } else if !node.store_ok.load(Ordering::Acquire) {
         (false, Some("store_unavailable"))
-    } else if !node.bus_ok.load(Ordering::Acquire) {
+    } else if node.bus_is_away() {
         (false, Some("bus_unavailable"))
     } else {
         (true, None)

@@ -119,6 +119,7 @@ impl Node {
         if waiting.is_empty() {
             return;
         }
+        // In a cluster a check means something only when the brokers had time to notice who is gone.
         let is_away = self.cluster.as_ref().is_some_and(|cluster| !cluster.broker.is_well());
         if is_away || self.stores.log.check().await.is_err() {
             return;

@@ -58,8 +58,6 @@ pub(crate) struct Node {
     /// Cancelled when the process is to end after a drain.
     pub(crate) exit: CancellationToken,
     pub(crate) store_ok: AtomicBool,
-    /// Messages pass between nodes.
-    pub(crate) bus_ok: AtomicBool,
     /// When the cause of a failed append was logged last, Unix milliseconds.
     append_told_at: Arc<AtomicU64>,
     /// When it was logged last that sessions cannot store, and that they can again, Unix milliseconds.
@@ -127,7 +125,6 @@ impl Node {
             history: History::default(),
             exit: CancellationToken::new(),
             store_ok: AtomicBool::new(true),
-            bus_ok: AtomicBool::new(true),
             append_told_at: Arc::default(),
             degraded_told_at: AtomicU64::default(),
             restored_told_at: AtomicU64::default(),

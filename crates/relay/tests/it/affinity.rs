@@ -6,6 +6,7 @@ use belay_client::{Event, Identity};
 use belay_testkit::{
     Desk, Member, Relay,
     cluster::{Cluster, Heeds},
+    config,
 };
 use belay_wire::{
     AFFINITY_HEADER, Channel, RawJson, affinity_key,
@@ -19,8 +20,7 @@ const MESSAGES: u64 = 50;
 
 async fn cluster(heeds: Heeds) -> Cluster {
     let on = heeds != Heeds::Not;
-    let cluster =
-        Cluster::start_with(3, |config| belay_relay::Config { affinity: on, ..config }).await;
+    let cluster = Cluster::start_of(3, belay_relay::Config { affinity: on, ..config() }).await;
     cluster.balancer.heed(heeds);
     cluster
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use belay_client::{CredentialStore, Event};
 use belay_relay::Config;
 use belay_servers::{NatsCluster, NatsOptions};
-use belay_testkit::{Desk, Member, Relay, cluster::Cluster};
+use belay_testkit::{Desk, Member, Relay, cluster::Cluster, config};
 use belay_wire::{Channel, Frame, RawJson};
 
 /// Followers are missed within four seconds, and that counts after ten more; some time for a busy machine.
@@ -52,9 +52,8 @@ async fn without_a_majority_of_brokers_idle_clients_are_told_once_and_again_when
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut brokers = NatsCluster::start(folder.path(), &NatsOptions::default()).expect("nats");
     brokers.until_led().expect("a leader");
-    let url = brokers.url();
-    let three = |config| Config { bus: Some(url.clone()), bus_replicas: 3, ..config };
-    let cluster = Cluster::start_with(3, three).await;
+    let three = Config { bus: Some(brokers.url()), bus_replicas: 3, ..config() };
+    let cluster = Cluster::start_of(3, three).await;
     let any = cluster.any();
     let addresses: Vec<_> = cluster.relays.iter().map(Relay::address).collect();
     cluster.balancer.set(&addresses[..2]);

@@ -248,8 +248,7 @@ async fn seats_that_the_store_lost_are_taken_again() {
 
 #[tokio::test]
 async fn a_store_that_answers_late_is_not_waited_for_by_everybody() {
-    let many = |config| belay_relay::Config { pair_per_minute: 10_000, ..config };
-    let cluster = Cluster::start_with(1, many).await;
+    let cluster = Cluster::start(1).await;
     let (_desk, mut phone) = {
         let mut desk = Desk::start(&cluster.any()).await;
         let phone = desk.pair(&cluster.any()).await;

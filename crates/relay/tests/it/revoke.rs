@@ -7,7 +7,7 @@ use std::{
 };
 
 use belay_relay::Config;
-use belay_testkit::{Desk, Member, Relay, cluster::Cluster, unix_ms};
+use belay_testkit::{Desk, Member, Relay, cluster::Cluster, config, unix_ms};
 use belay_wire::{CloseCode, MemberId, SessionId, compat::format_time};
 use serde_json::json;
 
@@ -83,8 +83,7 @@ fn row(bus: &str, times: &[Duration]) -> serde_json::Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_device_is_cut_off_everywhere_within_a_second() {
     let tries = variable("REVOKES").map_or(20, |n| n.parse().expect("a number"));
-    let room = |config| Config { devices_max: PHONES, ..config };
-    let cluster = Cluster::start_with(3, room).await;
+    let cluster = Cluster::start_of(3, Config { devices_max: PHONES, ..config() }).await;
     let (_desks, mut phones) = phones(&cluster, 2 * tries).await;
 
     let up = remove(&cluster.relays[2], &mut phones[..tries]).await;

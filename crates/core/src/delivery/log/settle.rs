@@ -21,10 +21,8 @@ impl Log {
         self.slow = false;
         let recheck = std::mem::take(&mut self.recheck);
         self.phase = if recheck { Phase::Unread } else { Phase::Ready };
-        match answer {
-            Ok(_) => self.failing = false,
-            Err(AppendError::Refused(_) | AppendError::Unknown(_)) => self.failing = true,
-            Err(AppendError::Conflict) => {}
+        if !matches!(answer, Err(AppendError::Conflict)) {
+            self.failing = answer.is_err();
         }
         match answer {
             Ok(tail) => {

@@ -67,8 +67,7 @@ impl Node {
         // It may have started a moment ago.
         let _ = self.renew_lease(cluster).await;
         let names = cluster.names();
-        let is_known = cluster.alive.read().is_some();
-        if is_known && !names.contains(&plain_name(instance)) {
+        if cluster.alive.read().is_some() && !names.contains(&plain_name(instance)) {
             return Err(names);
         }
         let instance = instance.to_owned();
