@@ -105,9 +105,17 @@ test('a prompt given without network is kept over a reload and delivered after i
     await page.locator('.chat .hop.bad').first().waitFor();
     await hand.say('written offline');
     await page.getByText('on this phone', { exact: false }).waitFor();
-    for (const n of [1, 2, 3, 4, 5]) await hand.say(`order ${n}`);
+    for (const n of [1, 2, 3, 4]) await hand.say(`order ${n}`);
     await context.setOffline(false);
-    await page.reload();
+    await page.getByLabel('Message the agent').fill('order 5');
+    const reloaded = page.waitForEvent('load');
+    const send = page.getByRole('button', { name: 'Send' });
+    await until('it can be sent', () => send.isEnabled());
+    await send.evaluate((button) => {
+      button.click();
+      location.reload();
+    });
+    await reloaded;
     await page.getByText('You said: written offline').waitFor();
     await until('it is there once', async () => (await page.getByText('You said: written offline').count()) === 1);
     await page.getByText('You said: order 5').waitFor();

@@ -109,7 +109,10 @@ export class Desktop {
     desktop.args = [...command, '--data-dir', desktop.data, '--folder', desktop.project, '--name', 'Workbench', ...agent];
     desktop.up();
     desktop.plain = agent.includes('--plain');
-    await until('the terminal shows a link', () => (desktop.plain ? LINK.test(desktop.pty.text()) : desktop.pty.text().includes(' link ')));
+    const isUp = () => (desktop.plain ? LINK.test(desktop.pty.text()) : desktop.pty.text().includes(' link '));
+    await until('the terminal shows a link', isUp).catch((error) => {
+      throw new Error(`${error.message}; it shows: ${desktop.pty.text().slice(-1000)}`);
+    });
     return desktop;
   }
 

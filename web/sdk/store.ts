@@ -97,7 +97,32 @@ export async function saveOutbox(owner: string, text: string): Promise<boolean> 
   return holder === owner;
 }
 
-export const keepCommand = (kept: Kept) => run('commands', 'readwrite', (s) => s.put(kept, kept.request.id));
+/** Commands on their way to the disk. A page that is left aborts its writes, and finds these when it comes back. */
+const WRITING = 'writing';
+
+function writing(): Kept[] {
+  try {
+    return JSON.parse(sessionStorage.getItem(WRITING) ?? '[]') as Kept[];
+  } catch {
+    return [];
+  }
+}
+
+function noteWriting(id: string, kept?: Kept): void {
+  const others = writing().filter((k) => k.request.id !== id);
+  try {
+    sessionStorage.setItem(WRITING, JSON.stringify(kept ? [...others, kept] : others));
+  } catch {
+    // No room: it is safe once it is on disk.
+  }
+}
+
+export async function keepCommand(kept: Kept): Promise<void> {
+  noteWriting(kept.request.id, kept);
+  await run('commands', 'readwrite', (s) => s.put(kept, kept.request.id));
+  noteWriting(kept.request.id);
+}
+
 /** One that was dropped meanwhile stays dropped. */
 export const markCommand = (id: string, mark: NonNullable<Kept['mark']>) =>
   run<Kept | undefined>('commands', 'readwrite', (s) => {
@@ -106,12 +131,28 @@ export const markCommand = (id: string, mark: NonNullable<Kept['mark']>) =>
     return got;
   });
 
-export const dropCommand = (id: string) => run('commands', 'readwrite', (s) => s.delete(id));
+export async function dropCommand(id: string): Promise<void> {
+  noteWriting(id);
+  await run('commands', 'readwrite', (s) => s.delete(id));
+}
 
 /** In the order in which they were given. */
 export async function keptCommands(): Promise<Kept[]> {
   const kept = await run<Kept[]>('commands', 'readonly', (s) => s.getAll());
+  for (const left of writing()) {
+    const { id } = left.request;
+    if (kept.some((k) => k.request.id === id)) {
+      noteWriting(id);
+    } else {
+      kept.push(left);
+      // Where nothing can be written it stays where it is.
+      await keepCommand(left).catch(() => {});
+    }
+  }
   return kept.toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
 }
 
-export const forgetCommands = () => run('commands', 'readwrite', (s) => s.clear());
+export async function forgetCommands(): Promise<void> {
+  sessionStorage.removeItem(WRITING);
+  await run('commands', 'readwrite', (s) => s.clear());
+}

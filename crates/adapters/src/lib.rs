@@ -18,6 +18,7 @@ pub use memory::{MemoryCluster, MemoryLog, MemoryRevocations, MemoryStore};
 pub use nats::{Nats, NatsError, NatsOptions, StreamLimits};
 pub use redis::{RedisError, RedisOptions, RedisStore};
 pub use resolve::{
-    ClusterPlaces, Parts, Places, ResolveError, Shared, Stores, check_store, resolve,
+    ClusterPlaces, Parts, Places, ResolveError, Shared, Stores, check_bus, check_catalog,
+    check_store, resolve,
 };
 pub use sql::{CatalogState, SqlError, SqlRevocations};

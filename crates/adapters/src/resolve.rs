@@ -122,16 +122,32 @@ impl Stores {
     }
 }
 
-/// Checks that an adapter of this build serves a URL, without opening anything.
+/// Checks that an adapter of this build serves the URL of a store, without opening anything.
 ///
 /// # Errors
-/// [`ResolveError::UnknownScheme`].
-pub fn check_store(url: &str) -> Result<(), ResolveError> {
+/// What is wrong; of a URL that may hold a password nothing is quoted.
+pub fn check_store(url: &str) -> Result<(), String> {
     match url.split(':').next().unwrap_or_default() {
         "memory" | "disk" => Ok(()),
-        scheme if is_redis(scheme) => Ok(()),
-        other => Err(ResolveError::UnknownScheme(other.to_owned())),
+        scheme if is_redis(scheme) => RedisStore::check_url(url).map_err(|e| e.to_string()),
+        other => Err(ResolveError::UnknownScheme(other.to_owned()).to_string()),
     }
+}
+
+/// The same for the URL of a bus.
+///
+/// # Errors
+/// As [`check_store`].
+pub fn check_bus(url: &str) -> Result<(), String> {
+    Nats::check_url(url).map_err(|e| e.to_string())
+}
+
+/// The same for the URL of a catalog.
+///
+/// # Errors
+/// As [`check_store`].
+pub fn check_catalog(url: &str) -> Result<(), String> {
+    SqlRevocations::check_url(url).map_err(|e| e.to_string())
 }
 
 /// Makes the adapters that a store URL names; `disk:` uses the data folder.
@@ -194,11 +210,12 @@ async fn shared(
     }
     let life = cluster.nats.node.clone();
     let waits = cluster.waits;
-    let (redis, mut notes) = telling(waits, "Redis", RedisStore::connect(options)).await?;
-    let (nats, of_nats) = telling(waits, "NATS", Nats::connect(cluster.nats)).await?;
+    let (redis, mut notes) =
+        telling(waits, "Redis (--store)", RedisStore::connect(options)).await?;
+    let (nats, of_nats) = telling(waits, "NATS (--bus)", Nats::connect(cluster.nats)).await?;
     notes.extend(of_nats);
     let catalog = SqlRevocations::open(cluster.catalog, cluster.instance);
-    let catalog = Arc::new(telling(waits, "the catalog", catalog).await?);
+    let catalog = Arc::new(telling(waits, "the catalog (--catalog)", catalog).await?);
     let (redis, nats) = (Arc::new(redis), Arc::new(nats));
     Ok(Stores {
         sessions: redis.clone(),

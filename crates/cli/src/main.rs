@@ -8,7 +8,7 @@ mod settings;
 mod up;
 mod why;
 
-use std::process::ExitCode;
+use std::{pin::pin, process::ExitCode};
 
 use anyhow::Context as _;
 use belay_relay::{Config, log::LogFile};
@@ -181,9 +181,15 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
             tracing::warn!("{warning}");
         }
         // Heard from before the relay says that it is ready.
-        let stopped = stop_signal()?;
+        let mut stopped = pin!(stop_signal()?);
         let known_as = config.public_urls.first().cloned();
-        let server = belay_relay::serve(config).await?;
+        let server = tokio::select! {
+            server = belay_relay::serve(config) => server?,
+            () = &mut stopped => {
+                tracing::info!("stopping before it was up");
+                return Ok(());
+            }
+        };
         tracing::info!(public = %server.public, admin = %server.admin, "relay is up");
         if with_stdin {
             tell_parent(server.public.port())?;
@@ -193,7 +199,7 @@ fn serve(args: &ArgMatches) -> anyhow::Result<()> {
             tracing::info!("connect a desktop with: belay host --relay {relay}");
         }
         tokio::select! {
-            () = stopped => {}
+            () = &mut stopped => {}
             () = server.exited() => {}
             () = stdin_end(), if with_stdin => {}
         }

@@ -132,6 +132,9 @@ impl Api {
         if !status.is_success() {
             return Err(match serde_json::from_str(&text) {
                 Ok(body) => ApiError::Relay(body),
+                Err(_) if matches!(status.as_u16(), 502..=504) => {
+                    failed(format!("no relay takes calls there now ({status})"))
+                }
                 Err(_) => failed(format!("it answered {status}")),
             });
         }

@@ -57,6 +57,10 @@ impl HashKey {
         Self(key)
     }
 
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Hashes a secret for one purpose.
     pub fn hash(&self, purpose: &str, secret: &[u8]) -> SecretHash {
         SecretHash(hmac(&self.0, &[purpose.as_bytes(), &[0], secret]))

@@ -8,6 +8,7 @@ mod capability;
 mod crypto;
 pub mod delivery;
 mod env;
+pub mod fingerprint;
 mod gcra;
 mod lineage;
 mod mutation;

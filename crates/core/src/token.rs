@@ -85,6 +85,13 @@ impl TokenKeys {
         Some(Self { signing, keys: keys.collect() })
     }
 
+    /// All of them by id, the signing one first.
+    pub(crate) fn signing_first(&self) -> impl Iterator<Item = (u32, &[u8; 32])> {
+        let signing = self.keys.get_key_value(&self.signing);
+        let others = self.keys.iter().filter(|(id, _)| **id != self.signing);
+        signing.into_iter().chain(others).map(|(id, key)| (*id, key))
+    }
+
     /// Makes the token of these claims.
     pub fn mint(&self, claims: &Claims) -> Secret {
         let mut token = Vec::with_capacity(BODY_LEN + MAC_LEN);

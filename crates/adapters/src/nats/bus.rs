@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_nats::Message;
@@ -31,6 +31,8 @@ const QUEUE_FRAMES: usize = 1_024;
 const QUEUE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long a message to itself may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is told that frames with a wrong signature come.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 /// Checks that wait at once.
 const CHECKS_MAX: usize = 64;
 
@@ -51,6 +53,8 @@ pub(super) struct BusEnd {
     replays: Mutex<Replays>,
     pub(super) listeners: Listeners,
     refused: Mutex<HashMap<&'static str, u64>>,
+    /// How many frames with a wrong signature were told of, and when.
+    forged_told: Mutex<Option<(u64, Instant)>>,
     checks: Mutex<HashMap<u64, oneshot::Sender<()>>>,
 }
 
@@ -87,6 +91,7 @@ impl BusEnd {
             replays: Mutex::new(replays),
             listeners: Listeners::default(),
             refused: Mutex::default(),
+            forged_told: Mutex::default(),
             checks: Mutex::default(),
         };
         (end, outgoing)
@@ -95,6 +100,21 @@ impl BusEnd {
     /// A frame was not taken, or not sent.
     pub(super) fn refuse(&self, reason: &'static str) {
         *self.refused.lock().entry(reason).or_default() += 1;
+    }
+
+    /// That frames with a wrong signature come, at first and then once a minute.
+    pub(super) fn take_note(&self) -> Option<String> {
+        let count = self.refused.lock().get("signature").copied()?;
+        let mut told = self.forged_told.lock();
+        let is_news = told.is_none_or(|(n, at)| count > n && at.elapsed() >= TELL_EVERY);
+        is_news.then(|| {
+            *told = Some((count, Instant::now()));
+            format!(
+                "{count} messages of other nodes with a wrong signature were refused: a relay that uses these \
+                 brokers and the same --subject-prefix has another --bus-secret; give all the same \
+                 (BELAY_BUS_SECRET), or another cluster a prefix of its own"
+            )
+        })
     }
 
     pub(super) fn refused(&self) -> Vec<(&'static str, u64)> {

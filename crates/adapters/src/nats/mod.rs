@@ -97,6 +97,11 @@ impl fmt::Debug for Nats {
 }
 
 impl Nats {
+    /// Reads a URL, and connects to nothing.
+    pub(crate) fn check_url(url: &str) -> Result<(), NatsError> {
+        address::Address::parse(url).map(|_| ())
+    }
+
     /// Connects, and makes the streams that are missing. Besides comes what an operator should know:
     /// streams that are not as they are configured, which are left as they are.
     ///
@@ -169,7 +174,8 @@ impl Nats {
     /// was asked last.
     pub fn notes(&self) -> Vec<String> {
         let said = self.inner.signals.take_said();
-        said.into_iter().chain(self.inner.streams.take_notes()).collect()
+        let of_bus = self.inner.bus.take_note();
+        said.into_iter().chain(of_bus).chain(self.inner.streams.take_notes()).collect()
     }
 }
 

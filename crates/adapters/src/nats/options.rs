@@ -163,7 +163,10 @@ pub enum NatsError {
     #[error("NATS cannot keep {wanted} replicas of a stream: {reason}")]
     Replicas { wanted: usize, reason: String },
     /// Another number of shards was chosen before.
-    #[error("the streams of prefix {prefix} were made with {found} shards, not {wanted}")]
+    #[error(
+        "the streams of prefix {prefix} were made with {found} shards, not {wanted}: give --bus-shards {found}, as \
+         all nodes have it"
+    )]
     Shards { prefix: String, found: String, wanted: u16 },
     /// Something else has our subjects.
     #[error("the stream {stream} takes the subjects {subjects}: use another prefix, or remove it")]

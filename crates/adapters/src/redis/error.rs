@@ -9,7 +9,10 @@ use super::record::FORMAT;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RedisError {
     /// The address cannot be read.
-    #[error("the address of Redis cannot be used: {0}")]
+    #[error(
+        "the address of Redis cannot be used: {0}; expected redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// \
+         for TLS, or redis+sentinel://HOST,HOST/MASTER"
+    )]
     Address(String),
     /// The prefix of keys cannot be used.
     #[error(

@@ -71,6 +71,11 @@ struct Inner {
 }
 
 impl RedisStore {
+    /// Reads a URL, and connects to nothing.
+    pub(crate) fn check_url(url: &str) -> Result<(), RedisError> {
+        Address::parse(url, None).map(|_| ())
+    }
+
     /// Connects once, and looks at the server; whoever calls decides whether to try again. Must be called
     /// within a Tokio runtime, where a task keeps the connection from then on. Also answers notes for the
     /// operator: what this server may lose.

@@ -59,6 +59,11 @@ pub struct CatalogState {
 }
 
 impl SqlRevocations {
+    /// Reads a URL, and connects to nothing.
+    pub(crate) fn check_url(url: &str) -> Result<(), SqlError> {
+        Address::parse(url).map(|_| ())
+    }
+
     /// Opens `postgres://…` or `sqlite:<file>`, makes the tables that are not there, reads all of them and
     /// follows from then on. `node` is the name under which this node's additions are stored. Takes at
     /// most about 10 seconds until it fails.

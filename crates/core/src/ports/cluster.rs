@@ -108,8 +108,9 @@ pub enum BusFrame {
     Volatile { channel: Channel, message: Volatile },
     /// A frame for the host, from whichever node it is connected to.
     ToHost { frame: Box<Frame> },
-    /// Of [`ALL_NODES`]: the node that says it lives, and whether it reaches the store.
-    Node { store: bool },
+    /// Of [`ALL_NODES`]: a node says that it lives, under the name of this life, whether it reaches the
+    /// store, and which keys it has ([`crate::fingerprint`]).
+    Node { life: String, store: bool, keys: Vec<String> },
     /// Of [`ALL_NODES`]: the node of this name is to send its clients away.
     Drain { instance: String, reason: String, seconds: u64, endpoint: Option<String> },
 }

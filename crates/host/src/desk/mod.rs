@@ -106,6 +106,8 @@ pub(crate) struct Desk {
     /// Devices whose removal was sent and is not answered yet.
     revoking: BTreeSet<MemberId>,
     making_code: bool,
+    /// Why there was no code when it was asked for last.
+    code_trouble: Option<String>,
     /// Commands whose effect is unknown, by id.
     unknown: BTreeMap<String, (MemberId, CommandRequest)>,
     lanes: Lanes,
@@ -146,6 +148,7 @@ impl Desk {
             adding: false,
             revoking: BTreeSet::new(),
             making_code: false,
+            code_trouble: None,
             unknown: unknown.into_iter().map(|(m, r)| (r.id.clone(), (m, r))).collect(),
             lanes: Lanes::new(),
             finished,
@@ -202,12 +205,19 @@ impl Desk {
             }
             Work::Code(Ok(made)) => {
                 self.making_code = false;
+                self.code_trouble = None;
                 self.pairing.show(&self.parts.link, &made, &self.parts.identity);
             }
             Work::Code(Err(error)) => {
                 self.making_code = false;
                 self.pairing.hide();
-                self.note(format!("no pairing code: {error}"));
+                // It is tried again every two seconds, and said once.
+                if self.code_trouble.as_ref() != Some(&error) {
+                    self.note(format!(
+                        "no pairing code: {error}; it is asked for until there is one"
+                    ));
+                    self.code_trouble = Some(error);
+                }
             }
         }
     }

@@ -59,6 +59,12 @@ pub(super) fn check(config: &Config, faults: &mut Vec<String>) {
             faults.push(format!("{name}: needed with --store redis://\u{2026}; {what}"));
         }
     }
+    if let Some(Err(fault)) = config.bus.as_deref().map(belay_adapters::check_bus) {
+        faults.push(format!("bus: {fault}"));
+    }
+    if let Some(Err(fault)) = config.catalog.as_deref().map(belay_adapters::check_catalog) {
+        faults.push(format!("catalog: {fault}"));
+    }
     if let Some(Err(fault)) = config.store_key.as_deref().map(belay_adapters::Keys::check) {
         faults.push(format!("store-key: {fault}"));
     }
@@ -86,6 +92,27 @@ mod tests {
 
         let named: Vec<_> = faults.iter().filter_map(|f| f.split(':').next()).collect();
         assert_eq!(named, ["bus", "catalog", "bus-secret", "token-keys", "store-key"]);
+    }
+
+    #[test]
+    fn all_addresses_that_cannot_be_read_are_told_at_once() {
+        let values = |bus: &str| Config {
+            store: "redis://127.0.0.1".to_owned(),
+            bus: Some(bus.to_owned()),
+            catalog: Some("mysql://planted@db/belay".to_owned()),
+            bus_secret: Some(belay_wire::Secret::new("x".repeat(32))),
+            token_keys: Some(format!("1:{}", "ab".repeat(32))),
+            store_key: Some(format!("1:{}", "cd".repeat(32))),
+            ..Config::default()
+        };
+        let mut faults = Vec::new();
+
+        check(&values("http://planted@127.0.0.1:4222"), &mut faults);
+
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("bus: not an address of NATS servers"), "{faults:?}");
+        assert!(faults[1].starts_with("catalog: the address of the catalog"), "{faults:?}");
+        assert!(!format!("{faults:?}").contains("planted"), "{faults:?}");
     }
 
     #[test]

@@ -26,8 +26,7 @@ pub(super) async fn readyz(State(node): State<Arc<Node>>) -> (StatusCode, Json<V
 
 /// `GET /healthz`, for anybody: no details.
 pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
-    node.take_stock().await;
-    node.recheck().await;
+    tokio::join!(node.take_stock(), node.recheck());
     let (ok, why) = readiness(&node);
     let mut body = json!({
         "ok": ok,
@@ -46,9 +45,9 @@ pub(super) async fn healthz(State(node): State<Arc<Node>>) -> (StatusCode, Json<
 
 /// `GET /healthz` of the admin listener: with the state of what the node stands on.
 pub(super) async fn healthz_details(State(node): State<Arc<Node>>) -> (StatusCode, Json<Value>) {
-    node.take_stock().await;
-    node.recheck().await;
-    let checked = node.probe(node.stores.sessions.check()).await;
+    // A store that is silent is waited for once.
+    let check = node.probe(node.stores.sessions.check());
+    let ((), (), checked) = tokio::join!(node.take_stock(), node.recheck(), check);
     let (ok, why) = readiness(&node);
     let body = json!({
         "ok": ok,
@@ -84,6 +83,7 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
         "life": cluster.shared.life,
         "storeAnswersLate": cluster.circuit.is_open(),
         "nodes": cluster.nodes(),
+        "faults": cluster.strangers(),
         "storeCommands": redis.commands(),
         "deviceCountMayBeOff": redis.device_count_drifted(),
         "bus": {
@@ -157,10 +157,13 @@ impl Node {
         set(&metrics.bus_away, usize::from(self.bus_is_away()));
         let late = self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open());
         set(&metrics.store_answers_late, usize::from(late));
-        if let Ok(sessions) = self.observe(self.stores.sessions.count()).await {
+        let sessions = self.observe(self.stores.sessions.count());
+        let devices = self.observe(self.stores.sessions.count_devices());
+        let (sessions, devices) = tokio::join!(sessions, devices);
+        if let Ok(sessions) = sessions {
             set(&metrics.sessions, sessions);
         }
-        if let Ok(devices) = self.observe(self.stores.sessions.count_devices()).await {
+        if let Ok(devices) = devices {
             set(&metrics.device_tokens, devices + in_grace);
         }
     }

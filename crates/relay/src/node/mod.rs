@@ -20,7 +20,7 @@ use std::{
 };
 
 use belay_adapters::{Keys, Stores};
-use belay_core::{CompatPolicy, Env, Gcra, Now, Policy, session::WaiterId};
+use belay_core::{CompatPolicy, Env, Gcra, Now, Policy, fingerprint, session::WaiterId};
 use belay_wire::SessionId;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use rates::{RateClass, prefix};
 pub(crate) use wait::CallError;
 
-use self::{rates::Caller, wait::Waiting};
+use self::{cluster::Own, rates::Caller, wait::Waiting};
 use crate::{
     config::Config, drain::Drain, entropy::OsEntropy, history::History, http::compat::Allowed,
     metrics::Metrics, origin::Origins, registry::Registry,
@@ -102,7 +102,11 @@ impl Node {
             },
             ..Policy::default()
         };
-        let cluster = parts.stores.shared.clone().map(Cluster::new);
+        let own = || Own {
+            instance: config.instance.clone(),
+            keys: fingerprint::of_keys(&parts.keys.tokens, &parts.keys.hash),
+        };
+        let cluster = parts.stores.shared.clone().map(|shared| Cluster::new(shared, own()));
         let drain = if config.is_ephemeral() {
             Drain::default()
         } else {

@@ -11,3 +11,4 @@ mod journey;
 mod names;
 mod pairing;
 mod revoke;
+mod strangers;

@@ -36,8 +36,11 @@ pub(super) enum Kind {
         header: Option<String>,
     },
     ToHost,
+    /// Its sender is the node.
     Node {
         store: bool,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<String>,
     },
     Drain {
         instance: String,
@@ -80,7 +83,7 @@ impl Opened {
                 let message = Volatile { key, epoch, after, vseq, body };
                 BusFrame::Volatile { channel, message }
             }
-            Kind::Node { store } => BusFrame::Node { store },
+            Kind::Node { store, keys } => BusFrame::Node { life: self.sender.node, store, keys },
             Kind::Drain { instance, reason, seconds, endpoint } => {
                 BusFrame::Drain { instance, reason, seconds, endpoint }
             }
@@ -96,7 +99,7 @@ impl Opened {
 pub(super) fn split(frame: &BusFrame) -> (Kind, Bytes) {
     let kind = match frame {
         BusFrame::Changed => Kind::Changed,
-        BusFrame::Node { store } => Kind::Node { store: *store },
+        BusFrame::Node { life: _, store, keys } => Kind::Node { store: *store, keys: keys.clone() },
         BusFrame::Drain { instance, reason, seconds, endpoint } => Kind::Drain {
             instance: instance.clone(),
             reason: reason.clone(),

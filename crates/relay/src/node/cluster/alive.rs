@@ -11,7 +11,12 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{broker::Broker, circuit::Circuit, unix_ms};
+use super::{
+    broker::Broker,
+    circuit::Circuit,
+    strangers::{Own, Strangers},
+    unix_ms,
+};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;
@@ -24,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) shared: Shared,
     pub(crate) circuit: Circuit,
     pub(crate) broker: Broker,
+    pub(super) own: Own,
+    pub(super) strangers: Mutex<Strangers>,
     /// Sessions were told that the store is away.
     pub(super) store_away: AtomicBool,
     /// Lives of nodes whose lease runs; `None`: it is not known.
@@ -43,7 +50,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(in crate::node) fn new(shared: Shared, own: Own) -> Self {
         let (skew_ms, overrun) = (AtomicI64::new(0), AtomicBool::new(false));
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
@@ -54,6 +61,8 @@ impl Cluster {
             shared,
             circuit,
             broker: Broker::default(),
+            own,
+            strangers: Mutex::default(),
             store_away,
             alive,
             stored_elsewhere,
@@ -75,18 +84,22 @@ impl Cluster {
         seat.node != self.shared.life && self.may_live(&seat.node)
     }
 
-    /// Lives of nodes that are alive now, as far as is known.
-    pub(crate) fn nodes(&self) -> Vec<String> {
-        let mut nodes: Vec<_> =
-            self.alive.read().as_ref().map_or(Vec::new(), |alive| alive.iter().cloned().collect());
+    /// Lives of nodes that are alive now, if that is known.
+    pub(crate) fn nodes(&self) -> Option<Vec<String>> {
+        let mut nodes: Vec<_> = self.alive.read().as_ref()?.iter().cloned().collect();
         nodes.sort_unstable();
-        nodes
+        Some(nodes)
+    }
+
+    /// What is wrong with how others of them were set up.
+    pub(crate) fn strangers(&self) -> Vec<String> {
+        self.strangers.lock().faults(|life| self.may_live(life))
     }
 
     /// The names of these: a life is a name and a number.
     pub(crate) fn names(&self) -> Vec<String> {
         let name = |life: &String| life.rsplit_once('-').map(|(name, _)| name.to_owned());
-        let mut names: Vec<_> = self.nodes().iter().filter_map(name).collect();
+        let mut names: Vec<_> = self.nodes().iter().flatten().filter_map(name).collect();
         names.dedup();
         names
     }

@@ -109,8 +109,13 @@ impl Node {
     fn hear_node(&self, frame: BusFrame) {
         let Some(cluster) = &self.cluster else { return };
         match frame {
-            BusFrame::Node { store: true } => {
-                *cluster.stored_elsewhere.write() = Some(Instant::now());
+            BusFrame::Node { life, store, keys } => {
+                if store {
+                    *cluster.stored_elsewhere.write() = Some(Instant::now());
+                }
+                for fault in cluster.strangers.lock().meet(&cluster.own, &life, &keys) {
+                    tracing::error!("{fault}");
+                }
             }
             BusFrame::Drain { instance, reason, seconds, endpoint }
                 if plain_name(&instance) == plain_name(&self.config.instance) =>
@@ -122,8 +127,7 @@ impl Node {
                     self.drain.keep(sockets);
                 }
             }
-            BusFrame::Node { .. }
-            | BusFrame::Drain { .. }
+            BusFrame::Drain { .. }
             | BusFrame::Changed
             | BusFrame::Ended { .. }
             | BusFrame::Tail { .. }

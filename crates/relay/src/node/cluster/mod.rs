@@ -9,6 +9,7 @@ mod hear;
 mod look;
 mod renew;
 mod seats;
+mod strangers;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -19,6 +20,7 @@ use belay_core::{
 use belay_wire::SessionId;
 
 pub(crate) use alive::Cluster;
+pub(in crate::node) use strangers::Own;
 
 use super::{Node, unix_ms};
 use crate::serve::plain_name;

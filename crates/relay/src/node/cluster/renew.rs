@@ -20,6 +20,8 @@ const LEASE: Duration = Duration::from_secs(5);
 const CUT_OFF: Duration = Duration::from_secs(5);
 /// How often it says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
+/// Why nobody new is let in while the circuit is open.
+const ANSWERS_LATE: &str = "it answers late or not at all";
 /// How often it is stored that who is connected was seen.
 const TOUCH: Duration = Duration::from_hours(6);
 
@@ -33,11 +35,21 @@ impl Node {
         Ok(())
     }
 
-    /// Tells all sessions whether the store is away, if that is news.
-    async fn tell_store(self: &Arc<Self>, cluster: &Cluster, away: bool) {
-        if cluster.store_away.swap(away, Ordering::AcqRel) != away {
-            self.drive_all(Input::Store { away }).await;
+    /// Tells the operator and all sessions whether the store is away and why, if that is news.
+    async fn tell_store(self: &Arc<Self>, cluster: &Cluster, why: Option<&str>) {
+        let away = why.is_some();
+        if cluster.store_away.swap(away, Ordering::AcqRel) == away {
+            return;
         }
+        if let Some(why) = why {
+            tracing::error!(
+                why,
+                "the store is away: who is connected goes on, nobody new comes in"
+            );
+        } else {
+            tracing::info!("the store is back");
+        }
+        self.drive_all(Input::Store { away }).await;
     }
 
     /// Others reach the store, and this node does not for long: its clients are better off there.
@@ -81,14 +93,13 @@ pub(super) async fn renew(node: Arc<Node>) {
         match node.renew_lease(cluster).await {
             Ok(()) => {
                 renewed = Instant::now();
-                node.tell_store(cluster, cluster.circuit.is_open()).await;
+                node.tell_store(cluster, cluster.circuit.is_open().then_some(ANSWERS_LATE)).await;
                 if cluster.moved.swap(false, Ordering::AcqRel) {
                     refresh_all_seats(&node).await;
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "the lease of this node was not renewed");
-                node.tell_store(cluster, true).await;
+                node.tell_store(cluster, Some(&error.to_string())).await;
                 if renewed.elapsed() > LEASE {
                     // Who lives is not known: that refuses nothing.
                     *cluster.alive.write() = None;
@@ -98,15 +109,16 @@ pub(super) async fn renew(node: Arc<Node>) {
                 }
             }
         }
-        node.tell(ALL_NODES, BusFrame::Node { store: !cluster.store_away.load(Ordering::Acquire) });
+        let (life, keys) = (cluster.shared.life.clone(), cluster.own.keys.clone());
+        let store = !cluster.store_away.load(Ordering::Acquire);
+        node.tell(ALL_NODES, BusFrame::Node { life, store, keys });
         for note in cluster.shared.parts.nats.notes() {
             tracing::warn!("{note}");
         }
         tokio::select! {
             () = tokio::time::sleep(RENEW) => {}
             () = cluster.circuit.opens() => {
-                tracing::error!("the store answers late or not at all; clients are refused at once until it is well");
-                node.tell_store(cluster, true).await;
+                node.tell_store(cluster, Some(ANSWERS_LATE)).await;
             }
             () = node.stopping.cancelled() => break,
         }
