@@ -9,7 +9,7 @@ mod logs;
 use belay_core::{
     Input, Now,
     delivery::{Accepted, Ask, Cursor, Log, LogLimits, Next, Outcome, Record, RecordKind},
-    ports::{Entry, Loaded, Tail},
+    ports::{Entry, Loaded, LogUnavailable, Tail},
     session::LogTold,
 };
 use belay_wire::{Channel, Epoch, MemberId, Msg, NackReason, Position, RawJson, Seq};
@@ -305,6 +305,40 @@ fn a_log_that_ends_elsewhere_than_was_known_is_read_again() {
     log.on_tail(Tail { incarnation: 0, offset: 5 });
 
     assert_eq!(log.ask(now), Some(Ask::Load));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_trouble_at_once_for_who_writes_and_soon_for_all() {
+    let mut now = some_time();
+    let (mut log, _) = open(Channel::Down, LIMITS, now);
+    let mut read_in_vain = |log: &mut Log| {
+        log.tick(now);
+        log.doubt();
+        assert_eq!(log.ask(now), Some(Ask::Load));
+        now.mono += Duration::from_secs(9);
+        log.tick(now);
+        log.on_loaded(Err(LogUnavailable("no leader".to_owned())), now);
+        now.mono += Duration::from_secs(9);
+        log.is_in_trouble()
+    };
+
+    assert!(!read_in_vain(&mut log), "brokers choose a leader");
+    let mut written = log.clone();
+    written.enqueue(Record::start(Position::new(Epoch(1), seq(1)), 0));
+    assert!(written.is_in_trouble(), "something waits");
+    let told: Vec<_> = (0..4).map(|_| read_in_vain(&mut log)).collect();
+    assert_eq!(told, [false, false, true, true]);
+}
+
+#[test]
+fn a_log_that_was_never_read_is_trouble_when_it_cannot_be() {
+    let now = some_time();
+    let mut log = Log::new(Channel::Down, LIMITS);
+    log.ask(now);
+
+    log.on_loaded(Err(LogUnavailable("no leader".to_owned())), now);
+
+    assert!(log.is_in_trouble());
 }
 
 #[test]

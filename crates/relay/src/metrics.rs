@@ -154,6 +154,7 @@ pub(crate) struct Metrics {
     pub(crate) store_not_asked: Counter,
     pub(crate) store_answers_late: Gauge,
     pub(crate) bus_away: Gauge,
+    pub(crate) bus_streams_failing: Gauge,
     rtt: Histogram,
     pub(crate) store_seconds: Histogram,
     pub(crate) append_seconds: Histogram,
@@ -263,6 +264,7 @@ impl Metrics {
             upgrades_blocked: Counter::default(), "ws_upgrades_blocked_during_drain", "Upgrades and pairings refused because the node drained or stopped";
             store_not_asked: Counter::default(), "store_not_asked", "Store operations that were refused at once, because the store answers late or not at all";
             store_answers_late: Gauge::default(), "store_answers_late", "1 while the store answers late or not at all, and is asked only whether it is well again";
+            bus_streams_failing: Gauge::default(), "bus_streams_failing", "Streams of the brokers that nobody could write when all were asked last";
             bus_away: Gauge::default(), "bus_away", "1 while no message can be stored by, or passed through, the brokers";
             store_failures: Reasons::default(), "store_failures", "Store operations that failed, by reason";
             rtt: Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.3, 0.5, 1.0, 3.0, 10.0]), "ws_rtt_seconds", "Round trips of pings";

@@ -96,7 +96,11 @@ impl Signals {
                 *self.said.lock() = Some(error.to_string());
                 return;
             }
-            Event::LameDuckMode | Event::Draining | Event::ClientError(_) => return,
+            Event::ClientError(error) => {
+                *self.said.lock() = Some(error.to_string());
+                return;
+            }
+            Event::LameDuckMode | Event::Draining => return,
         }
         self.changed.notify_one();
     }

@@ -34,6 +34,7 @@ use std::{
     },
 };
 
+use async_nats::ServerInfo;
 use belay_core::ports::{BusEvent, Listener};
 use parking_lot::RwLock;
 use tokio::{
@@ -163,6 +164,17 @@ impl Nats {
     /// they were sent.
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
         self.inner.bus.refused()
+    }
+
+    /// The broker that we are or were connected with, for people.
+    pub fn broker(&self) -> String {
+        let ServerInfo { server_name, host, port, .. } = self.inner.wire.client().server_info();
+        format!("{server_name} at {host}:{port}")
+    }
+
+    /// Why streams could not be written when all were asked last.
+    pub fn stream_faults(&self) -> Vec<String> {
+        self.inner.streams.faults()
     }
 
     /// Stored entries that could not be read, by reason: of another version, or damaged.

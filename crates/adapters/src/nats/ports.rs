@@ -90,6 +90,10 @@ impl MessageLog for Nats {
         Box::pin(async move { inner.streams.check_all().await.map_err(LogUnavailable) })
     }
 
+    fn takes(&self, session: SessionId) -> bool {
+        self.inner.streams.takes(session)
+    }
+
     fn damaged(&self) -> u64 {
         self.inner.unreadable.total()
     }

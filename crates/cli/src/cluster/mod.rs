@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use balancer::Balancer;
 use folder::Folder;
 use relays::{Launcher, Relay};
-use secrets::Secrets;
+use secrets::{SECRETS, Secrets};
 use servers::Servers;
 use show::say;
 
@@ -128,15 +128,13 @@ async fn work(
     back: &mut Tasks,
 ) -> anyhow::Result<()> {
     let restart = !args.get_flag("no-restart");
-    let secrets = Secrets::open(&folder.path().join("secrets.env"))?;
+    let secrets = Secrets::open(&folder.path().join(SECRETS))?;
     let mut table = show::Table::new(balancer.url(), folder);
     table.servers(&servers.all);
     let also = args.get_many::<String>("public-url").into_iter().flatten().cloned();
     let public: Vec<String> = [balancer.url()].into_iter().chain(also).collect();
-    let mut launcher = Launcher::new(folder.path(), &public.join(","), &servers.urls, secrets)?;
-    if args.get_flag("affinity") {
-        launcher.also("--affinity");
-    }
+    let (public, affinity) = (public.join(","), args.get_flag("affinity"));
+    let launcher = Launcher::new(folder.path(), &public, &servers.urls, affinity, secrets)?;
     for server in servers.all {
         back.running.spawn(servers::watch(server, restart, back.stop.clone()));
     }

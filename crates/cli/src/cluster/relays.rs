@@ -23,6 +23,8 @@ use super::{secrets::Secrets, servers::Urls, show::say};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Pause before a relay that died is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Settings that all relays share, for one more that somebody starts.
+pub(super) const SHARED: &str = "relay.toml";
 /// How long relays may take to end; their own grace is 5 seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -31,7 +33,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 pub(super) struct Launcher {
     program: PathBuf,
     folder: PathBuf,
-    args: Vec<String>,
+    /// File of the settings that all relays share.
+    shared: PathBuf,
     secrets: Secrets,
 }
 
@@ -57,23 +60,19 @@ impl Launcher {
         folder: &Path,
         public: &str,
         urls: &Urls,
+        affinity: bool,
         secrets: Secrets,
     ) -> anyhow::Result<Self> {
         // Asked later, Linux names the file that was run, also when another took its place since.
         let program = std::env::current_exe().context("this program cannot be found again")?;
-        let args = vec![
-            format!("--store={}", urls.store),
-            format!("--bus={}", urls.bus),
-            "--bus-replicas=3".to_owned(),
-            format!("--catalog={}", urls.catalog),
-            format!("--public-url={public}"),
-        ];
-        Ok(Self { program, folder: folder.to_owned(), args, secrets })
-    }
-
-    /// One more flag for all of them.
-    pub(super) fn also(&mut self, flag: &str) {
-        self.args.push(flag.to_owned());
+        let shared = folder.join(SHARED);
+        let Urls { store, bus, catalog } = urls;
+        let text = format!(
+            "store = {store:?}\nbus = {bus:?}\nbus-replicas = 3\ncatalog = {catalog:?}\n\
+             public-url = {public:?}\naffinity = {affinity}\n"
+        );
+        std::fs::write(&shared, text).with_context(|| shared.display().to_string())?;
+        Ok(Self { program, folder: folder.to_owned(), shared, secrets })
     }
 
     /// Starts a relay, at the addresses of its earlier life if it had one, and waits until it serves.
@@ -113,7 +112,7 @@ impl Launcher {
         admin: SocketAddr,
     ) -> anyhow::Result<Child> {
         let mut command = Command::new(&self.program);
-        command.args(["serve", "--exit-with-stdin"]).args(&self.args);
+        command.args(["serve", "--exit-with-stdin"]).arg("--config").arg(&self.shared);
         command.arg(format!("--instance={name}")).arg(format!("--port={port}"));
         command.arg(format!("--admin-listen={admin}"));
         command.arg("--data-dir").arg(data);

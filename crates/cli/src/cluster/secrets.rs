@@ -4,6 +4,9 @@ use std::{fmt::Write as _, io::Write as _, os::unix::fs::OpenOptionsExt, path::P
 
 use anyhow::Context as _;
 
+/// File of the secrets that all relays share.
+pub(super) const SECRETS: &str = "secrets.env";
+
 /// Names of the environment with their values. They never stand on a command line, which other users of
 /// this machine can read.
 #[derive(Clone)]

@@ -5,7 +5,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use super::{folder::Folder, relays::Relay, servers::Server};
+use super::{
+    folder::Folder,
+    relays::{Relay, SHARED},
+    secrets::SECRETS,
+    servers::Server,
+};
 
 /// Prints a line with the time (UTC). Nothing depends on whether anybody reads it.
 pub(super) fn say(text: &str) {
@@ -64,6 +69,11 @@ impl Table {
             format!("  belay drain start --reason try --window 5 --data-dir {folder}/relay1"),
             format!("  belay why --data-dir {folder}/relay1"),
             format!("  open {url} in a browser"),
+            "  one more relay, of which the balancer knows nothing:".to_owned(),
+            format!(
+                "    env $(cat {folder}/{SECRETS}) belay serve --config {folder}/{SHARED} --instance more \
+                 --data-dir {folder}/more --port 0 --admin-listen 127.0.0.1:0"
+            ),
             String::new(),
             "Ctrl-C ends all of it.".to_owned(),
             String::new(),

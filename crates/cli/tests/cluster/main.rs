@@ -72,7 +72,7 @@ fn secrets_are_not_on_command_lines_and_their_file_is_for_its_owner() {
 
     let pid = dev.part("relay1").pid;
     let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("it runs");
-    assert!(line.contains("--bus=nats://"), "{line}");
+    assert!(line.contains("relay.toml"), "{line}");
     let log = std::fs::read_to_string(dev.folder.join("relay1/relay.log")).expect("a log");
     for (name, secret) in secrets {
         let bare = secret.trim_start_matches("1:");
@@ -199,4 +199,32 @@ fn another_relay_is_drained_by_its_name_through_any() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_ne!(status("relay1"), status("relay2"), "only the one that was named");
+}
+
+#[test]
+fn one_more_relay_joins_by_the_command_that_is_shown() {
+    let dev = Dev::start(&["--relays", "1"]);
+    let shown = dev.until(" belay serve --config ").replace(" belay ", &format!(" {BELAY} "));
+    let mut more = Command::new("sh")
+        .args(["-c", &format!("exec {}", shown.trim())])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it runs");
+
+    let names = || {
+        let output = Command::new(BELAY)
+            .args(["drain", "start", "--reason", "x", "--window", "1", "--node", "nobody"])
+            .arg("--data-dir")
+            .arg(dev.folder.join("relay1"))
+            .output()
+            .expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !names().contains("more") {
+        assert!(std::time::Instant::now() < deadline, "{}", names());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    more.kill().expect("killed");
+    more.wait().expect("ended");
 }

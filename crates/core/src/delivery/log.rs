@@ -32,7 +32,7 @@ const QUEUE_BYTES: usize = 1024 * 1024;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// It doubles with each failure, so many times: to 8 seconds.
 const RETRY_DOUBLES: u32 = 4;
-/// Reads in a row that may fail until others than its own clock do not have it tried again.
+/// Reads in a row that may fail until it is trouble, and until others than its own clock do not have it tried again.
 const READS_AT_ONCE: u32 = 3;
 /// An append or load that takes longer counts as trouble that clients are told of.
 const SLOW_AFTER: Duration = Duration::from_millis(700);
@@ -191,9 +191,11 @@ impl Log {
         self.queue.is_empty()
     }
 
-    /// Tells whether storing does not work now, or takes too long.
+    /// Tells whether storing does not work now, or takes too long. While nothing waits, a few reads in a row may
+    /// fail or take long: that is how brokers choose a new leader.
     pub fn is_in_trouble(&self) -> bool {
-        self.failing || self.slow || self.unread > 0
+        let waits = !self.is_open() || !self.is_settled();
+        self.failing || (waits && (self.slow || self.unread > 0)) || self.unread > READS_AT_ONCE
     }
 
     /// It was found not to work.

@@ -125,8 +125,14 @@ pub trait MessageLog: Send + Sync + Debug {
     /// Drops a channel whose member or session is gone; its name is never used again.
     fn forget(&self, id: ChannelId) -> LogAnswer<()>;
 
-    /// Tells whether appends are possible now.
+    /// Tells whether appends are possible now; an error: to no channel.
     fn check(&self) -> LogAnswer<()>;
+
+    /// Tells whether appends to the channels of this session were possible when [`MessageLog::check`] asked
+    /// last: a log of several streams may fail in part.
+    fn takes(&self, _session: SessionId) -> bool {
+        true
+    }
 
     /// Why this log stores nothing more until the process starts again; what the disk holds is not known.
     fn broken(&self) -> Option<String> {

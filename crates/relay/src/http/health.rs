@@ -89,6 +89,7 @@ fn shared(node: &Node, cluster: &Cluster) -> Value {
         "bus": {
             "ok": !node.bus_is_away(),
             "error": cluster.broker.fault(),
+            "failingStreams": nats.stream_faults(),
             "messages": nats.messages(),
             "refused": counts(nats.refused()),
             "unreadable": counts(nats.unreadable()),
@@ -155,6 +156,8 @@ impl Node {
         set(&metrics.messages_retained, messages);
         set(&metrics.bytes_retained, bytes);
         set(&metrics.bus_away, usize::from(self.bus_is_away()));
+        let failing = |c: &Cluster| c.shared.parts.nats.stream_faults().len();
+        set(&metrics.bus_streams_failing, self.cluster.as_ref().map_or(0, failing));
         let late = self.cluster.as_ref().is_some_and(|cluster| cluster.circuit.is_open());
         set(&metrics.store_answers_late, usize::from(late));
         let sessions = self.observe(self.stores.sessions.count());

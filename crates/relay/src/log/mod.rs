@@ -49,9 +49,11 @@ fn init(level: &str, json: bool, ansi: bool, writer: Redacting) -> Result<(), St
     tracing_subscriber::registry().with(layer).try_init().map_err(|e| e.to_string())
 }
 
-/// The libraries below log what they carry when they are asked for details: messages and tokens.
+/// The libraries below log what they carry when they are asked for details, messages and tokens, and what goes
+/// well; that of NATS also what we say ourselves, each time it tries again.
 fn is_told(target: &str, level: Level) -> bool {
-    level <= Level::INFO || target.starts_with("belay") || target == "audit"
+    let is_ours = target.starts_with("belay") || target == "audit";
+    is_ours || level <= Level::WARN && !target.starts_with("async_nats")
 }
 
 /// The one writer: a file, or standard error.

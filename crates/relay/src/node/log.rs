@@ -124,8 +124,8 @@ impl Node {
         if is_away || self.stores.log.check().await.is_err() {
             return;
         }
-        for handle in waiting {
-            self.drive(&handle, Input::LogWorks).await;
+        for handle in waiting.iter().filter(|handle| self.stores.log.takes(handle.id)) {
+            self.drive(handle, Input::LogWorks).await;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The streams: which there are, and making those that are missing.
 
+mod health;
 mod make;
 
 use std::{
@@ -31,8 +32,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Streams that are asked about at once.
 const AT_ONCE: usize = 16;
-/// A copy of a stream that the leader did not hear of for so long is away: they say a word each second.
-const FOLLOWS: Duration = Duration::from_secs(4);
 /// How long a broker that just started may take until it makes and reads streams.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -74,23 +73,6 @@ struct Replica {
     active: u64,
 }
 
-impl Info {
-    /// Why nobody can write it: a leader believes for ten seconds that others follow it, so it is asked
-    /// when it heard of them.
-    fn fault(&self) -> Option<String> {
-        let Cluster { leader, replicas } = self.cluster.as_ref()?;
-        let follows = |r: &&Replica| !r.offline && Duration::from_nanos(r.active) < FOLLOWS;
-        let (copies, there) = (1 + replicas.len(), 1 + replicas.iter().filter(follows).count());
-        if leader.is_empty() {
-            Some("it has no leader".to_owned())
-        } else if 2 * there <= copies {
-            Some(format!("only {there} of {copies} copies can be reached"))
-        } else {
-            None
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct Slot {
     /// 0: not known.
@@ -98,6 +80,8 @@ struct Slot {
     /// The greatest sequence that was seen in it.
     seen: AtomicU64,
     looked: tokio::sync::Mutex<Option<Instant>>,
+    /// Why nothing could be written when it was checked last.
+    fault: Mutex<Option<String>>,
 }
 
 /// All streams of one prefix.
@@ -205,28 +189,5 @@ impl Streams {
     pub(super) async fn info(&self, stream: &Stream) -> Result<Info, CallError> {
         let operation = format!("STREAM.INFO.{}", stream.name);
         self.wire.call(&operation, &Value::Null, REQUEST_TIMEOUT).await
-    }
-
-    /// Asks all streams whether they can be written.
-    pub(super) async fn check_all(&self) -> Result<(), String> {
-        let check = |place| async move {
-            let stream = self.current(place).await.map_err(|e| e.to_string())?;
-            let info = match self.info(&stream).await {
-                Err(error) if error.is_gone() => {
-                    let stream = self.look_again(place, stream.incarnation).await;
-                    let stream = stream.map_err(|e| e.to_string())?;
-                    self.info(&stream).await
-                }
-                other => other,
-            };
-            let info = info.map_err(|e| format!("{}: {e}", stream.name))?;
-            info.fault().map_or(Ok(()), |fault| Err(format!("{}: {fault}", stream.name)))
-        };
-        let checks: Vec<_> = self.names.places().map(check).collect();
-        let mut checks = stream::iter(checks).buffer_unordered(AT_ONCE);
-        while let Some(result) = checks.next().await {
-            result?;
-        }
-        Ok(())
     }
 }

@@ -92,14 +92,17 @@ impl Node {
                 }
             }
             Told::Bus(BusEvent::Connected { connected }) => {
-                if let Some(cluster) = &self.cluster {
-                    cluster.broker.connected(connected);
-                }
+                let Some(cluster) = &self.cluster else { return };
+                cluster.broker.connected(connected);
+                let broker = cluster.shared.parts.nats.broker();
                 if connected {
-                    tracing::info!("connected with a broker again; all logs are compared");
+                    tracing::info!(broker, "connected with a broker again; all logs are compared");
                     self.drive_all(Input::LogsDoubted).await;
                 } else {
-                    tracing::warn!("the connection with the broker is lost");
+                    tracing::warn!(
+                        broker,
+                        "the connection with the broker is lost; others are tried"
+                    );
                 }
             }
         }
