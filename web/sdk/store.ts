@@ -102,7 +102,7 @@ const WRITING = 'writing';
 
 function writing(): Kept[] {
   try {
-    return JSON.parse(sessionStorage.getItem(WRITING) ?? '[]') as Kept[];
+    return JSON.parse(localStorage.getItem(WRITING) ?? '[]') as Kept[];
   } catch {
     return [];
   }
@@ -111,7 +111,7 @@ function writing(): Kept[] {
 function noteWriting(id: string, kept?: Kept): void {
   const others = writing().filter((k) => k.request.id !== id);
   try {
-    sessionStorage.setItem(WRITING, JSON.stringify(kept ? [...others, kept] : others));
+    localStorage.setItem(WRITING, JSON.stringify(kept ? [...others, kept] : others));
   } catch {
     // No room: it is safe once it is on disk.
   }
@@ -139,20 +139,16 @@ export async function dropCommand(id: string): Promise<void> {
 /** In the order in which they were given. */
 export async function keptCommands(): Promise<Kept[]> {
   const kept = await run<Kept[]>('commands', 'readonly', (s) => s.getAll());
-  for (const left of writing()) {
-    const { id } = left.request;
-    if (kept.some((k) => k.request.id === id)) {
-      noteWriting(id);
-    } else {
-      kept.push(left);
-      // Where nothing can be written it stays where it is.
-      await keepCommand(left).catch(() => {});
-    }
+  const left = writing();
+  for (const one of left) {
+    // Where nothing can be written it stays where it is.
+    await keepCommand(one).catch(() => {});
   }
-  return kept.toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
+  const isOlder = (k: Kept) => left.some((one) => one.request.id === k.request.id);
+  return [...kept.filter((k) => !isOlder(k)), ...left].toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
 }
 
 export async function forgetCommands(): Promise<void> {
-  sessionStorage.removeItem(WRITING);
+  localStorage.removeItem(WRITING);
   await run('commands', 'readwrite', (s) => s.clear());
 }

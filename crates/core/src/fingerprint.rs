@@ -37,8 +37,10 @@ pub fn differs(ours: &[String], theirs: &[String]) -> Option<&'static str> {
     }
     let id = |key: &String| key.split(':').next().map(str::to_owned);
     let is_other = |key: &String| our_tokens.iter().any(|own| id(own) == id(key) && own != key);
-    let signs_unknown = tokens.first().is_some_and(|signing| !our_tokens.contains(signing));
-    (signs_unknown || tokens.iter().any(is_other)).then_some("token-keys")
+    // Who is given a new key before anybody signs with it is never caught by this.
+    let lacks = |keys: &[String], of: &[String]| of.first().is_some_and(|key| !keys.contains(key));
+    let refuses = lacks(our_tokens, tokens) || lacks(tokens, our_tokens);
+    (refuses || tokens.iter().any(is_other)).then_some("token-keys")
 }
 
 #[cfg(test)]
@@ -56,8 +58,9 @@ mod tests {
 
         for (theirs, differ) in [
             (keys(&[(2, 20), (1, 10)], 9), None),
-            (keys(&[(1, 10)], 9), None),
-            (keys(&[(1, 10), (3, 30)], 9), None),
+            (keys(&[(1, 10), (2, 20)], 9), None),
+            (keys(&[(2, 20), (3, 30)], 9), None),
+            (keys(&[(1, 10)], 9), Some("token-keys")),
             (Vec::new(), None),
             (keys(&[(2, 20), (1, 10)], 8), Some("store-key")),
             (keys(&[(3, 30), (2, 20)], 9), Some("token-keys")),

@@ -96,11 +96,8 @@ impl Signals {
                 *self.said.lock() = Some(error.to_string());
                 return;
             }
-            Event::ClientError(error) => {
-                *self.said.lock() = Some(error.to_string());
-                return;
-            }
-            Event::LameDuckMode | Event::Draining => return,
+            // A try to connect again that fails is told of each time: that the connection is lost says it.
+            Event::LameDuckMode | Event::Draining | Event::ClientError(_) => return,
         }
         self.changed.notify_one();
     }

@@ -34,7 +34,6 @@ use std::{
     },
 };
 
-use async_nats::ServerInfo;
 use belay_core::ports::{BusEvent, Listener};
 use parking_lot::RwLock;
 use tokio::{
@@ -166,10 +165,9 @@ impl Nats {
         self.inner.bus.refused()
     }
 
-    /// The broker that we are or were connected with, for people.
+    /// The name of the broker that we are connected with; some have only an id.
     pub fn broker(&self) -> String {
-        let ServerInfo { server_name, host, port, .. } = self.inner.wire.client().server_info();
-        format!("{server_name} at {host}:{port}")
+        self.inner.wire.client().server_info().server_name
     }
 
     /// Why streams could not be written when all were asked last.

@@ -71,8 +71,8 @@ impl Table {
             format!("  open {url} in a browser"),
             "  one more relay, of which the balancer knows nothing:".to_owned(),
             format!(
-                "    env $(cat {folder}/{SECRETS}) belay serve --config {folder}/{SHARED} --instance more \
-                 --data-dir {folder}/more --port 0 --admin-listen 127.0.0.1:0"
+                "    (set -a; . '{folder}/{SECRETS}'; exec belay serve --config '{folder}/{SHARED}' --instance \
+                 more --data-dir '{folder}/more' --port 0 --admin-listen 127.0.0.1:0)"
             ),
             String::new(),
             "Ctrl-C ends all of it.".to_owned(),

@@ -4,8 +4,8 @@ mod dev;
 mod nginx;
 
 use std::{
-    os::unix::fs::PermissionsExt,
-    process::{Command, Stdio},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -205,11 +205,13 @@ fn another_relay_is_drained_by_its_name_through_any() {
 fn one_more_relay_joins_by_the_command_that_is_shown() {
     let dev = Dev::start(&["--relays", "1"]);
     let shown = dev.until(" belay serve --config ").replace(" belay ", &format!(" {BELAY} "));
-    let mut more = Command::new("sh")
-        .args(["-c", &format!("exec {}", shown.trim())])
-        .stderr(std::process::Stdio::null())
+    let more = Command::new("sh")
+        .args(["-c", shown.trim()])
+        .stderr(Stdio::null())
+        .process_group(0)
         .spawn()
         .expect("it runs");
+    let _more = Group(more);
 
     let names = || {
         let output = Command::new(BELAY)
@@ -220,11 +222,20 @@ fn one_more_relay_joins_by_the_command_that_is_shown() {
             .expect("it runs");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
     while !names().contains("more") {
         assert!(std::time::Instant::now() < deadline, "{}", names());
         std::thread::sleep(Duration::from_millis(100));
     }
-    more.kill().expect("killed");
-    more.wait().expect("ended");
+}
+
+/// Processes that end with this.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-9", "--", &group]).status();
+        let _ = self.0.wait();
+    }
 }

@@ -1,6 +1,9 @@
 //! Three brokers, of which some die: who writes nothing is told the truth, too, and once.
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
 use belay_client::{CredentialStore, Event};
 use belay_relay::Config;
@@ -14,8 +17,13 @@ const TOLD: Duration = Duration::from_secs(30);
 /// How long a broker neither answers nor ends; others elect a leader within ten seconds, as a rule.
 const STALL: Duration = Duration::from_secs(12);
 
-/// Streams of a cluster, of which there are four of each direction.
-const STREAMS: u64 = 8;
+/// Streams of one broker that leave a shard to the others; there are four shards.
+const SOME: RangeInclusive<u64> = 1..=3;
+/// Sessions of which each shard has one.
+const MANY: usize = 32;
+
+/// A silent broker is left within three seconds, and nothing was stored for another one.
+const LOST: Duration = Duration::from_secs(6);
 
 /// What follows would follow within this: a leader that nobody follows would have been found well again.
 const QUIET: Duration = Duration::from_secs(6);
@@ -37,6 +45,10 @@ async fn told(member: &mut Member) -> Vec<String> {
 /// What a client was told of the relay's health so far.
 fn notices(member: &mut Member) -> Vec<String> {
     std::iter::from_fn(|| member.events.try_recv().ok()).filter_map(notice).collect()
+}
+
+fn is_notice(event: &Event) -> bool {
+    matches!(event, Event::Frame(frame) if matches!(**frame, Frame::Notice(_)))
 }
 
 fn notice(event: Event) -> Option<String> {
@@ -117,7 +129,10 @@ async fn a_broker_that_stalls_and_goes_on_is_told_once_at_most() {
     tokio::time::sleep(STALL).await;
 
     for (desk, phone) in &mut members {
-        let codes = notices(phone);
+        let mut codes = notices(phone);
+        if codes == ["degraded"] {
+            codes.extend(notice(phone.until(is_notice).await));
+        }
         assert!(codes.is_empty() || codes == ["degraded", "recovered"], "{codes:?}");
         let payload = RawJson::of(&7).expect("JSON");
         desk.client.send(Channel::Down, payload, None).expect("room");
@@ -125,15 +140,26 @@ async fn a_broker_that_stalls_and_goes_on_is_told_once_at_most() {
     }
 }
 
-/// Tells whether a broker has some of the streams, no client, and does not lead the brokers.
-fn is_apart(broker: &Nats) -> bool {
-    let told = |path| -> serde_json::Value {
-        serde_json::from_str(&broker.monitor(path).expect("told")).expect("JSON")
-    };
-    let (streams, server) = (told("/jsz"), told("/varz"));
-    let some = streams["streams"].as_u64().is_some_and(|n| 0 < n && n < STREAMS);
-    let leads = streams["meta_cluster"]["leader"] == server["server_name"];
-    some && !leads && server["connections"] == 0
+/// What a broker says of itself.
+#[derive(Debug)]
+struct About {
+    has_some_streams: bool,
+    leads: bool,
+    has_client: bool,
+}
+
+impl About {
+    fn of(broker: &Nats) -> Self {
+        let told = |path| -> serde_json::Value {
+            serde_json::from_str(&broker.monitor(path).expect("told")).expect("JSON")
+        };
+        let (streams, server) = (told("/jsz"), told("/varz"));
+        Self {
+            has_some_streams: streams["streams"].as_u64().is_some_and(|n| SOME.contains(&n)),
+            leads: streams["meta_cluster"]["leader"] == server["server_name"],
+            has_client: server["connections"] != 0,
+        }
+    }
 }
 
 /// Sends a number both ways.
@@ -143,45 +169,65 @@ fn speak((desk, phone): &(Desk, Member), n: u8) {
     phone.client.send(Channel::Up(phone.id), payload(), None).expect("room");
 }
 
-#[tokio::test]
-async fn streams_that_fail_take_the_sessions_in_them_along_and_no_others() {
+/// Kills one of three brokers that have the only copies of streams, perhaps after all were silent for long
+/// enough that the connection is lost. What sessions were told that go on, and
+/// that those that do not go on were told once that they do not.
+async fn told_when_one_dies(all_stall: bool) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut brokers = NatsCluster::start(folder.path(), &NatsOptions::default()).expect("nats");
     brokers.until_led().expect("a leader");
-    // One copy of each stream, so that each broker has some for itself.
     let cluster = Cluster::start_of(1, Config { bus: Some(brokers.url()), ..config() }).await;
     let relay = &cluster.relays[0];
     let mut pairs = Vec::new();
-    for _ in 0..12 {
+    for _ in 0..MANY {
         let mut desk = Desk::start(relay).await;
         let phone = desk.pair(relay).await;
         pairs.push((desk, phone));
     }
-    let apart = brokers.servers.iter_mut().find(|broker| is_apart(broker));
-    let apart = apart.expect("eight streams are spread over three brokers");
-    apart.process().kill();
+    let about: Vec<_> = brokers.servers.iter().map(About::of).collect();
+    let dies = about.iter().position(|b| b.has_some_streams && !b.leads && !b.has_client);
+    let dies = dies.unwrap_or_else(|| panic!("none fits: {about:?}"));
+    if all_stall {
+        brokers.servers.iter().for_each(|broker| broker.process().pause());
+        tokio::time::sleep(LOST).await;
+    }
+    brokers.servers[dies].process().kill();
+    brokers.servers.iter().for_each(|broker| broker.process().unpause());
     tokio::time::sleep(STALL).await;
     for pair in &pairs {
         speak(pair, 7);
     }
     tokio::time::sleep(STALL).await;
 
-    let (mut failing, mut well) = (Vec::new(), 0);
-    for pair in &mut pairs {
-        let told = notices(&mut pair.1);
-        match &told[..] {
-            [] => well += 1,
-            [code] if code == "degraded" => failing.push(pair),
-            _ => panic!("{told:?}"),
-        }
-    }
-    assert!(well > 0 && !failing.is_empty(), "{well} well, {} failing", failing.len());
-    apart.restart().expect("nats");
-    for pair in failing {
+    let told = pairs.iter_mut().map(|(_, phone)| notices(phone));
+    let (failing, well): (Vec<_>, Vec<_>) = told
+        .collect::<Vec<_>>()
+        .into_iter()
+        .zip(&mut pairs)
+        .partition(|(told, _)| told.last().is_some_and(|code| code == "degraded"));
+    assert!(!well.is_empty() && !failing.is_empty(), "{} fail", failing.len());
+    brokers.servers[dies].restart().expect("nats");
+    for (told, pair) in failing {
+        assert_eq!(told, ["degraded"]);
         speak(pair, 8);
         let (desk, phone) = pair;
         let last = |event: &Event| matches!(event, Event::Message(m) if m.payload.text() == "8");
         desk.until(last).await;
         phone.until(last).await;
     }
+    well.into_iter().map(|(told, _)| told).collect()
+}
+
+#[tokio::test]
+async fn streams_that_fail_take_the_sessions_in_them_along_and_no_others() {
+    let told = Box::pin(told_when_one_dies(false)).await;
+
+    assert!(told.iter().all(Vec::is_empty), "{told:?}");
+}
+
+#[tokio::test]
+async fn streams_that_fail_are_not_told_as_back_when_the_others_are() {
+    let told = Box::pin(told_when_one_dies(true)).await;
+
+    assert!(told.iter().all(|told| *told == ["degraded", "recovered"]), "{told:?}");
 }

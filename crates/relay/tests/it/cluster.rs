@@ -188,8 +188,14 @@ async fn while_the_store_is_away_what_is_connected_goes_on_and_nothing_else_is_l
     let (status, body) = ready(&cluster.relays[0]).await;
     assert_eq!((status, body["reason"].as_str()), (503, Some("store_unavailable")));
 
+    // For longer than a node that alone is cut off keeps its clients.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     cluster.redis.restart().expect("redis");
-    phone.until(|e| notice(e, "store_back")).await;
+    let stays = |event: &Event| {
+        assert!(!matches!(event, Event::Disconnected { .. }), "{event:?}");
+        notice(event, "store_back")
+    };
+    phone.until(stays).await;
     desk.client.send(Channel::Down, payload(3), None).expect("room");
     phone.until(|e| text(e) == Some("3")).await;
     let mut again = again(&phone).await;

@@ -94,15 +94,12 @@ impl Node {
             Told::Bus(BusEvent::Connected { connected }) => {
                 let Some(cluster) = &self.cluster else { return };
                 cluster.broker.connected(connected);
-                let broker = cluster.shared.parts.nats.broker();
                 if connected {
+                    let broker = cluster.shared.parts.nats.broker();
                     tracing::info!(broker, "connected with a broker again; all logs are compared");
                     self.drive_all(Input::LogsDoubted).await;
                 } else {
-                    tracing::warn!(
-                        broker,
-                        "the connection with the broker is lost; others are tried"
-                    );
+                    tracing::warn!("the connection with the broker is lost; others are tried");
                 }
             }
         }
@@ -116,7 +113,8 @@ impl Node {
                 if store {
                     *cluster.stored_elsewhere.write() = Some(Instant::now());
                 }
-                for fault in cluster.strangers.lock().meet(&cluster.own, &life, &keys) {
+                let now = Instant::now();
+                for fault in cluster.strangers.lock().meet(&cluster.own, &life, &keys, now) {
                     tracing::error!("{fault}");
                 }
             }
@@ -124,9 +122,11 @@ impl Node {
                 if plain_name(&instance) == plain_name(&self.config.instance) =>
             {
                 let sockets = self.metrics.active_websockets();
-                tracing::warn!(target: "audit", reason, seconds, sockets, "drain start, by another node");
                 let window = Duration::from_secs(seconds.clamp(1, WINDOW_SECS_MAX));
-                if self.drain.start("admin of another node", reason, window, endpoint, sockets) {
+                let (by, why) = ("admin of another node", reason.clone());
+                let begins = self.drain.start(by, why, window, endpoint, sockets);
+                tracing::warn!(target: "audit", reason, seconds, sockets, begins, "drain start, by another node");
+                if begins {
                     self.drain.keep(sockets);
                 }
             }

@@ -18,6 +18,9 @@ use super::{Cluster, Node, seats::refresh_all_seats};
 const LEASE: Duration = Duration::from_secs(5);
 /// A node that does not reach the store for so long, while others do, sends its clients to those.
 const CUT_OFF: Duration = Duration::from_secs(5);
+/// Who said within this that it reaches the store does: it says so each second. It is shorter than
+/// [`CUT_OFF`] by more than nodes may differ in when they notice that the store is away for all of them.
+const SAYS: Duration = Duration::from_secs(2);
 /// How often it says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
 /// Why nobody new is let in while the circuit is open.
@@ -52,13 +55,6 @@ impl Node {
         self.drive_all(Input::Store { away }).await;
     }
 
-    /// Others reach the store, and this node does not for long: its clients are better off there.
-    fn is_cut_off(&self, since: Instant) -> bool {
-        let Some(cluster) = &self.cluster else { return false };
-        let heard = *cluster.stored_elsewhere.read();
-        since.elapsed() >= CUT_OFF && heard.is_some_and(|at| at.elapsed() < LEASE)
-    }
-
     fn send_all_away(&self) {
         tracing::error!(
             "this node is cut off from the store and others are not: clients are sent there"
@@ -76,6 +72,11 @@ impl Node {
         let held = self.observe(cluster.shared.leases.hold("sweeper", life, ttl)).await;
         matches!(held, Ok(Some(_)))
     }
+}
+
+/// Others reach the store, and this node does not for long: its clients are better off there.
+fn is_cut_off(failing: Duration, heard: Option<Duration>) -> bool {
+    failing >= CUT_OFF && heard.is_some_and(|ago| ago < SAYS)
 }
 
 /// Says that this node lives, and learns who else does and what time it is.
@@ -104,7 +105,8 @@ pub(super) async fn renew(node: Arc<Node>) {
                     // Who lives is not known: that refuses nothing.
                     *cluster.alive.write() = None;
                 }
-                if node.is_cut_off(renewed) {
+                let heard = *cluster.stored_elsewhere.read();
+                if is_cut_off(renewed.elapsed(), heard.map(|at| at.elapsed())) {
                     node.send_all_away();
                 }
             }
@@ -124,4 +126,23 @@ pub(super) async fn renew(node: Arc<Node>) {
         }
     }
     let _ = cluster.shared.presence.retire(cluster.shared.life.clone()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_away_for_all_cuts_nobody_off() {
+        let seconds = Duration::from_secs;
+        for failing in (0..60).map(seconds) {
+            // Others reached it up to a second after this node, and their timeout of a second counts, too.
+            for later in (0..=2).map(seconds) {
+                assert!(!is_cut_off(failing, failing.checked_sub(later)), "{failing:?} {later:?}");
+            }
+        }
+        assert!(!is_cut_off(seconds(60), None));
+        assert!(!is_cut_off(seconds(4), Some(seconds(1))));
+        assert!(is_cut_off(seconds(5), Some(seconds(1))));
+    }
 }

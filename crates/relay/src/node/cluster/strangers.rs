@@ -1,13 +1,17 @@
 //! Nodes that were set up so that they cannot work together.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use belay_core::fingerprint;
+use tokio::time::Instant;
 
 use crate::serve::plain_name;
 
 /// Lives that are remembered; beyond it all are forgotten, and told of again.
 const LIVES_MAX: usize = 1_024;
+
+/// Who was heard within this lives: nodes say so each second.
+const HEARD: Duration = Duration::from_secs(5);
 
 /// What a node tells others of itself.
 #[derive(Debug)]
@@ -20,13 +24,26 @@ pub(in crate::node) struct Own {
 /// What is wrong with the other nodes, by life.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    met: BTreeMap<String, Vec<String>>,
+    met: BTreeMap<String, Met>,
+}
+
+#[derive(Debug)]
+struct Met {
+    faults: Vec<String>,
+    heard: Instant,
 }
 
 impl Strangers {
     /// What an operator should know of another node that says it lives; each is told of once.
-    pub(super) fn meet(&mut self, own: &Own, life: &str, keys: &[String]) -> Vec<String> {
-        if self.met.contains_key(life) {
+    pub(super) fn meet(
+        &mut self,
+        own: &Own,
+        life: &str,
+        keys: &[String],
+        now: Instant,
+    ) -> Vec<String> {
+        if let Some(met) = self.met.get_mut(life) {
+            met.heard = now;
             return Vec::new();
         }
         if self.met.len() >= LIVES_MAX {
@@ -43,19 +60,19 @@ impl Strangers {
         let other = fingerprint::differs(&own.keys, keys).map(|setting| {
             let variable = setting.to_uppercase().replace('-', "_");
             format!(
-                "the relay \"{name}\" has another --{setting}: what one of the two made the other \
-                 refuses; give both the same (BELAY_{variable})"
+                "the relay \"{name}\" has another --{setting}: what one of the two makes the other may \
+                 refuse; give both the same (BELAY_{variable})"
             )
         });
         let faults: Vec<_> = twin.into_iter().chain(other).collect();
-        self.met.insert(life.to_owned(), faults.clone());
+        self.met.insert(life.to_owned(), Met { faults: faults.clone(), heard: now });
         faults
     }
 
-    /// What is wrong with those that may live.
-    pub(super) fn faults(&self, may_live: impl Fn(&String) -> bool) -> Vec<String> {
-        let living = self.met.iter().filter(|(life, _)| may_live(life));
-        living.flat_map(|(_, faults)| faults.clone()).collect()
+    /// What is wrong with those that live.
+    pub(super) fn faults(&self, now: Instant) -> Vec<String> {
+        let living = self.met.values().filter(|met| now - met.heard < HEARD);
+        living.flat_map(|met| met.faults.clone()).collect()
     }
 }
 
@@ -68,7 +85,8 @@ mod tests {
         let keys = |store: &str, token: &str| vec![store.to_owned(), token.to_owned()];
         let own = Own { instance: "a.b".to_owned(), keys: keys("s", "1:t") };
         let mut strangers = Strangers::default();
-        let mut meet = |life: &str, keys: &[String]| strangers.meet(&own, life, keys);
+        let (early, late) = (Instant::now(), Instant::now() + 2 * HEARD);
+        let mut meet = |life: &str, keys: &[String]| strangers.meet(&own, life, keys, early);
 
         assert!(meet("c-2", &keys("s", "1:t")).is_empty(), "a good neighbour");
         assert!(meet("d-3", &[]).is_empty(), "an earlier version");
@@ -79,7 +97,8 @@ mod tests {
         let told = meet("a-b-6", &keys("z", "1:t"));
         assert!(told.len() == 2 && told[1].contains("BELAY_STORE_KEY"), "{told:?}");
         assert!(meet("a-b-6", &keys("z", "1:t")).is_empty(), "once");
-        assert_eq!(strangers.faults(|life| life == "e-5").len(), 1);
-        assert_eq!(strangers.faults(|_| true).len(), 4);
+        assert_eq!(strangers.faults(early).len(), 4);
+        strangers.meet(&own, "e-5", &[], late);
+        assert_eq!(strangers.faults(late).len(), 1, "of those that are heard still");
     }
 }

@@ -82,7 +82,12 @@ impl Node {
             }
             Some(News::Back) => {
                 tracing::info!("the bus is back: messages are stored again");
-                self.drive_all(Input::LogWorks).await;
+                for handle in self.registry.all() {
+                    // Streams of some may still fail: those are looked at again.
+                    if self.stores.log.takes(handle.id) {
+                        self.drive(&handle, Input::LogWorks).await;
+                    }
+                }
             }
             None => {}
         }
