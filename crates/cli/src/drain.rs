@@ -112,8 +112,8 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
     if let Some(node) = args.get_one::<String>("node") {
         return Ok(writeln!(
             std::io::stdout(),
-            "{node} was asked to drain, which changes nothing if it does already; `belay drain status` at \
-             its own admin listener shows how far it is"
+            "{node} was asked to drain, which changes nothing if it does already. Nobody confirms that: see \
+             `belay drain status` at its own admin listener before you stop it"
         )?);
     }
     if status["reason"] != body["reason"] {

@@ -106,15 +106,17 @@ impl BusEnd {
     pub(super) fn take_note(&self) -> Option<String> {
         let count = self.refused.lock().get("signature").copied()?;
         let mut told = self.forged_told.lock();
-        let is_news = told.is_none_or(|(n, at)| count > n && at.elapsed() >= TELL_EVERY);
-        is_news.then(|| {
-            *told = Some((count, Instant::now()));
-            format!(
-                "{count} messages of other nodes with a wrong signature were refused: a relay that uses these \
-                 brokers and the same --subject-prefix has another --bus-secret; give all the same \
-                 (BELAY_BUS_SECRET), or another cluster a prefix of its own"
-            )
-        })
+        let (before, at) = told.unzip();
+        let fresh = count - before.unwrap_or(0);
+        if fresh == 0 || at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return None;
+        }
+        *told = Some((count, Instant::now()));
+        Some(format!(
+            "refused since the last such line, because the signature is wrong: {fresh} words of other nodes. A \
+             relay that uses these brokers and the same --subject-prefix has, or had, another --bus-secret; \
+             give all the same (BELAY_BUS_SECRET), or another cluster a prefix of its own"
+        ))
     }
 
     pub(super) fn refused(&self) -> Vec<(&'static str, u64)> {

@@ -109,9 +109,12 @@ async fn why(
         );
         return Ok(Json(json!({ "text": text })));
     }
-    Err(ApiError::not_found(
-        "no such connection: it never authenticated here, or 10,000 others ended since",
-    ))
+    Err(ApiError::not_found(if node.cluster.is_some() {
+        "no such connection: it never authenticated here, or 10,000 others ended since; each relay knows its own \
+         only, so ask the others, too"
+    } else {
+        "no such connection: it never authenticated here, or 10,000 others ended since"
+    }))
 }
 
 async fn sessions(State(node): State<Arc<Node>>) -> Result<Json<Value>, ApiError> {

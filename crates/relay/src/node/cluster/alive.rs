@@ -93,7 +93,13 @@ impl Cluster {
 
     /// What is wrong with how others of them were set up.
     pub(crate) fn strangers(&self) -> Vec<String> {
-        self.strangers.lock().faults(Instant::now())
+        let (strangers, now) = (self.strangers.lock(), Instant::now());
+        let mut faults = strangers.faults(now);
+        // Who hears nobody cannot tell.
+        if self.broker.is_well() {
+            faults.extend(strangers.unheard(now));
+        }
+        faults
     }
 
     /// The names of these: a life is a name and a number.
@@ -115,6 +121,8 @@ impl Cluster {
         let alive: HashSet<_> = alive.nodes.into_iter().collect();
         self.gone.write().retain(|life| !alive.contains(life));
         if self.alive.read().as_ref() != Some(&alive) {
+            let others = alive.iter().filter(|life| **life != self.shared.life);
+            self.strangers.lock().learn(others, Instant::now());
             *self.alive.write() = Some(alive);
             self.moved.store(true, Ordering::Release);
         }

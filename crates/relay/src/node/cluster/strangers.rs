@@ -13,6 +13,9 @@ const LIVES_MAX: usize = 1_024;
 /// Who was heard within this lives: nodes say so each second.
 const HEARD: Duration = Duration::from_secs(5);
 
+/// A life that is known to the store for so long would have been heard.
+const UNHEARD: Duration = Duration::from_secs(10);
+
 /// What a node tells others of itself.
 #[derive(Debug)]
 pub(in crate::node) struct Own {
@@ -25,6 +28,8 @@ pub(in crate::node) struct Own {
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     met: BTreeMap<String, Met>,
+    /// Since when lives are known to the store.
+    alive: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -74,6 +79,29 @@ impl Strangers {
         let living = self.met.values().filter(|met| now - met.heard < HEARD);
         living.flat_map(|met| met.faults.clone()).collect()
     }
+
+    /// Takes which other lives the store knows.
+    pub(super) fn learn<'a>(&mut self, lives: impl Iterator<Item = &'a String>, now: Instant) {
+        let before = std::mem::take(&mut self.alive);
+        let since = |life| before.get(life).copied().unwrap_or(now);
+        self.alive = lives.map(|life| (life.clone(), since(life))).collect();
+    }
+
+    /// Those that live, as the store knows, and say nothing on the bus.
+    pub(super) fn unheard(&self, now: Instant) -> Vec<String> {
+        let silent = self.alive.iter().filter(|(life, since)| {
+            let heard = self.met.get(*life).map_or(**since, |met| met.heard.max(**since));
+            now - heard > UNHEARD
+        });
+        let told = silent.map(|(life, _)| {
+            format!(
+                "the relay \"{life}\" lives and is not heard: it has another --bus-secret or \
+                 --subject-prefix, or no connection with these brokers; what happens there is known here \
+                 later only"
+            )
+        });
+        told.collect()
+    }
 }
 
 #[cfg(test)]
@@ -100,5 +128,21 @@ mod tests {
         assert_eq!(strangers.faults(early).len(), 4);
         strangers.meet(&own, "e-5", &[], late);
         assert_eq!(strangers.faults(late).len(), 1, "of those that are heard still");
+    }
+
+    #[test]
+    fn who_lives_and_says_nothing_is_told_of_after_a_while() {
+        let own = Own { instance: "a".to_owned(), keys: Vec::new() };
+        let mut strangers = Strangers::default();
+        let (start, late) = (Instant::now(), Instant::now() + 2 * UNHEARD);
+        let lives = ["b-1".to_owned(), "c-2".to_owned()];
+
+        strangers.learn(lives.iter(), start);
+        assert!(strangers.unheard(start + UNHEARD).is_empty(), "they may have started just now");
+        strangers.meet(&own, "b-1", &[], late);
+        let told = strangers.unheard(late);
+        assert!(told.len() == 1 && told[0].contains("\"c-2\" lives"), "{told:?}");
+        strangers.learn(lives[..1].iter(), late);
+        assert!(strangers.unheard(late).is_empty(), "it does not live any more");
     }
 }

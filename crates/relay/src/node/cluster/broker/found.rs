@@ -94,7 +94,11 @@ impl Found {
     /// Why nothing can be stored, if that was told.
     pub(super) fn fault(&self) -> Option<String> {
         let why = self.failing.as_ref().map(|(_, why)| why.clone());
-        let or = if self.lost.is_some() { NO_CONNECTION } else { "it was away a moment ago" };
+        let or = if self.lost.is_some() {
+            NO_CONNECTION
+        } else {
+            "messages pass again, and it is not known yet whether they stay"
+        };
         self.away.then(|| why.unwrap_or_else(|| or.to_owned()))
     }
 

@@ -5,7 +5,7 @@ mod found;
 
 use std::{sync::Arc, time::Duration};
 
-use belay_core::Input;
+use belay_core::{Input, ports::StoreError};
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
@@ -60,7 +60,10 @@ impl Node {
         sleep(pause).await;
         let began = Instant::now();
         let asked = async {
-            cluster.shared.bus.check().await.map_err(|e| e.to_string())?;
+            cluster.shared.bus.check().await.map_err(|error| {
+                let StoreError::Unavailable(why) = error else { return error.to_string() };
+                why
+            })?;
             self.stores.log.check().await.map_err(|e| e.to_string())
         };
         (began, asked.await)
