@@ -145,7 +145,8 @@ export async function keptCommands(): Promise<Kept[]> {
     await keepCommand(one).catch(() => {});
   }
   const isOlder = (k: Kept) => left.some((one) => one.request.id === k.request.id);
-  return [...kept.filter((k) => !isOlder(k)), ...left].toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
+  const all = [...kept.filter((k) => !isOlder(k)), ...left];
+  return all.toSorted((a, b) => a.request.at - b.request.at || (a.n ?? 0) - (b.n ?? 0));
 }
 
 export async function forgetCommands(): Promise<void> {

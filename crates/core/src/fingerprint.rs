@@ -1,13 +1,9 @@
 //! Short words by which nodes find out that they were not given the same keys. They tell nothing of a key
 //! but whether it is the same.
 
-use std::fmt::Write as _;
-
 use crate::{HashKey, crypto::hmac, token::TokenKeys};
 
 const LABEL: &[u8] = b"belay/fingerprint/1";
-/// Bytes of a fingerprint.
-const LEN: usize = 8;
 
 /// The fingerprints of the keys of a node: that of the store key, then `id:fingerprint` of the token keys, the
 /// signing one first.
@@ -17,11 +13,8 @@ pub fn of_keys(tokens: &TokenKeys, store: &HashKey) -> Vec<String> {
 }
 
 fn short(key: &[u8; 32]) -> String {
-    let mut text = String::new();
-    for byte in &hmac(key, &[LABEL])[..LEN] {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let mac = hmac(key, &[LABEL]);
+    format!("{:016x}", u64::from_be_bytes(std::array::from_fn(|at| mac[at])))
 }
 
 /// The setting by which another node's keys differ from ours so that what it stores or signs is refused here.

@@ -30,7 +30,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use rates::{RateClass, prefix};
 pub(crate) use wait::CallError;
 
-use self::{cluster::Own, rates::Caller, wait::Waiting};
+use self::{rates::Caller, wait::Waiting};
 use crate::{
     config::Config, drain::Drain, entropy::OsEntropy, history::History, http::compat::Allowed,
     metrics::Metrics, origin::Origins, registry::Registry,
@@ -102,11 +102,8 @@ impl Node {
             },
             ..Policy::default()
         };
-        let own = || Own {
-            instance: config.instance.clone(),
-            keys: fingerprint::of_keys(&parts.keys.tokens, &parts.keys.hash),
-        };
-        let cluster = parts.stores.shared.clone().map(|shared| Cluster::new(shared, own()));
+        let keys = || fingerprint::of_keys(&parts.keys.tokens, &parts.keys.hash);
+        let cluster = parts.stores.shared.clone().map(|shared| Cluster::new(shared, keys()));
         let drain = if config.is_ephemeral() {
             Drain::default()
         } else {

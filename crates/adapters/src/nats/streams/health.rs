@@ -10,6 +10,7 @@ use crate::nats::names::{Place, Way};
 
 /// A copy of a stream that the leader did not hear of for so long is away: they say a word each second.
 const FOLLOWS: Duration = Duration::from_secs(4);
+
 impl Info {
     /// Why nobody can write it: a leader believes for ten seconds that others follow it, so it is asked
     /// when it heard of them.

@@ -11,17 +11,17 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{
-    broker::Broker,
-    circuit::Circuit,
-    strangers::{Own, Strangers},
-    unix_ms,
-};
+use super::{broker::Broker, circuit::Circuit, strangers::Strangers, unix_ms};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;
 /// Lives of dead nodes that are remembered.
 const GONE_MAX: usize = 1_024;
+
+/// How the node of a life is called: a life is a name and a number.
+pub(super) fn name_of(life: &str) -> &str {
+    life.rsplit_once('-').map_or(life, |(name, _)| name)
+}
 
 /// The part of a node that knows the others.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) shared: Shared,
     pub(crate) circuit: Circuit,
     pub(crate) broker: Broker,
-    pub(super) own: Own,
+    /// Fingerprints of the keys of this node ([`belay_core::fingerprint`]).
+    pub(super) keys: Vec<String>,
     pub(super) strangers: Mutex<Strangers>,
     /// Sessions were told that the store is away.
     pub(super) store_away: AtomicBool,
@@ -50,7 +51,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(in crate::node) fn new(shared: Shared, own: Own) -> Self {
+    pub(in crate::node) fn new(shared: Shared, keys: Vec<String>) -> Self {
         let (skew_ms, overrun) = (AtomicI64::new(0), AtomicBool::new(false));
         let (alive, gone) = (RwLock::default(), RwLock::default());
         let moved = AtomicBool::new(false);
@@ -61,7 +62,7 @@ impl Cluster {
             shared,
             circuit,
             broker: Broker::default(),
-            own,
+            keys,
             strangers: Mutex::default(),
             store_away,
             alive,
@@ -102,10 +103,10 @@ impl Cluster {
         faults
     }
 
-    /// The names of these: a life is a name and a number.
+    /// The names of these.
     pub(crate) fn names(&self) -> Vec<String> {
-        let name = |life: &String| life.rsplit_once('-').map(|(name, _)| name.to_owned());
-        let mut names: Vec<_> = self.nodes().iter().flatten().filter_map(name).collect();
+        let name = |life: &String| name_of(life).to_owned();
+        let mut names: Vec<_> = self.nodes().iter().flatten().map(name).collect();
         names.dedup();
         names
     }

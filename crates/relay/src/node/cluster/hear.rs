@@ -113,8 +113,9 @@ impl Node {
                 if store {
                     *cluster.stored_elsewhere.write() = Some(Instant::now());
                 }
-                let now = Instant::now();
-                for fault in cluster.strangers.lock().meet(&cluster.own, &life, &keys, now) {
+                let (own, now) = ((&*cluster.shared.life, &*cluster.keys), Instant::now());
+                let faults = cluster.strangers.lock().meet(own, &life, &keys, now);
+                for fault in faults {
                     tracing::error!("{fault}");
                 }
             }

@@ -20,7 +20,6 @@ use belay_core::{
 use belay_wire::SessionId;
 
 pub(crate) use alive::Cluster;
-pub(in crate::node) use strangers::Own;
 
 use super::{Node, unix_ms};
 use crate::serve::plain_name;

@@ -111,7 +111,7 @@ pub(super) async fn renew(node: Arc<Node>) {
                 }
             }
         }
-        let (life, keys) = (cluster.shared.life.clone(), cluster.own.keys.clone());
+        let (life, keys) = (cluster.shared.life.clone(), cluster.keys.clone());
         let store = !cluster.store_away.load(Ordering::Acquire);
         node.tell(ALL_NODES, BusFrame::Node { life, store, keys });
         for note in cluster.shared.parts.nats.notes() {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use belay_core::fingerprint;
 use tokio::time::Instant;
 
-use crate::serve::plain_name;
+use super::alive::name_of;
 
 /// Lives that are remembered; beyond it all are forgotten, and told of again.
 const LIVES_MAX: usize = 1_024;
@@ -15,14 +15,6 @@ const HEARD: Duration = Duration::from_secs(5);
 
 /// A life that is known to the store for so long would have been heard.
 const UNHEARD: Duration = Duration::from_secs(10);
-
-/// What a node tells others of itself.
-#[derive(Debug)]
-pub(in crate::node) struct Own {
-    pub(in crate::node) instance: String,
-    /// [`fingerprint::of_keys`].
-    pub(in crate::node) keys: Vec<String>,
-}
 
 /// What is wrong with the other nodes, by life.
 #[derive(Debug, Default)]
@@ -39,10 +31,11 @@ struct Met {
 }
 
 impl Strangers {
-    /// What an operator should know of another node that says it lives; each is told of once.
+    /// What an operator should know of another node that says it lives, as seen by the one of the first life
+    /// and keys; each is told of once.
     pub(super) fn meet(
         &mut self,
-        own: &Own,
+        (own, own_keys): (&str, &[String]),
         life: &str,
         keys: &[String],
         now: Instant,
@@ -54,15 +47,14 @@ impl Strangers {
         if self.met.len() >= LIVES_MAX {
             self.met.clear();
         }
-        let name = life.rsplit_once('-').map_or(life, |(name, _)| name);
-        let instance = &own.instance;
-        let twin = (name == plain_name(instance)).then(|| {
+        let name = name_of(life);
+        let twin = (name == name_of(own)).then(|| {
             format!(
-                "another relay runs under the name \"{instance}\", too: give each a name of its own \
+                "another relay runs under the name \"{name}\", too: give each a name of its own \
                  (--instance), or `belay drain --node` and the lists of nodes mean both"
             )
         });
-        let other = fingerprint::differs(&own.keys, keys).map(|setting| {
+        let other = fingerprint::differs(own_keys, keys).map(|setting| {
             let variable = setting.to_uppercase().replace('-', "_");
             format!(
                 "the relay \"{name}\" has another --{setting}: what one of the two makes the other may \
@@ -111,35 +103,36 @@ mod tests {
     #[test]
     fn a_relay_of_the_same_name_or_with_other_keys_is_told_of_once() {
         let keys = |store: &str, token: &str| vec![store.to_owned(), token.to_owned()];
-        let own = Own { instance: "a.b".to_owned(), keys: keys("s", "1:t") };
+        let own_keys = keys("s", "1:t");
+        let own = ("a-b-1", &*own_keys);
         let mut strangers = Strangers::default();
         let (early, late) = (Instant::now(), Instant::now() + 2 * HEARD);
-        let mut meet = |life: &str, keys: &[String]| strangers.meet(&own, life, keys, early);
+        let mut meet = |life: &str, keys: &[String]| strangers.meet(own, life, keys, early);
 
         assert!(meet("c-2", &keys("s", "1:t")).is_empty(), "a good neighbour");
         assert!(meet("d-3", &[]).is_empty(), "an earlier version");
         let told = meet("a-b-4", &keys("s", "1:t"));
-        assert!(told.len() == 1 && told[0].contains("name \"a.b\", too"), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains("name \"a-b\", too"), "{told:?}");
         let told = meet("e-5", &keys("s", "1:u"));
         assert!(told.len() == 1 && told[0].contains("BELAY_TOKEN_KEYS"), "{told:?}");
         let told = meet("a-b-6", &keys("z", "1:t"));
         assert!(told.len() == 2 && told[1].contains("BELAY_STORE_KEY"), "{told:?}");
         assert!(meet("a-b-6", &keys("z", "1:t")).is_empty(), "once");
         assert_eq!(strangers.faults(early).len(), 4);
-        strangers.meet(&own, "e-5", &[], late);
+        strangers.meet(own, "e-5", &[], late);
         assert_eq!(strangers.faults(late).len(), 1, "of those that are heard still");
     }
 
     #[test]
     fn who_lives_and_says_nothing_is_told_of_after_a_while() {
-        let own = Own { instance: "a".to_owned(), keys: Vec::new() };
+        let own = ("a-1", &[][..]);
         let mut strangers = Strangers::default();
         let (start, late) = (Instant::now(), Instant::now() + 2 * UNHEARD);
         let lives = ["b-1".to_owned(), "c-2".to_owned()];
 
         strangers.learn(lives.iter(), start);
         assert!(strangers.unheard(start + UNHEARD).is_empty(), "they may have started just now");
-        strangers.meet(&own, "b-1", &[], late);
+        strangers.meet(own, "b-1", &[], late);
         let told = strangers.unheard(late);
         assert!(told.len() == 1 && told[0].contains("\"c-2\" lives"), "{told:?}");
         strangers.learn(lives[..1].iter(), late);
