@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -32,14 +33,22 @@ export async function cleanUp() {
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => void cleanUp().finally(() => process.exit(1)));
 
-/** Outside those that connections take: one of them could take it before the server does. */
+/**
+ * Outside those that connections take: one of them could take it before the server does. A UDP socket claims
+ * it until this process ends, as `free_port` of crates/servers does.
+ */
 export async function freePort() {
+  const isDone = (socket) => once(socket, 'listening').then(() => true, () => false);
   for (;;) {
     const port = randomInt(10_000, 32_000);
+    const claim = createSocket('udp4').unref();
+    claim.bind(port, '127.0.0.1');
+    if (!(await isDone(claim))) continue;
     const server = createServer().listen(port, '127.0.0.1');
-    const isFree = await once(server, 'listening').then(() => true, () => false);
+    const isFree = await isDone(server);
     server.close();
     if (isFree) return port;
+    claim.close();
   }
 }
 

@@ -231,8 +231,9 @@ pub const NAMES: [&str; 4] = ["host", "phone1", "phone2", "phone3"];
 pub async fn pair(plan: &mut Plan, per_second: u64) -> anyhow::Result<(Relay, Vec<Party>)> {
     let binary = plan.binary.with_file_name("chaos-party");
     ensure!(binary.exists(), "{} is missing: cargo build -p belay-chaos", binary.display());
+    // It is started again there.
+    plan.port = belay_servers::free_port()?;
     let first = plan.start()?;
-    plan.port = first.address.port();
     let mut proxies = Vec::new();
     for _ in NAMES {
         proxies.push(Proxy::start(first.address).await?);

@@ -19,8 +19,9 @@ use belay_testkit::{
 };
 use belay_wire::CloseCode;
 
-/// A revocation is effective within this.
-const EFFECTIVE: Duration = Duration::from_secs(1);
+/// A revocation is effective within a second; `make revoke` measures it. Here other tests share the
+/// processors.
+const EFFECTIVE: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_from_the_store_sends_a_revoked_device_away_and_does_not_let_it_in() {

@@ -12,7 +12,10 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{entropy, node::unix_ms};
+use crate::{
+    entropy,
+    node::{Node, unix_ms},
+};
 
 /// Longest time that clients get, in seconds.
 pub(crate) const WINDOW_SECS_MAX: u64 = 3_600;
@@ -200,5 +203,17 @@ impl Drain {
             blocked_upgrades: blocked,
             last: if order.is_some() { None } else { self.last.lock().clone() },
         }
+    }
+}
+
+impl Node {
+    pub(crate) fn drain_status(&self) -> Status {
+        self.drain.status(self.metrics.active_websockets())
+    }
+
+    /// Takes clients again, and remembers how the drain stood. `false`: it did not drain.
+    pub(crate) fn end_drain(&self) -> bool {
+        self.drain.keep(self.metrics.active_websockets());
+        self.drain.end()
     }
 }

@@ -3,12 +3,14 @@
 
 mod affinity;
 mod nats;
+mod port;
 mod postgres;
 mod process;
 mod redis;
 
 pub use affinity::{affinity_of, by_affinity};
 pub use nats::{Nats, NatsCluster, NatsOptions};
+pub use port::free_port;
 pub use postgres::Postgres;
-pub use process::{Process, free_port, missing, program};
+pub use process::{Process, missing, program};
 pub use redis::{Redis, RedisCluster, RedisGroup};

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use crate::process::{Process, free_port, program, write};
+use crate::{
+    port::free_port,
+    process::{Process, program, write},
+};
 
 /// What differs between servers.
 #[derive(Debug, Clone, Default)]
@@ -165,8 +168,9 @@ impl NatsCluster {
         let deadline = Instant::now() + LED;
         for server in &self.servers {
             while let Err(error) = server.ask_jetstream() {
-                if Instant::now() > deadline {
-                    bail!("NATS at port {} cannot make streams: {error}", server.port);
+                if Instant::now() > deadline || !server.process.is_running() {
+                    let (port, words) = (server.port, server.process.last_words());
+                    bail!("NATS at port {port} cannot make streams: {error}\n{words}");
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }

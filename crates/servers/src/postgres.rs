@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{Process, free_port, program};
+use crate::{
+    port::free_port,
+    process::{Process, program},
+};
 
 /// One PostgreSQL server with a superuser `belay` and no password.
 #[derive(Debug)]

@@ -3,10 +3,8 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    ops::Range,
+    net::{Ipv4Addr, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,10 +16,6 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take until it accepts connections.
 const READY: Duration = Duration::from_secs(20);
-
-/// Ports of servers. Not of those that the system gives to connections: who waits for a server there could be
-/// connected with itself, and keep the server from its port.
-const PORTS: Range<u16> = 10_000..32_000;
 
 /// Runs a command beside itself and ends it when its own input ends: whoever started it may be killed.
 const KEEPER: &str = r#"
@@ -167,20 +161,6 @@ impl Drop for Process {
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
-}
-
-/// A port that is free now.
-///
-/// # Errors
-/// When there is none.
-pub fn free_port() -> anyhow::Result<u16> {
-    let drawn = || {
-        let drawn = RandomState::new().build_hasher().finish() % PORTS.len() as u64;
-        PORTS.start + u16::try_from(drawn).unwrap_or_default()
-    };
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let mut drawn = std::iter::repeat_with(drawn).take(PORTS.len());
-    drawn.find(free).context("no port of this machine is free")
 }
 
 /// Where a program is: on the path, or where the system keeps those of servers.

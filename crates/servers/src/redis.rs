@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::process::{Process, free_port, program, write};
+use crate::{
+    port::free_port,
+    process::{Process, program, write},
+};
 
 /// How long servers may take until they agree on who they are.
 const AGREED: Duration = Duration::from_secs(20);

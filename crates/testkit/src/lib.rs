@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use self::cluster::Cluster;
 
 /// How long anything may take before a test fails.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 
 /// A relay in memory, on free ports, without a pairing limit that a test would meet.
 pub fn config() -> Config {
@@ -37,8 +37,10 @@ pub fn config() -> Config {
     }
 }
 
-/// The same on disk, for relays that are restarted: on the same folder and, but for 0, port.
+/// The same on disk, for relays that are restarted: on the same folder and port; 0: one that nobody takes
+/// meanwhile.
 pub fn disk_config(folder: &std::path::Path, port: u16) -> Config {
+    let port = if port == 0 { belay_servers::free_port().expect("a port") } else { port };
     Config { port, store: "disk:".to_owned(), data_dir: folder.to_owned(), ..config() }
 }
 

@@ -31,6 +31,7 @@ async fn a_cluster_keeps_the_contract_of_logs() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let cluster =
         NatsCluster::start(folder.path(), &belay_servers::NatsOptions::default()).expect("nats");
+    cluster.until_led().expect("they agree");
     let with = |name| belay_adapters::NatsOptions { replicas: 3, ..options(&cluster.url(), name) };
     // Both make the streams at once.
     let (one, other) = tokio::join!(connect(with("n1")), connect(with("n2")));
@@ -147,6 +148,7 @@ async fn what_is_told_of_an_entry_names_the_one_before() {
     drop(server);
     let cluster =
         NatsCluster::start(folder.path(), &belay_servers::NatsOptions::default()).expect("nats");
+    cluster.until_led().expect("they agree");
     let with = |name| belay_adapters::NatsOptions { replicas: 3, ..options(&cluster.url(), name) };
     chains_are_told(&connect(with("n1")).await, &connect(with("n2")).await).await;
 }

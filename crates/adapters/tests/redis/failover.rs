@@ -7,8 +7,8 @@ use belay_servers::RedisGroup;
 
 use crate::{server, store, until_well};
 
-/// Until Sentinels have agreed and the new master is found.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Until Sentinels have agreed and the new master is found; a vote that is split is tried again after 12 s.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_master_is_followed_to_its_replica() {

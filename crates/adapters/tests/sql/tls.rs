@@ -4,7 +4,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use belay_adapters::{SqlError, SqlRevocations};
@@ -46,7 +46,12 @@ async fn the_certificate_of_a_server_is_verified() {
     for sql in ["ALTER SYSTEM SET ssl = on", "SELECT pg_reload_conf()"] {
         sqlx::raw_sql(sql).execute(&mut hand).await.expect("done");
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let taken = format!("{}?sslmode=require", server.url());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sqlx::PgConnection::connect(&taken).await.is_err() {
+        assert!(Instant::now() < deadline, "it does not take its certificate");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let verified = format!("{}?sslmode=verify-full", server.url());
 
     let refused = SqlRevocations::open(&verified, "n1").await.expect_err("nobody vouches for it");

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use belay_client::{CredentialStore, FileCredentials};
 use belay_wire::{DeviceListed, DeviceView, SessionId};
 use clap::{Arg, ArgMatches, parser::ValueSource};
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::settings;
@@ -15,6 +16,14 @@ pub(crate) fn own_session(args: &ArgMatches) -> anyhow::Result<Option<SessionId>
     let path = settings::data_dir_of(args).join("host/session.json");
     let stored = FileCredentials::new(&path).load().with_context(|| path.display().to_string())?;
     Ok(stored.map(|credentials| credentials.session))
+}
+
+/// What the relay answers instead of doing it.
+#[derive(Debug, thiserror::Error)]
+#[error("the relay answered {status}: {said}")]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    said: String,
 }
 
 /// Where the admin listener is.
@@ -100,7 +109,7 @@ impl Admin {
         if !status.is_success() {
             let said: Value = serde_json::from_str(&text).unwrap_or_default();
             let said = said["message"].as_str().unwrap_or(&text);
-            bail!("the relay answered {status}: {said}");
+            return Err(Refused { status, said: said.to_owned() }.into());
         }
         Ok(text)
     }

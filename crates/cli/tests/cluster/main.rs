@@ -87,7 +87,12 @@ fn nothing_outlives_a_killed_cluster_dev() {
     dev.child.kill().expect("killed with SIGKILL");
 
     dev.until_all_are_gone();
-    std::fs::remove_dir_all(&dev.folder).expect("nobody could remove it");
+    // Relays that end write until their end.
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while let Err(error) = std::fs::remove_dir_all(&dev.folder) {
+        assert!(std::time::Instant::now() < deadline, "nobody could remove it: {error}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,32 +178,37 @@ fn a_port_that_is_taken_is_told_before_anything_starts() {
     assert!(output.stdout.is_empty(), "nothing was started");
 }
 
-#[test]
-fn another_relay_is_drained_by_its_name_through_any() {
-    let dev = Dev::start(&["--relays", "2", "--affinity"]);
-    let folder = |name: &str| dev.folder.join(name).display().to_string();
-    let drain = |args: &[&str]| {
-        let output = Command::new(BELAY).arg("drain").args(args).output().expect("it runs");
+#[tokio::test(flavor = "multi_thread")]
+async fn another_relay_is_drained_by_its_name_through_any() {
+    let dev = Dev::start(&["--relays", "2"]);
+    let drain = |name: &str, args: &str| {
+        let folder = dev.folder.join(name);
+        let mut command = Command::new(BELAY);
+        command.arg("drain").args(args.split(' ')).arg("--data-dir").arg(folder);
+        let output = command.output().expect("it runs");
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())
     };
-    let at = |name: &str, node: &str| {
-        let words = ["start", "--reason", "upgrade", "--window", "60", "--node", node];
-        drain(&[&words[..], &["--data-dir", &folder(name)]].concat())
-    };
+    // It knows no other relay to go to, and stays until it is closed.
+    let _desk = Desk::start(&Relay::at(&format!("http://{}", dev.part("relay2").address))).await;
 
-    let (done, told) = at("relay1", "relay9");
+    let (done, told) = drain("relay1", "start --reason x --node relay9");
     assert!(!done && told.contains("no node of the name relay9 lives"), "{told}");
-    let (done, told) = at("relay1", "relay2");
-    assert!(done && told.contains("relay2 was asked to drain"), "{told}");
+    let (done, told) = drain("relay1", "start --reason x --node relay2 --exit");
+    assert!(!done && told.contains("cannot be used with '--exit'"), "{told}");
+    let (done, told) = drain("relay1", "start --reason upgrade --window 1 --node relay2 --wait");
+    let lines: Vec<_> = told.lines().collect();
+    assert!(done && lines.len() > 1, "{told}");
+    assert!(lines[0].starts_with("relay2: draining: 1 of 1 connection left"), "{told}");
+    let last = "relay2: drained: 0 of 1 connection left (0 moved, 1 closed)";
+    assert!(lines[lines.len() - 1].starts_with(last), "{told}");
 
-    let status = |name: &str| drain(&["status", "--data-dir", &folder(name)]).1;
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while !status("relay2").contains("drain") || status("relay2").contains("not drain") {
-        assert!(std::time::Instant::now() < deadline, "{}", status("relay2"));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_ne!(status("relay1"), status("relay2"), "only the one that was named");
+    let (_, told) = drain("relay1", "status");
+    assert!(told.starts_with("active: "), "only the one that was named: {told}");
+    assert!(drain("relay1", "status --node relay2").1.starts_with("relay2: drained: "));
+    let (done, told) = drain("relay1", "cancel --node relay2");
+    assert!(done && told.starts_with("relay2: active: "), "{told}");
+    assert!(drain("relay2", "status").1.starts_with("active: "));
 }
 
 #[test]

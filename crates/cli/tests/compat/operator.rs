@@ -1,9 +1,6 @@
 //! `belay devices` on the machine of a relay that serves desktops in the field.
 
-use std::{
-    net::TcpListener,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use serde_json::json;
 
@@ -14,7 +11,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new(
             "epic B: belay devices lists and revokes phones of desktops",
             |w| async move {
-                let admin = free_address();
+                let admin = crate::relay::free_address();
                 let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
                 let (mut desk, mut phone) = w.paired().await;
                 let mut wire = desk.connect(&mut phone).await;
@@ -38,7 +35,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         Scenario::new(
             "epic B: a phone that calls itself by another's id hides nobody",
             |w| async move {
-                let admin = free_address();
+                let admin = crate::relay::free_address();
                 let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
                 let (mut desk, phone) = w.paired().await;
                 desk.refresh().await;
@@ -59,7 +56,7 @@ pub(crate) fn all() -> Vec<Scenario> {
             },
         ),
         Scenario::new("epic B: belay devices without the admin token is refused", |w| async move {
-            let admin = free_address();
+            let admin = crate::relay::free_address();
             let w = w.with(&[("BELAY_ADMIN_LISTEN", &admin)]);
             w.paired().await;
             let folder = tempfile::tempdir().expect("a folder");
@@ -67,11 +64,6 @@ pub(crate) fn all() -> Vec<Scenario> {
             assert!(!listed.status.success(), "{listed:?}");
         }),
     ]
-}
-
-fn free_address() -> String {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    free.local_addr().expect("bound").to_string()
 }
 
 fn devices(w: &World, admin: &str, args: &[&str]) -> Output {

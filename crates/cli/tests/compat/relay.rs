@@ -98,13 +98,16 @@ impl Relay {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         let mut settings: Vec<_> = settings.iter().map(own).collect();
-        if count() == 1 {
-            return Self::on(folder, settings, None, &[0]);
+        // They are started again there.
+        let ports: Vec<_> =
+            (0..count()).map(|_| belay_servers::free_port().expect("a port")).collect();
+        if ports.len() == 1 {
+            return Self::on(folder, settings, None, &ports);
         }
         settings.extend(shared(folder.path()));
         let balancer = Balancer::start(u64::from(std::process::id()));
         settings.push(("PUBLIC_BASE_URL".to_owned(), balancer.url()));
-        Self::on(folder, settings, Some(balancer), &vec![0; count()])
+        Self::on(folder, settings, Some(balancer), &ports)
     }
 
     fn on(
@@ -240,4 +243,9 @@ impl Process {
 
 fn log(folder: &Path) -> PathBuf {
     folder.join("test.log")
+}
+
+/// An address that nobody else takes.
+pub(crate) fn free_address() -> String {
+    format!("127.0.0.1:{}", belay_servers::free_port().expect("a port"))
 }

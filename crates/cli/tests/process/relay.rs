@@ -35,7 +35,7 @@ pub(crate) fn command(folder: &Path) -> Command {
 }
 
 pub(crate) fn start(folder: &Path) -> Relay {
-    start_at(folder, ":0")
+    start_at(folder, &format!(":{}", belay_servers::free_port().expect("a port")))
 }
 
 /// A relay on the port of an earlier one.

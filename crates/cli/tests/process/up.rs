@@ -23,7 +23,8 @@ impl Up {
     /// Starts it, and waits until it shows a link.
     fn start(binary: &Path, folder: &Path) -> Self {
         let mut command = Command::new(binary);
-        command.args(["up", "--plain", "--agent=scripted", "--port=0"]);
+        command.args(["up", "--plain", "--agent=scripted"]);
+        command.arg(format!("--port={}", belay_servers::free_port().expect("a port")));
         command.arg("--admin-listen=127.0.0.1:0").arg("--folder").arg(folder);
         command.arg("--data-dir").arg(folder.join("data"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -4,6 +4,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use belay_wire::{Channel, ConnectionId, Frame, Positions, SessionId};
+use serde_json::Value;
 
 use super::{Answer, Tail};
 use crate::{delivery::Volatile, token::Principal};
@@ -109,10 +110,13 @@ pub enum BusFrame {
     /// A frame for the host, from whichever node it is connected to.
     ToHost { frame: Box<Frame> },
     /// Of [`ALL_NODES`]: a node says that it lives, under the name of this life, whether it reaches the
-    /// store, and which keys it has ([`crate::fingerprint`]).
-    Node { life: String, store: bool, keys: Vec<String> },
+    /// store, which keys it has ([`crate::fingerprint`]), and how its drain stands, as its operator sees
+    /// that; `None`: an earlier version does not say.
+    Node { life: String, store: bool, keys: Vec<String>, drain: Option<Value> },
     /// Of [`ALL_NODES`]: the node of this name is to send its clients away.
     Drain { instance: String, reason: String, seconds: u64, endpoint: Option<String> },
+    /// Of [`ALL_NODES`]: the node of this name is to take clients again.
+    DrainCancelled { instance: String },
 }
 
 /// Stands for all nodes instead of a session: no session has this id.

@@ -180,7 +180,10 @@ impl Session {
     pub(super) fn bus(&mut self, frame: BusFrame, env: &mut Env<'_>, effects: &mut Effects) {
         match frame {
             // The node does what there is to do.
-            BusFrame::Changed | BusFrame::Node { .. } | BusFrame::Drain { .. } => {}
+            BusFrame::Changed
+            | BusFrame::Node { .. }
+            | BusFrame::Drain { .. }
+            | BusFrame::DrainCancelled { .. } => {}
             BusFrame::Ended { reason } => self.end(known_reason(&reason), effects),
             BusFrame::Tail { channel, tail } => {
                 self.log_told(channel, LogTold::Hint(tail), env, effects);

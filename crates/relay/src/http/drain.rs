@@ -1,20 +1,23 @@
-//! `/admin/drain`: an operator sends the clients of this node away before it stops.
+//! `/admin/drain`: an operator sends the clients of this node, or of another one, away before it stops.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Query, State, rejection::QueryRejection},
     http::StatusCode,
     routing::{get, post},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::{ApiError, body::JsonBody};
+use super::{
+    ApiError,
+    body::{JsonBody, JsonOrNothing},
+};
 use crate::{
-    drain::{Status, WINDOW_SECS_MAX},
-    node::Node,
-    serve::plain_name,
+    drain::WINDOW_SECS_MAX,
+    node::{NoDrain, Node},
 };
 
 /// Longest reason of a drain, in bytes.
@@ -47,7 +50,7 @@ struct Start {
 async fn start(
     State(node): State<Arc<Node>>,
     body: Result<JsonBody<Start>, ApiError>,
-) -> Result<(StatusCode, Json<Status>), ApiError> {
+) -> Result<(StatusCode, Json<Value>), ApiError> {
     let Start { reason, max_session_age_seconds, endpoint, node: other } = body?.0;
     if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
         let text = format!("reason: expected 1 to {REASON_BYTES_MAX} bytes of text");
@@ -62,16 +65,11 @@ async fn start(
     if endpoint.as_deref().is_some_and(|url| !url.starts_with("http")) {
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
-    if let Some(instance) =
-        other.filter(|name| plain_name(name) != plain_name(&node.config.instance))
-    {
-        if let Err(names) = node.ask_to_drain(&instance, reason, secs, endpoint).await {
-            let text =
-                format!("no node of the name {instance} lives; there are {}", names.join(", "));
-            return Err(ApiError::not_found(&text));
-        }
-        tracing::warn!(target: "audit", instance, seconds = secs, "drain start, at another node");
-        return Ok((StatusCode::ACCEPTED, Json(node.drain_status())));
+    if let Some(instance) = other.filter(|name| !node.is_called(name)) {
+        tracing::warn!(target: "audit", instance, reason, seconds = secs, "drain start, at another node");
+        let asked = node.ask_to_drain(&instance, reason, secs, endpoint).await;
+        let status = asked.map_err(|why| untold(&instance, why))?;
+        return Ok((StatusCode::ACCEPTED, Json(status)));
     }
     let sockets = node.metrics.active_websockets();
     tracing::warn!(target: "audit", reason, seconds = secs, sockets, "drain start");
@@ -79,11 +77,26 @@ async fn start(
     if began {
         node.drain.keep(sockets);
     }
-    Ok((StatusCode::ACCEPTED, Json(node.drain_status())))
+    Ok((StatusCode::ACCEPTED, shown(&node)))
 }
 
-async fn status(State(node): State<Arc<Node>>) -> Json<Status> {
-    Json(node.drain_status())
+/// Which node is meant; none: the one that is asked.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    #[serde(default)]
+    node: Option<String>,
+}
+
+async fn status(
+    State(node): State<Arc<Node>>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Query(which) = which.map_err(|error| ApiError::invalid(error.body_text()))?;
+    match which.node.filter(|name| !node.is_called(name)) {
+        None => Ok(shown(&node)),
+        Some(name) => node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why)),
+    }
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +121,9 @@ struct Complete {
 async fn complete(
     State(node): State<Arc<Node>>,
     body: Result<JsonBody<Complete>, ApiError>,
-) -> Result<Json<Status>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let Complete { then, force } = body?.0;
-    let status = node.drain_status();
+    let (status, before) = (node.drain_status(), shown(&node));
     if status.started_at.is_none() {
         return Err(ApiError::conflict(
             "not_draining",
@@ -123,26 +136,52 @@ async fn complete(
     }
     match then {
         Then::Resume => {
-            node.drain.keep(status.sockets_now);
-            node.drain.end();
+            node.end_drain();
         }
         Then::Exit => node.exit.cancel(),
     }
     tracing::warn!(exit = then == Then::Exit, force, "drain completed");
-    Ok(Json(status))
+    Ok(before)
 }
 
-async fn cancel(State(node): State<Arc<Node>>) -> Result<Json<Status>, ApiError> {
-    node.drain.keep(node.metrics.active_websockets());
-    if !node.drain.end() {
-        return Err(ApiError::conflict("not_draining", "this node does not drain"));
+async fn cancel(
+    State(node): State<Arc<Node>>,
+    body: Result<JsonOrNothing<Which>, ApiError>,
+) -> Result<Json<Value>, ApiError> {
+    if let Some(name) = body?.0.node.filter(|name| !node.is_called(name)) {
+        let told = |why| untold(&name, why);
+        if node.drain_of(&name).await.map_err(told)?["state"] == "active" {
+            return Err(not_draining());
+        }
+        tracing::warn!(target: "audit", instance = name, "drain cancelled, at another node");
+        return node.ask_to_resume(&name).await.map(Json).map_err(told);
+    }
+    if !node.end_drain() {
+        return Err(not_draining());
     }
     tracing::warn!("drain cancelled");
-    Ok(Json(node.drain_status()))
+    Ok(shown(&node))
 }
 
-impl Node {
-    pub(super) fn drain_status(&self) -> Status {
-        self.drain.status(self.metrics.active_websockets())
+fn not_draining() -> ApiError {
+    ApiError::conflict("not_draining", "this node does not drain")
+}
+
+fn shown(node: &Node) -> Json<Value> {
+    Json(serde_json::to_value(node.drain_status()).unwrap_or_default())
+}
+
+/// Why another node did not say.
+fn untold(instance: &str, why: NoDrain) -> ApiError {
+    match why {
+        NoDrain::Unknown(names) => {
+            let there = names.join(", ");
+            ApiError::not_found(format!("no node of the name {instance} lives; there are {there}"))
+        }
+        NoDrain::Silent => ApiError::no_answer(format!(
+            "{instance} lives and does not say how it stands: the two do not hear each other (see \
+             cluster.faults in /healthz), or it is of an earlier version; ask it at its own admin \
+             listener, or again, which changes nothing if it was heard"
+        )),
     }
 }

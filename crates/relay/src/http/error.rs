@@ -60,6 +60,11 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, name, message)
     }
 
+    /// Another node does not answer.
+    pub(crate) fn no_answer(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "no_answer", message)
+    }
+
     pub(crate) fn forbidden_origin() -> Self {
         let text = "this address is not one that the relay answers as; open the link that the \
                     desktop shows, or add the address with --public-url";

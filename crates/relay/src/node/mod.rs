@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, NoDrain};
 pub(crate) use rates::{RateClass, prefix};
 pub(crate) use wait::CallError;
 

@@ -394,6 +394,7 @@ async fn a_revoked_phone_that_does_not_read_is_gone_at_once() {
     desk.client.control(belay_wire::DeviceRevoke { member: phone.id }).expect("connected");
 
     relay.until_number("activeWebSockets", 1).await;
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // It would be 30 s if it were waited for.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     drop(stuck);
 }

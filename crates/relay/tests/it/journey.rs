@@ -143,7 +143,7 @@ async fn what_nobody_uses_is_swept_and_what_is_in_use_stays() {
     use std::time::Duration;
     let short = belay_relay::Config {
         session_retention: Duration::from_millis(400),
-        device_idle: Duration::from_millis(400),
+        device_idle: Duration::from_secs(2),
         sweep_every: Duration::from_millis(100),
         ..config()
     };
@@ -168,6 +168,7 @@ async fn what_nobody_uses_is_swept_and_what_is_in_use_stays() {
     let code = tokio::time::timeout(belay_testkit::SOON, unknown).await.expect("swept in time");
 
     assert_eq!(code, CloseCode::UnknownDevice.code());
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
     used.client.send(Channel::Down, payload(1), None).expect("room");
     phone.until(|e| text(e) == Some("1")).await;
 }

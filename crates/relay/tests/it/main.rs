@@ -7,6 +7,7 @@ mod brokers;
 mod cluster;
 mod compat;
 mod drain;
+mod drain_elsewhere;
 mod journey;
 mod names;
 mod pairing;

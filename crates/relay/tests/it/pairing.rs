@@ -114,7 +114,7 @@ async fn a_rejected_phone_is_told_and_the_link_is_used_up() {
 
 #[tokio::test]
 async fn an_approval_that_does_not_come_expires() {
-    let config = Config { approval_ttl: Duration::from_millis(300), ..config() };
+    let config = Config { approval_ttl: Duration::from_secs(2), ..config() };
     let relay = Relay::start(config).await;
     let mut desk = Desk::start(&relay).await;
     let (api, link, url) = (relay.api(), desk.link(&relay), relay.url.clone());
@@ -206,9 +206,8 @@ async fn a_code_without_the_hosts_signature_is_refused() {
 #[tokio::test]
 async fn sessions_devices_and_tokens_survive_a_restart_of_the_relay() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let disk =
-        || Config { store: "disk:".to_owned(), data_dir: folder.path().to_owned(), ..config() };
-    let relay = Relay::start(disk()).await;
+    let disk = |port| belay_testkit::disk_config(folder.path(), port);
+    let relay = Relay::start(disk(0)).await;
     let mut desk = Desk::start(&relay).await;
     let phone = desk.pair(&relay).await;
     let token = desk.token();
@@ -216,7 +215,7 @@ async fn sessions_devices_and_tokens_survive_a_restart_of_the_relay() {
     drop((desk.client, phone.client));
     relay.stop().await;
 
-    let relay = Relay::start(Config { port, ..disk() }).await;
+    let relay = Relay::start(disk(port)).await;
 
     let (_host, mut events) = belay_testkit::start_client(&desk.identity, desk.credentials);
     let connected = |e: &belay_client::Event| matches!(e, belay_client::Event::Connected(_));

@@ -7,6 +7,7 @@ use belay_core::{
 use belay_wire::{Channel, Epoch, Positions, Seq};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Opened, Refusal};
 
@@ -41,6 +42,8 @@ pub(super) enum Kind {
         store: bool,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         keys: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain: Option<Value>,
     },
     Drain {
         instance: String,
@@ -49,11 +52,23 @@ pub(super) enum Kind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         endpoint: Option<String>,
     },
+    DrainCancelled {
+        instance: String,
+    },
 }
 
 /// The names in [`Kind`].
-const KINDS: [&str; 8] =
-    ["changed", "ended", "tail", "applied", "volatile", "to_host", "node", "drain"];
+const KINDS: [&str; 9] = [
+    "changed",
+    "ended",
+    "tail",
+    "applied",
+    "volatile",
+    "to_host",
+    "node",
+    "drain",
+    "drain_cancelled",
+];
 
 #[derive(Deserialize)]
 struct Named<'a> {
@@ -83,7 +98,10 @@ impl Opened {
                 let message = Volatile { key, epoch, after, vseq, body };
                 BusFrame::Volatile { channel, message }
             }
-            Kind::Node { store, keys } => BusFrame::Node { life: self.sender.node, store, keys },
+            Kind::Node { store, keys, drain } => {
+                BusFrame::Node { life: self.sender.node, store, keys, drain }
+            }
+            Kind::DrainCancelled { instance } => BusFrame::DrainCancelled { instance },
             Kind::Drain { instance, reason, seconds, endpoint } => {
                 BusFrame::Drain { instance, reason, seconds, endpoint }
             }
@@ -99,7 +117,12 @@ impl Opened {
 pub(super) fn split(frame: &BusFrame) -> (Kind, Bytes) {
     let kind = match frame {
         BusFrame::Changed => Kind::Changed,
-        BusFrame::Node { life: _, store, keys } => Kind::Node { store: *store, keys: keys.clone() },
+        BusFrame::Node { life: _, store, keys, drain } => {
+            Kind::Node { store: *store, keys: keys.clone(), drain: drain.clone() }
+        }
+        BusFrame::DrainCancelled { instance } => {
+            Kind::DrainCancelled { instance: instance.clone() }
+        }
         BusFrame::Drain { instance, reason, seconds, endpoint } => Kind::Drain {
             instance: instance.clone(),
             reason: reason.clone(),

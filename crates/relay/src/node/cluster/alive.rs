@@ -11,7 +11,10 @@ use belay_core::ports::{Alive, Seat};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use super::{broker::Broker, circuit::Circuit, strangers::Strangers, unix_ms};
+use super::{
+    broker::Broker, circuit::Circuit, drains::Drains, renew::Elsewhere, strangers::Strangers,
+    unix_ms,
+};
 
 /// Answers with the time after which an older one that came faster does not count any more.
 const TIMES: u32 = 60;
@@ -32,12 +35,12 @@ pub(crate) struct Cluster {
     /// Fingerprints of the keys of this node ([`belay_core::fingerprint`]).
     pub(super) keys: Vec<String>,
     pub(super) strangers: Mutex<Strangers>,
+    pub(super) drains: Mutex<Drains>,
     /// Sessions were told that the store is away.
     pub(super) store_away: AtomicBool,
     /// Lives of nodes whose lease runs; `None`: it is not known.
     pub(super) alive: RwLock<Option<HashSet<String>>>,
-    /// When another node said last that it reaches the store.
-    pub(super) stored_elsewhere: RwLock<Option<Instant>>,
+    pub(super) stored_elsewhere: RwLock<Elsewhere>,
     /// Who lives changed, and the sessions were not told.
     pub(super) moved: AtomicBool,
     /// Lives that were not among them when they were looked for.
@@ -64,6 +67,7 @@ impl Cluster {
             broker: Broker::default(),
             keys,
             strangers: Mutex::default(),
+            drains: Mutex::default(),
             store_away,
             alive,
             stored_elsewhere,

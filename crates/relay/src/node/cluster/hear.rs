@@ -13,7 +13,7 @@ use belay_core::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::Node;
-use crate::{drain::WINDOW_SECS_MAX, serve::plain_name};
+use crate::drain::WINDOW_SECS_MAX;
 
 /// Tasks that give events to sessions.
 const LANES: usize = 8;
@@ -109,18 +109,22 @@ impl Node {
     fn hear_node(&self, frame: BusFrame) {
         let Some(cluster) = &self.cluster else { return };
         match frame {
-            BusFrame::Node { life, store, keys } => {
+            BusFrame::Node { life, store, keys, drain } => {
+                let now = Instant::now();
                 if store {
-                    *cluster.stored_elsewhere.write() = Some(Instant::now());
+                    cluster.stored_elsewhere.write().said(now);
                 }
-                let (own, now) = ((&*cluster.shared.life, &*cluster.keys), Instant::now());
+                if let Some(status) = drain {
+                    cluster.drains.lock().told(&life, status, now);
+                }
+                let own = (&*cluster.shared.life, &*cluster.keys);
                 let faults = cluster.strangers.lock().meet(own, &life, &keys, now);
                 for fault in faults {
                     tracing::error!("{fault}");
                 }
             }
             BusFrame::Drain { instance, reason, seconds, endpoint }
-                if plain_name(&instance) == plain_name(&self.config.instance) =>
+                if self.is_called(&instance) =>
             {
                 let sockets = self.metrics.active_websockets();
                 let window = Duration::from_secs(seconds.clamp(1, WINDOW_SECS_MAX));
@@ -130,8 +134,15 @@ impl Node {
                 if begins {
                     self.drain.keep(sockets);
                 }
+                self.say_that_it_lives(cluster);
+            }
+            BusFrame::DrainCancelled { instance } if self.is_called(&instance) => {
+                let was_on = self.end_drain();
+                tracing::warn!(target: "audit", was_on, "drain cancelled, by another node");
+                self.say_that_it_lives(cluster);
             }
             BusFrame::Drain { .. }
+            | BusFrame::DrainCancelled { .. }
             | BusFrame::Changed
             | BusFrame::Ended { .. }
             | BusFrame::Tail { .. }

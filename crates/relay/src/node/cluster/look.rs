@@ -1,7 +1,10 @@
 //! Looks at the store for what changed, also while the bus says nothing.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,9 @@ use crate::registry::Handle;
 /// How often the versions of sessions with sockets here are looked at: a revocation is effective within a
 /// second also while the bus is down.
 const POLL: Duration = Duration::from_millis(400);
+/// How often it is looked whether the second place of revocations, which is polled itself, knows more: that
+/// costs nothing, and does not wait for a store that is silent.
+const REVOKED: Duration = Duration::from_millis(100);
 /// Sessions that are read at once after a poll.
 pub(super) const REFRESH_MAX: usize = 64;
 /// How long what follows in its lane waits until a changed session was read.
@@ -91,20 +97,29 @@ impl Node {
 /// Looks for what changed in the store and in the second place of revocations, also while the bus says
 /// nothing.
 pub(super) async fn poll(node: Arc<Node>) {
-    let mut interval = tokio::time::interval(POLL);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut revoked = 0;
-    loop {
-        tokio::select! {
-            _ = interval.tick() => {}
-            () = node.stopping.cancelled() => return,
-        }
-        let now = node.stores.revocations.count();
-        if now != revoked {
-            revoked = now;
-            node.expel_revoked().await;
-        }
+    let stored = every(POLL, || async {
         // That the store is away is seen and told where the lease is renewed.
         let _ = node.look_at_all().await;
+    });
+    let known = AtomicUsize::new(0);
+    let revoked = every(REVOKED, || async {
+        let now = node.stores.revocations.count();
+        if known.swap(now, Ordering::AcqRel) != now {
+            node.expel_revoked().await;
+        }
+    });
+    tokio::select! {
+        () = stored => {}
+        () = revoked => {}
+        () = node.stopping.cancelled() => {}
+    }
+}
+
+async fn every<F: Future<Output = ()>>(pause: Duration, mut look: impl FnMut() -> F) {
+    let mut interval = tokio::time::interval(pause);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        look().await;
     }
 }

@@ -5,6 +5,7 @@ mod affinity;
 mod alive;
 mod broker;
 mod circuit;
+mod drains;
 mod hear;
 mod look;
 mod renew;
@@ -13,16 +14,13 @@ mod strangers;
 
 use std::sync::{Arc, atomic::Ordering};
 
-use belay_core::{
-    Input,
-    ports::{ALL_NODES, BusFrame},
-};
+use belay_core::{Input, ports::BusFrame};
 use belay_wire::SessionId;
 
 pub(crate) use alive::Cluster;
+pub(crate) use drains::NoDrain;
 
 use super::{Node, unix_ms};
-use crate::serve::plain_name;
 
 impl Node {
     /// Store time where nodes share a store, else the clock of this machine.
@@ -51,29 +49,6 @@ impl Node {
             cluster.shared.bus.unwatch(session);
             self.stores.log.unwatch(session);
         }
-    }
-
-    /// Asks the node of this name to send its clients away.
-    ///
-    /// # Errors
-    /// The names of those that live, if it is none of them.
-    pub(crate) async fn ask_to_drain(
-        &self,
-        instance: &str,
-        reason: String,
-        seconds: u64,
-        endpoint: Option<String>,
-    ) -> Result<(), Vec<String>> {
-        let Some(cluster) = &self.cluster else { return Err(vec![self.config.instance.clone()]) };
-        // It may have started a moment ago.
-        let _ = self.renew_lease(cluster).await;
-        let names = cluster.names();
-        if cluster.alive.read().is_some() && !names.contains(&plain_name(instance)) {
-            return Err(names);
-        }
-        let instance = instance.to_owned();
-        self.tell(ALL_NODES, BusFrame::Drain { instance, reason, seconds, endpoint });
-        Ok(())
     }
 
     /// Gives an input to all sessions that are in memory.

@@ -21,6 +21,8 @@ const CUT_OFF: Duration = Duration::from_secs(5);
 /// Who said within this that it reaches the store does: it says so each second. It is shorter than
 /// [`CUT_OFF`] by more than nodes may differ in when they notice that the store is away for all of them.
 const SAYS: Duration = Duration::from_secs(2);
+/// Nodes may differ by less than this in when they notice that the store is back for all of them.
+const BACK: Duration = Duration::from_secs(3);
 /// How often it says that it lives.
 const RENEW: Duration = Duration::from_secs(1);
 /// Why nobody new is let in while the circuit is open.
@@ -55,6 +57,14 @@ impl Node {
         self.drive_all(Input::Store { away }).await;
     }
 
+    /// Tells all others, and how this node stands.
+    pub(super) fn say_that_it_lives(&self, cluster: &Cluster) {
+        let (life, keys) = (cluster.shared.life.clone(), cluster.keys.clone());
+        let store = !cluster.store_away.load(Ordering::Acquire);
+        let drain = serde_json::to_value(self.drain_status()).ok();
+        self.tell(ALL_NODES, BusFrame::Node { life, store, keys, drain });
+    }
+
     fn send_all_away(&self) {
         tracing::error!(
             "this node is cut off from the store and others are not: clients are sent there"
@@ -74,9 +84,25 @@ impl Node {
     }
 }
 
-/// Others reach the store, and this node does not for long: its clients are better off there.
-fn is_cut_off(failing: Duration, heard: Option<Duration>) -> bool {
-    failing >= CUT_OFF && heard.is_some_and(|ago| ago < SAYS)
+/// Since when others have said, without a pause, that they reach the store, and when they said so last.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Elsewhere(Option<(Instant, Instant)>);
+
+impl Elsewhere {
+    /// Another node says that it reaches the store.
+    pub(super) fn said(&mut self, now: Instant) {
+        let since = self.0.filter(|(_, last)| now.duration_since(*last) < SAYS);
+        self.0 = Some((since.map_or(now, |(since, _)| since), now));
+    }
+
+    /// Others reach the store, and a node that did so last at `renewed` does not: its clients are better off
+    /// there.
+    fn is_better(self, renewed: Instant, now: Instant) -> bool {
+        let reached = self.0.is_some_and(|(since, last)| {
+            now.duration_since(last) < SAYS && now.duration_since(since) >= BACK
+        });
+        reached && now.duration_since(renewed) >= CUT_OFF
+    }
 }
 
 /// Says that this node lives, and learns who else does and what time it is.
@@ -105,15 +131,13 @@ pub(super) async fn renew(node: Arc<Node>) {
                     // Who lives is not known: that refuses nothing.
                     *cluster.alive.write() = None;
                 }
-                let heard = *cluster.stored_elsewhere.read();
-                if is_cut_off(renewed.elapsed(), heard.map(|at| at.elapsed())) {
+                let elsewhere = *cluster.stored_elsewhere.read();
+                if elsewhere.is_better(renewed, Instant::now()) {
                     node.send_all_away();
                 }
             }
         }
-        let (life, keys) = (cluster.shared.life.clone(), cluster.keys.clone());
-        let store = !cluster.store_away.load(Ordering::Acquire);
-        node.tell(ALL_NODES, BusFrame::Node { life, store, keys });
+        node.say_that_it_lives(cluster);
         for note in cluster.shared.parts.nats.notes() {
             tracing::warn!("{note}");
         }
@@ -132,17 +156,43 @@ pub(super) async fn renew(node: Arc<Node>) {
 mod tests {
     use super::*;
 
+    /// What a node sees that reaches the store last after `until` and that fails then for 60 s, while
+    /// another one says each second that it reaches it, but not between the two given times.
+    fn sent_away_at(until: u64, away: std::ops::Range<u64>) -> Option<u64> {
+        let start = Instant::now();
+        let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
+        let mut elsewhere = Elsewhere::default();
+        (0..until + 600).find(|now| {
+            if now % 10 == 0 && !away.contains(now) {
+                elsewhere.said(at(*now));
+            }
+            elsewhere.is_better(at(until.min(*now)), at(*now))
+        })
+    }
+
     #[test]
     fn a_store_that_is_away_for_all_cuts_nobody_off() {
-        let seconds = Duration::from_secs;
-        for failing in (0..60).map(seconds) {
-            // Others reached it up to a second after this node, and their timeout of a second counts, too.
-            for later in (0..=2).map(seconds) {
-                assert!(!is_cut_off(failing, failing.checked_sub(later)), "{failing:?} {later:?}");
-            }
+        // Others reached it up to a second after this node, and their timeout of a second counts, too.
+        for later in 0..=20 {
+            assert_eq!(sent_away_at(100, 100 + later..1_000), None, "{later}");
         }
-        assert!(!is_cut_off(seconds(60), None));
-        assert!(!is_cut_off(seconds(4), Some(seconds(1))));
-        assert!(is_cut_off(seconds(5), Some(seconds(1))));
+    }
+
+    #[test]
+    fn a_store_that_another_node_finds_again_first_cuts_nobody_off() {
+        let start = Instant::now();
+        let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
+        let mut elsewhere = Elsewhere::default();
+        for tenths in [0, 10, 200, 210, 219] {
+            elsewhere.said(at(tenths));
+            assert!(!elsewhere.is_better(start, at(tenths)), "{tenths}");
+        }
+    }
+
+    #[test]
+    fn who_cannot_reach_what_others_reach_is_cut_off_after_five_seconds() {
+        assert_eq!(sent_away_at(100, 0..0), Some(150));
+        assert_eq!(sent_away_at(100, 100..200), Some(230), "it came back for others");
+        assert!(!Elsewhere::default().is_better(Instant::now(), Instant::now() + 2 * CUT_OFF));
     }
 }

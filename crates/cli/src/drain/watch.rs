@@ -1,0 +1,102 @@
+//! How far a drain is: as a line, and until it is over.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use reqwest::{StatusCode, Url};
+use serde_json::Value;
+
+use crate::devices::admin::{Admin, Refused};
+
+/// Time between two looks at a drain that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// It is shown at least so often that it goes on.
+const SHOW_EVERY: Duration = Duration::from_secs(5);
+/// Another relay may say nothing for so long, as while the brokers choose a leader.
+const SILENCE: Duration = Duration::from_secs(30);
+
+impl Admin {
+    /// How far the drain of a relay is; without a name that of the one that is asked.
+    pub(super) async fn drain_status(&self, node: Option<&str>) -> anyhow::Result<Value> {
+        let Some(name) = node else { return self.get("/admin/drain/status").await };
+        let mut query = Url::parse("relay:/admin/drain/status")?;
+        query.query_pairs_mut().append_pair("node", name);
+        self.get(&format!("/admin/drain/status?{}", query.query().unwrap_or_default())).await
+    }
+}
+
+/// Shows progress until nobody is connected.
+pub(super) async fn watch(
+    admin: &Admin,
+    node: Option<&str>,
+    mut status: Value,
+) -> anyhow::Result<()> {
+    let (mut shown, mut heard) = (Instant::now(), Instant::now());
+    while status["state"] == "draining" {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let before = who_left(&status);
+        status = match (admin.drain_status(node).await, node) {
+            (Ok(status), _) => status,
+            (Err(error), Some(name)) => match refusal(&error) {
+                Some(StatusCode::NOT_FOUND) => {
+                    return Ok(writeln!(std::io::stdout(), "{name} has ended")?);
+                }
+                Some(StatusCode::GATEWAY_TIMEOUT) if heard.elapsed() < SILENCE => continue,
+                _ => return Err(error),
+            },
+            (Err(error), None) => return Err(error),
+        };
+        heard = Instant::now();
+        if who_left(&status) != before || shown.elapsed() >= SHOW_EVERY {
+            shown = Instant::now();
+            show(node, &status)?;
+        }
+    }
+    Ok(())
+}
+
+fn refusal(error: &anyhow::Error) -> Option<StatusCode> {
+    error.downcast_ref::<Refused>().map(|refused| refused.status)
+}
+
+fn who_left(status: &Value) -> [Value; 4] {
+    ["state", "sockets_now", "migrated", "forced"].map(|name| status[name].clone())
+}
+
+/// Shows how a drain stands.
+pub(super) fn show(node: Option<&str>, status: &Value) -> anyhow::Result<()> {
+    let name = node.map(|name| format!("{name}: ")).unwrap_or_default();
+    Ok(writeln!(std::io::stdout(), "{name}{}", line(status))?)
+}
+
+fn line(status: &Value) -> String {
+    let n = |name: &str| status[name].as_i64().unwrap_or(0);
+    if status["state"] == "active" {
+        let last = &status["last"];
+        let last = last["reason"].as_str().map_or(String::new(), |reason| {
+            let at = last["started_at"].as_u64().unwrap_or(0);
+            let time = belay_wire::compat::format_time(at);
+            format!("; last drained for \"{reason}\" at {time}")
+        });
+        return format!("active: {}{last}", connections(n("sockets_now")));
+    }
+    let (left, initial) = (n("sockets_now"), n("sockets_initial"));
+    let remain = match left {
+        0 => String::new(),
+        _ => format!(", {} s remain", n("remaining_s")),
+    };
+    format!(
+        "{}: {left} of {} left ({} moved, {} closed), {} tries refused{remain}",
+        status["state"].as_str().unwrap_or("unknown"),
+        connections(initial),
+        n("migrated"),
+        n("forced"),
+        n("blocked_upgrades"),
+    )
+}
+
+fn connections(count: i64) -> String {
+    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
+}

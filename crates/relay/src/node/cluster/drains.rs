@@ -1,0 +1,140 @@
+//! Drains of other nodes: they are asked for here, and each node says how its own stands.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use belay_core::ports::{ALL_NODES, BusFrame};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::{Cluster, Node, alive::name_of};
+use crate::serve::plain_name;
+
+/// What a node said within this counts: it says so each second.
+const HEARD: Duration = Duration::from_secs(5);
+/// How long a node may take to confirm what it was asked for: it says so at once.
+const CONFIRM: Duration = Duration::from_secs(3);
+/// Time between two looks for that.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Why nothing is known of the drain of another node.
+#[derive(Debug)]
+pub(crate) enum NoDrain {
+    /// No node has this name; these live.
+    Unknown(Vec<String>),
+    /// It lives and does not say.
+    Silent,
+}
+
+/// How the drains of other nodes stand, by the names of these.
+#[derive(Debug, Default)]
+pub(super) struct Drains(BTreeMap<String, (Instant, Value)>);
+
+impl Drains {
+    /// The node of a life said how its own stands.
+    pub(super) fn told(&mut self, life: &str, status: Value, now: Instant) {
+        self.0.retain(|_, (at, _)| now.duration_since(*at) < HEARD);
+        self.0.insert(name_of(life).to_owned(), (now, status));
+    }
+
+    /// What was said after `since`, as far as it still counts.
+    fn since(&self, name: &str, since: Option<Instant>) -> Option<Value> {
+        let (at, status) = self.0.get(name)?;
+        let counts = since.is_none_or(|since| *at >= since) && at.elapsed() < HEARD;
+        counts.then(|| status.clone())
+    }
+}
+
+impl Cluster {
+    async fn until_told(
+        &self,
+        instance: &str,
+        since: Option<Instant>,
+        is_done: fn(&Value) -> bool,
+    ) -> Result<Value, NoDrain> {
+        let (name, began) = (plain_name(instance), Instant::now());
+        while began.elapsed() < CONFIRM {
+            let told = self.drains.lock().since(&name, since);
+            if let Some(status) = told.filter(is_done) {
+                return Ok(status);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+        Err(NoDrain::Silent)
+    }
+}
+
+impl Node {
+    /// Tells whether this node is meant by a name.
+    pub(crate) fn is_called(&self, instance: &str) -> bool {
+        plain_name(instance) == plain_name(&self.config.instance)
+    }
+
+    /// How the drain of the node of this name stands.
+    pub(crate) async fn drain_of(&self, instance: &str) -> Result<Value, NoDrain> {
+        // One that started a moment ago says so within a second.
+        self.with_member(instance).await?.until_told(instance, None, |_| true).await
+    }
+
+    /// Asks the node of this name to send its clients away, and waits until it does.
+    pub(crate) async fn ask_to_drain(
+        &self,
+        instance: &str,
+        reason: String,
+        seconds: u64,
+        endpoint: Option<String>,
+    ) -> Result<Value, NoDrain> {
+        let name = instance.to_owned();
+        let frame = BusFrame::Drain { instance: name, reason, seconds, endpoint };
+        self.order(instance, frame, |status| status["state"] != "active").await
+    }
+
+    /// Asks the node of this name to take clients again, and waits until it does.
+    pub(crate) async fn ask_to_resume(&self, instance: &str) -> Result<Value, NoDrain> {
+        let frame = BusFrame::DrainCancelled { instance: instance.to_owned() };
+        self.order(instance, frame, |status| status["state"] == "active").await
+    }
+
+    async fn order(
+        &self,
+        instance: &str,
+        frame: BusFrame,
+        is_done: fn(&Value) -> bool,
+    ) -> Result<Value, NoDrain> {
+        let cluster = self.with_member(instance).await?;
+        let asked = Instant::now();
+        self.tell(ALL_NODES, frame);
+        cluster.until_told(instance, Some(asked), is_done).await
+    }
+
+    /// The cluster, if a node of this name lives in it or nobody can know.
+    async fn with_member(&self, instance: &str) -> Result<&Cluster, NoDrain> {
+        let alone = || NoDrain::Unknown(vec![self.config.instance.clone()]);
+        let cluster = self.cluster.as_ref().ok_or_else(alone)?;
+        // It may have started a moment ago.
+        let _ = self.renew_lease(cluster).await;
+        let names = cluster.names();
+        if cluster.alive.read().is_some() && !names.contains(&plain_name(instance)) {
+            return Err(NoDrain::Unknown(names));
+        }
+        Ok(cluster)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_says_counts_for_as_long_as_it_is_heard() {
+        let status = |state: &str| serde_json::json!({ "state": state });
+        let (mut drains, start) = (Drains::default(), Instant::now());
+        drains.told("a-b-1", status("active"), start);
+        drains.told("a-b-1", status("draining"), start + LOOK_EVERY);
+        assert_eq!(drains.since("a-b", None), Some(status("draining")));
+        assert_eq!(drains.since("a-b", Some(start + LOOK_EVERY)), Some(status("draining")));
+        assert_eq!(drains.since("a-b", Some(start + HEARD)), None, "it did not say since then");
+        assert_eq!(drains.since("a", None), None, "another one");
+        drains.told("c-2", status("active"), start + 2 * HEARD);
+        assert_eq!(drains.since("a-b", None), None, "it is not heard any more");
+    }
+}
