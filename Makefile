@@ -52,7 +52,7 @@ test: bootstrap web ## What CI runs: checks, Rust tests, page tests, the browser
 	echo "all of it passed in $$seconds s, without what bootstrap installed"
 
 test-all: test ## Everything an issue must show before it closes
-	@$(MAKE) --no-print-directory cluster-suites skew docs fuzz
+	@$(MAKE) --no-print-directory revoke cluster-suites skew docs fuzz
 	@OSS_SMOKE_SKIP_REMOTE_CONTROL_COMPAT=1 scripts/oss-smoke.sh | grep SKIPPED
 	@COMPAT_SESSIONS=100000 COMPAT_REVOKES=1000 COMPAT_UNKNOWN_IDS=1000000 scripts/oss-smoke.sh
 

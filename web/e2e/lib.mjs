@@ -43,7 +43,10 @@ export async function freePort() {
     const port = randomInt(10_000, 32_000);
     const claim = createSocket('udp4').unref();
     claim.bind(port, '127.0.0.1');
-    if (!(await isDone(claim))) continue;
+    if (!(await isDone(claim))) {
+      claim.close();
+      continue;
+    }
     const server = createServer().listen(port, '127.0.0.1');
     const isFree = await isDone(server);
     server.close();

@@ -194,7 +194,7 @@ export class Client {
     this.socket = next;
     this.next = undefined;
     this.serve(next);
-    old?.close();
+    old?.close(1000, 'moved');
     this.welcomed(welcome);
   }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::json;
 
-use self::watch::{show, watch};
+use self::watch::{show, told_of, watch};
 use crate::{
     devices::admin::{self, Admin},
     settings,
@@ -100,9 +100,11 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
             complete(&Admin::open(args)?, then, args.get_flag("force")).await
         }
         Some(("cancel", args)) => {
-            let node = node_of(args);
+            let (admin, node) = (Admin::open(args)?, node_of(args));
+            // An earlier version would take clients again itself.
+            admin.drain_status(node).await?;
             let body = json!({ "node": node });
-            show(node, &Admin::open(args)?.post("/admin/drain/cancel", &body).await?)
+            show(node, &told_of(node, admin.post("/admin/drain/cancel", &body).await?)?)
         }
         _ => unreachable!("clap accepts the subcommands above only"),
     }
@@ -127,7 +129,7 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         "endpoint": args.get_one::<String>("endpoint"),
         "node": node,
     });
-    let status = admin.post("/admin/drain/start", &body).await?;
+    let status = told_of(node, admin.post("/admin/drain/start", &body).await?)?;
     if status["reason"] != body["reason"] {
         writeln!(
             std::io::stdout(),

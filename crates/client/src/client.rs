@@ -16,7 +16,10 @@ use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
-use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::{
+    Message as WsMessage,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -490,7 +493,7 @@ impl Task {
                         continue;
                     };
                     // From now on nothing is written on the old socket.
-                    socket = next;
+                    tokio::spawn(leave(std::mem::replace(&mut socket, next)));
                     heard = Instant::now();
                     moving = Move::default();
                     let given_up = self.attempted(Some(&welcome));
@@ -621,6 +624,8 @@ struct Move {
     attempt: Option<Attempting>,
 }
 
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Pause after a refused move.
 const MOVE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -635,6 +640,12 @@ impl Move {
     fn again(&mut self) {
         self.at = Some(Instant::now() + MOVE_PAUSE);
     }
+}
+
+/// Says goodbye to a relay that nothing is owed, so that it does not look like a broken network there.
+async fn leave(mut old: Socket) {
+    let goodbye = CloseFrame { code: CloseCode::Normal, reason: "moved".into() };
+    let _ = tokio::time::timeout(GOODBYE, old.close(Some(goodbye))).await;
 }
 
 async fn attempted(attempt: &mut Option<Attempting>) -> Result<(Socket, Welcome), Failed> {

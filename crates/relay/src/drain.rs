@@ -207,13 +207,41 @@ impl Drain {
 }
 
 impl Node {
-    pub(crate) fn drain_status(&self) -> Status {
-        self.drain.status(self.metrics.active_websockets())
+    /// How the drain stands, with the name of the node.
+    pub(crate) fn drain_status(&self) -> Value {
+        let status = self.drain.status(self.metrics.active_websockets());
+        let mut status = serde_json::to_value(status).unwrap_or_default();
+        status["node"] = self.config.instance.clone().into();
+        status
     }
 
-    /// Takes clients again, and remembers how the drain stood. `false`: it did not drain.
-    pub(crate) fn end_drain(&self) -> bool {
+    /// Sends clients away, and tells the other nodes. `false`: it does so already, and the first order
+    /// stands.
+    pub(crate) fn begin_drain(
+        &self,
+        by: &'static str,
+        reason: String,
+        window: Duration,
+        endpoint: Option<String>,
+    ) -> bool {
+        let sockets = self.metrics.active_websockets();
+        let secs = window.as_secs();
+        tracing::warn!(target: "audit", by, reason, seconds = secs, sockets, "drain start");
+        let begins = self.drain.start(by, reason, window, endpoint, sockets);
+        if begins {
+            self.drain.keep(sockets);
+        }
+        self.say_that_it_lives(false);
+        begins
+    }
+
+    /// Takes clients again, remembers how the drain stood, and tells the other nodes. `false`: it did not
+    /// drain.
+    pub(crate) fn end_drain(&self, by: &'static str) -> bool {
         self.drain.keep(self.metrics.active_websockets());
-        self.drain.end()
+        let ended = self.drain.end();
+        tracing::warn!(target: "audit", by, ended, "drain end");
+        self.say_that_it_lives(false);
+        ended
     }
 }

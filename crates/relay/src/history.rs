@@ -61,8 +61,12 @@ impl Node {
             Principal::Host => None,
             Principal::Member(member) => Some(member),
         };
-        // Who is asked to go elsewhere goes without a goodbye.
-        let is_asked = |_: &String| how.by == By::Nobody || matches!(how.code, Some(4503 | 1012));
+        // These could have other reasons, too.
+        let is_asked = |_: &String| match how.by {
+            By::Nobody => true,
+            By::Peer => matches!(how.code, Some(1000 | 1005)),
+            By::Relay => matches!(how.code, Some(4503 | 1012)),
+        };
         let because = self.why_away().filter(is_asked);
         let closed = Closed {
             connection: id,
@@ -176,7 +180,8 @@ impl Closed {
         match self.by {
             By::Nobody => match &self.because {
                 Some(because) => format!(
-                    "{because} The client was asked to go elsewhere: it left, or its network went."
+                    "{because} The client was asked to go elsewhere and left without a goodbye: its \
+                     network went, or its process was killed. It comes back by itself."
                 ),
                 None => {
                     "It broke off without a goodbye: its network went, or its process was killed. \
@@ -185,7 +190,12 @@ impl Closed {
                 }
             },
             By::Peer => match code {
-                1000 | 1005 => format!("The client ended it in good order ({code})."),
+                1000 | 1005 => match &self.because {
+                    Some(because) => format!(
+                        "{because} The client was asked to go elsewhere and went in good order ({code})."
+                    ),
+                    None => format!("The client ended it in good order ({code})."),
+                },
                 1001 => "The client went away (1001): a page that was closed, left or reloaded."
                     .to_owned(),
                 _ => format!("The client ended it with {code}."),
@@ -289,7 +299,11 @@ mod tests {
         let mut moved = closed(1, By::Nobody, None);
         moved.because = Some("The relay drained (\"deploy 42\").".to_owned());
         let text = moved.explain();
-        assert!(text.contains("asked to go") && !text.contains("goodbye"), "{text}");
+        assert!(text.contains("asked to go") && text.contains("without a goodbye"), "{text}");
+        let mut moved = closed(1, By::Peer, Some(1000));
+        moved.because = Some("The relay drained (\"deploy 42\").".to_owned());
+        assert!(moved.explain().contains("drained (\"deploy 42\"). The client was asked to go"));
+        assert!(moved.explain().contains("in good order"));
         assert!(closed(1, By::Peer, Some(1001)).explain().contains("went away"));
     }
 

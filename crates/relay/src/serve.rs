@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{
-    config::Config,
+    config::{Config, INSTANCE_MAX},
     entropy,
     http::{self, Peer, Router},
     node::{Node, Parts},
@@ -155,7 +155,7 @@ fn life(instance: &str) -> String {
 /// How an instance is called in its lives.
 pub(crate) fn plain_name(instance: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    instance.chars().take(32).map(plain).collect()
+    instance.chars().take(INSTANCE_MAX).map(plain).collect()
 }
 
 impl Server {

@@ -14,7 +14,7 @@ use belay_client::{
 };
 use belay_relay::{Config, Server, serve};
 use belay_wire::{
-    Bytes32, CloseCode, Frame, PairDecision, PairNonce, RendezvousId,
+    Bytes32, CloseCode, Frame, PairDecision, PairNonce, PairRequested, RendezvousId,
     pair::{HostInfo, PairOutcome, SessionCreated},
     proof::{Comparison, decision_transcript, key_hash},
 };
@@ -226,10 +226,21 @@ impl Desk {
 
     /// Waits for a pair request, decides, and gives the code that the person would compare.
     pub async fn decide(&mut self, approved: bool, secret: &[u8]) -> String {
+        let request = self.request().await;
+        self.answer(&request, approved, secret)
+    }
+
+    /// Waits for a pair request.
+    pub async fn request(&mut self) -> PairRequested {
         let is_request =
             |e: &Event| matches!(e, Event::Frame(f) if matches!(**f, Frame::PairRequested(_)));
         let Event::Frame(frame) = self.until(is_request).await else { unreachable!() };
         let Frame::PairRequested(request) = *frame else { unreachable!() };
+        request
+    }
+
+    /// Decides, and gives the code that the person would compare.
+    pub fn answer(&self, request: &PairRequested, approved: bool, secret: &[u8]) -> String {
         let key = key_hash(&request.key);
         let transcript = decision_transcript(request.id, approved, &key, request.expires_at);
         let code = Comparison {

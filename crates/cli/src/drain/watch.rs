@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
@@ -23,36 +24,56 @@ impl Admin {
         let Some(name) = node else { return self.get("/admin/drain/status").await };
         let mut query = Url::parse("relay:/admin/drain/status")?;
         query.query_pairs_mut().append_pair("node", name);
-        self.get(&format!("/admin/drain/status?{}", query.query().unwrap_or_default())).await
+        let path = format!("/admin/drain/status?{}", query.query().unwrap_or_default());
+        told_of(node, self.get(&path).await?)
     }
 }
 
-/// Shows progress until nobody is connected.
+/// What was told, if it is of the relay of this name. Relays of an earlier version tell of themselves.
+pub(super) fn told_of(node: Option<&str>, status: Value) -> anyhow::Result<Value> {
+    if let Some(name) = node.filter(|_| !status["node"].is_string()) {
+        bail!(
+            "the relay that was asked is of an earlier version and tells of itself only: ask {name} at its own \
+             admin listener (--admin)"
+        );
+    }
+    Ok(status)
+}
+
+/// Shows progress until nobody is connected. Fails if the drain ends before that.
 pub(super) async fn watch(
     admin: &Admin,
     node: Option<&str>,
     mut status: Value,
 ) -> anyhow::Result<()> {
+    let began = status["id"].clone();
     let (mut shown, mut heard) = (Instant::now(), Instant::now());
     while status["state"] == "draining" {
         tokio::time::sleep(LOOK_EVERY).await;
         let before = who_left(&status);
-        status = match (admin.drain_status(node).await, node) {
-            (Ok(status), _) => status,
-            (Err(error), Some(name)) => match refusal(&error) {
-                Some(StatusCode::NOT_FOUND) => {
-                    return Ok(writeln!(std::io::stdout(), "{name} has ended")?);
+        status = match admin.drain_status(node).await {
+            Ok(status) => status,
+            Err(error) => match (refusal(&error), node) {
+                (Some(StatusCode::NOT_FOUND), Some(name)) => {
+                    return Ok(writeln!(std::io::stdout(), "{name} does not live any more")?);
                 }
-                Some(StatusCode::GATEWAY_TIMEOUT) if heard.elapsed() < SILENCE => continue,
+                (Some(StatusCode::GATEWAY_TIMEOUT), Some(name)) if heard.elapsed() < SILENCE => {
+                    writeln!(std::io::stdout(), "{name} is not heard now; waiting")?;
+                    continue;
+                }
                 _ => return Err(error),
             },
-            (Err(error), None) => return Err(error),
         };
         heard = Instant::now();
         if who_left(&status) != before || shown.elapsed() >= SHOW_EVERY {
             shown = Instant::now();
             show(node, &status)?;
         }
+    }
+    if status["state"] != "drained" || status["id"] != began {
+        bail!(
+            "that drain ended while clients were connected: it was called off, or the relay started anew"
+        );
     }
     Ok(())
 }

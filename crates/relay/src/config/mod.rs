@@ -14,6 +14,7 @@ use std::{
 use belay_adapters::SyncPolicy;
 use belay_wire::Secret;
 
+pub(crate) use setting::INSTANCE_MAX;
 pub use setting::{Setting, settings};
 
 use crate::forwarded::Proxies;

@@ -140,6 +140,17 @@ fn show_path(path: Option<&PathBuf>) -> String {
     path.map_or(String::new(), |path| path.display().to_string())
 }
 
+/// Longest name of a node: that of a host. Names of nodes are parts of the names of their lives.
+pub(crate) const INSTANCE_MAX: usize = 63;
+
+fn instance(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > INSTANCE_MAX {
+        return Err(format!("expected 1 to {INSTANCE_MAX} characters"));
+    }
+    Ok(text.to_owned())
+}
+
 /// The earlier relay's prefixes have dots, which part subjects.
 fn subject(text: &str) -> Result<String, String> {
     let text: String = text.trim().to_lowercase().replace('.', "-");
@@ -276,7 +287,7 @@ static SETTINGS: &[Setting] = &[
     setting!("command-text-bytes-max", "BYTES", "Compat: text of one command", ["MAX_REMOTE_COMMAND_TEXT_BYTES"], command_text_bytes_max, positive_size, ToString::to_string),
     setting!("log-format", "FORMAT", "text or json", [], log_format, parse, Clone::clone),
     setting!("log-level", "LEVEL", "error, warn, info, debug or trace, also per module", ["RUST_LOG"], log_level, parse, Clone::clone),
-    setting!("instance", "NAME", "Name of this node in metrics and logs", [], instance, parse, Clone::clone),
+    setting!("instance", "NAME", "Name of this node in metrics, logs and the lists of a cluster; there each has its own", [], instance, instance, Clone::clone),
     setting!("region", "NAME", "Region of this node in metrics and logs", [], region, parse, Clone::clone),
     Setting {
         name: "explicit-host", value: "", help: "", old_env: &[], secret: false, hidden: true,

@@ -66,18 +66,12 @@ async fn start(
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
     if let Some(instance) = other.filter(|name| !node.is_called(name)) {
-        tracing::warn!(target: "audit", instance, reason, seconds = secs, "drain start, at another node");
         let asked = node.ask_to_drain(&instance, reason, secs, endpoint).await;
         let status = asked.map_err(|why| untold(&instance, why))?;
         return Ok((StatusCode::ACCEPTED, Json(status)));
     }
-    let sockets = node.metrics.active_websockets();
-    tracing::warn!(target: "audit", reason, seconds = secs, sockets, "drain start");
-    let began = node.drain.start("admin", reason, Duration::from_secs(secs), endpoint, sockets);
-    if began {
-        node.drain.keep(sockets);
-    }
-    Ok((StatusCode::ACCEPTED, shown(&node)))
+    node.begin_drain("admin", reason, Duration::from_secs(secs), endpoint);
+    Ok((StatusCode::ACCEPTED, Json(node.drain_status())))
 }
 
 /// Which node is meant; none: the one that is asked.
@@ -94,7 +88,7 @@ async fn status(
 ) -> Result<Json<Value>, ApiError> {
     let Query(which) = which.map_err(|error| ApiError::invalid(error.body_text()))?;
     match which.node.filter(|name| !node.is_called(name)) {
-        None => Ok(shown(&node)),
+        None => Ok(Json(node.drain_status())),
         Some(name) => node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why)),
     }
 }
@@ -123,25 +117,25 @@ async fn complete(
     body: Result<JsonBody<Complete>, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let Complete { then, force } = body?.0;
-    let (status, before) = (node.drain_status(), shown(&node));
-    if status.started_at.is_none() {
+    let status = node.drain_status();
+    if status["state"] == "active" {
         return Err(ApiError::conflict(
             "not_draining",
             "this node does not drain; start that first",
         ));
     }
-    if status.sockets_now > 0 && !force {
+    if status["state"] != "drained" && !force {
         let text = "clients are still connected: wait until none is, or use force";
         return Err(ApiError::conflict("sockets_open", text));
     }
     match then {
         Then::Resume => {
-            node.end_drain();
+            node.end_drain("admin");
         }
         Then::Exit => node.exit.cancel(),
     }
     tracing::warn!(exit = then == Then::Exit, force, "drain completed");
-    Ok(before)
+    Ok(Json(status))
 }
 
 async fn cancel(
@@ -149,26 +143,13 @@ async fn cancel(
     body: Result<JsonOrNothing<Which>, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     if let Some(name) = body?.0.node.filter(|name| !node.is_called(name)) {
-        let told = |why| untold(&name, why);
-        if node.drain_of(&name).await.map_err(told)?["state"] == "active" {
-            return Err(not_draining());
-        }
-        tracing::warn!(target: "audit", instance = name, "drain cancelled, at another node");
-        return node.ask_to_resume(&name).await.map(Json).map_err(told);
+        let told = node.ask_to_resume(&name).await;
+        return told.map(Json).map_err(|why| untold(&name, why));
     }
-    if !node.end_drain() {
-        return Err(not_draining());
+    if !node.end_drain("admin") {
+        return Err(ApiError::conflict("not_draining", "this node does not drain"));
     }
-    tracing::warn!("drain cancelled");
-    Ok(shown(&node))
-}
-
-fn not_draining() -> ApiError {
-    ApiError::conflict("not_draining", "this node does not drain")
-}
-
-fn shown(node: &Node) -> Json<Value> {
-    Json(serde_json::to_value(node.drain_status()).unwrap_or_default())
+    Ok(Json(node.drain_status()))
 }
 
 /// Why another node did not say.
@@ -178,10 +159,13 @@ fn untold(instance: &str, why: NoDrain) -> ApiError {
             let there = names.join(", ");
             ApiError::not_found(format!("no node of the name {instance} lives; there are {there}"))
         }
-        NoDrain::Silent => ApiError::no_answer(format!(
-            "{instance} lives and does not say how it stands: the two do not hear each other (see \
-             cluster.faults in /healthz), or it is of an earlier version; ask it at its own admin \
-             listener, or again, which changes nothing if it was heard"
-        )),
+        NoDrain::Silent { lives } => {
+            let known = if lives { "lives" } else { "is not heard, nobody knows now who lives," };
+            ApiError::no_answer(format!(
+                "{instance} {known} and did not say how it stands: the two do not hear each other \
+                 (cluster.faults in /healthz says more), or it is of an earlier version, which does what it \
+                 is asked without a word; look at its own admin listener before you stop it"
+            ))
+        }
     }
 }

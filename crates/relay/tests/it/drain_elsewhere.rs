@@ -16,7 +16,11 @@ async fn any_node_tells_how_another_one_drains_and_ends_that() {
     let named = json!({ "node": "relay1" });
 
     let (status, told) = call(one, "cancel", Some(named.clone())).await;
-    assert_eq!((status, word(&told, "error")), (409, "not_draining".to_owned()), "{told}");
+    assert_eq!(
+        (status, word(&told, "state")),
+        (200, "active".to_owned()),
+        "no drain, no error: {told}"
+    );
     let mut start = named.clone();
     start["reason"] = "deploy".into();
     let (status, told) = call(one, "start", Some(start)).await;
@@ -29,6 +33,7 @@ async fn any_node_tells_how_another_one_drains_and_ends_that() {
     {
         let (status, told) = call(relay, query, None).await;
         assert_eq!((status, word(&told, "reason")), (200, "deploy".to_owned()), "{query}: {told}");
+        assert_eq!(word(&told, "node"), "relay1");
     }
     assert_eq!(word(&call(one, "status", None).await.1, "state"), "active");
 
@@ -62,4 +67,21 @@ async fn a_node_that_nobody_knows_or_hears_is_told_apart_and_nothing_is_guessed(
     let (status, told) = call(one, "start", Some(start("relay1"))).await;
     assert_eq!((status, word(&told, "error")), (504, "no_answer".to_owned()), "{told}");
     cluster.nats.restart().expect("nats");
+}
+
+#[tokio::test]
+async fn while_the_store_is_away_who_is_heard_is_told_of_and_nobody_is_made_up() {
+    let mut cluster = Cluster::start(2).await;
+    let one = &cluster.relays[0];
+    assert_eq!(call(one, "status?node=relay1", None).await.0, 200);
+
+    cluster.redis.process().kill();
+    // For longer than a lease.
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    let (status, told) = call(one, "status?node=relay1", None).await;
+    assert_eq!((status, word(&told, "state")), (200, "active".to_owned()), "{told}");
+    let (status, told) = call(one, "status?node=relay9", None).await;
+    assert_eq!(status, 504, "{told}");
+    assert!(word(&told, "message").contains("nobody knows now who lives"), "{told}");
+    cluster.redis.restart().expect("redis");
 }

@@ -252,10 +252,23 @@ async fn a_pairing_that_a_restart_cuts_goes_on_after_it() {
     let relay = Relay::start(disk(port)).await;
     desk.until(|e| matches!(e, belay_client::Event::Connected(_))).await;
     tell.send(()).expect("it waits");
-    relay.until_number("pendingJoinWaiters", 1).await;
-    desk.decide(true, secret.expose().as_bytes()).await;
-
-    let (was_cut, paired) = waiting.await.expect("never left hanging");
+    let request = desk.request().await;
+    desk.answer(&request, true, secret.expose().as_bytes());
+    // Who decides while nobody waits is told so, and decides again when somebody does.
+    let again = async {
+        loop {
+            let waits = |e: &belay_client::Event| {
+                matches!(e, belay_client::Event::Frame(f)
+                    if matches!(**f, belay_wire::Frame::PairWaiting(ref w) if w.waiting))
+            };
+            desk.until(waits).await;
+            desk.answer(&request, true, secret.expose().as_bytes());
+        }
+    };
+    let (was_cut, paired) = tokio::select! {
+        ended = waiting => ended.expect("never left hanging"),
+        () = again => unreachable!("it goes on"),
+    };
     assert!(was_cut, "the first call ended with its relay");
     paired.expect("the same request was decided");
     drop(relay);

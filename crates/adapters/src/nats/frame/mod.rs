@@ -129,6 +129,26 @@ mod tests {
         Sender { node: "n1".to_owned(), at: 1_700_000_000_000, count: 7 }
     }
 
+    fn node(drain: Option<serde_json::Value>) -> BusFrame {
+        let (life, keys) = ("n1".to_owned(), vec!["1:k".to_owned()]);
+        BusFrame::Node { life, store: true, keys, drain }
+    }
+
+    #[test]
+    fn words_of_an_earlier_version_are_read_and_of_a_later_one_told_apart() {
+        let said = |kind: &str| {
+            let (kind, body) = (kind.to_owned(), Bytes::new());
+            Opened { sender: sender(), kind, body }.frame()
+        };
+        let told = said(r#"{"k":"node","store":true}"#).expect("known");
+        let BusFrame::Node { store: true, keys, drain: None, .. } = told else {
+            panic!("{told:?}");
+        };
+        assert!(keys.is_empty());
+        assert!(said(r#"{"k":"node","store":true,"later":{"a":[1]}}"#).is_ok());
+        assert_eq!(said(r#"{"k":"later"}"#).expect_err("unknown"), "kind");
+    }
+
     #[test]
     fn every_kind_comes_back_and_no_changed_bit_does() {
         let seal = Seal::new(b"a secret of nodes");
@@ -153,6 +173,15 @@ mod tests {
             },
             BusFrame::Volatile { channel: Channel::Down, message: volatile(text) },
             BusFrame::Volatile { channel: Channel::Down, message: volatile(binary) },
+            node(Some(serde_json::json!({ "state": "active", "sockets_now": 3 }))),
+            node(None),
+            BusFrame::Drain {
+                instance: "relay1".to_owned(),
+                reason: "deploy \"42\"".to_owned(),
+                seconds: 60,
+                endpoint: Some("https://relay.example.org".to_owned()),
+            },
+            BusFrame::DrainCancelled { instance: "relay1".to_owned() },
         ];
         if let Ok(frame) = belay_wire::decode(ack) {
             frames.push(BusFrame::ToHost { frame: Box::new(frame) });

@@ -15,14 +15,16 @@ const HEARD: Duration = Duration::from_secs(5);
 const CONFIRM: Duration = Duration::from_secs(3);
 /// Time between two looks for that.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long the store may take to say who lives.
+const RENEWS: Duration = Duration::from_secs(1);
 
 /// Why nothing is known of the drain of another node.
 #[derive(Debug)]
 pub(crate) enum NoDrain {
     /// No node has this name; these live.
     Unknown(Vec<String>),
-    /// It lives and does not say.
-    Silent,
+    /// It does not say; whether it lives is not known either while the store is away.
+    Silent { lives: bool },
 }
 
 /// How the drains of other nodes stand, by the names of these.
@@ -59,7 +61,7 @@ impl Cluster {
             }
             sleep(LOOK_EVERY).await;
         }
-        Err(NoDrain::Silent)
+        Err(NoDrain::Silent { lives: self.names().contains(&name) })
     }
 }
 
@@ -102,21 +104,32 @@ impl Node {
     ) -> Result<Value, NoDrain> {
         let cluster = self.with_member(instance).await?;
         let asked = Instant::now();
+        let ends = matches!(frame, BusFrame::DrainCancelled { .. });
         self.tell(ALL_NODES, frame);
-        cluster.until_told(instance, Some(asked), is_done).await
+        let told = cluster.until_told(instance, Some(asked), is_done).await;
+        let confirmed = told.is_ok();
+        tracing::warn!(target: "audit", instance, ends, confirmed, "drain ordered at another node");
+        told
     }
 
     /// The cluster, if a node of this name lives in it or nobody can know.
     async fn with_member(&self, instance: &str) -> Result<&Cluster, NoDrain> {
         let alone = || NoDrain::Unknown(vec![self.config.instance.clone()]);
         let cluster = self.cluster.as_ref().ok_or_else(alone)?;
-        // It may have started a moment ago.
-        let _ = self.renew_lease(cluster).await;
-        let names = cluster.names();
-        if cluster.alive.read().is_some() && !names.contains(&plain_name(instance)) {
-            return Err(NoDrain::Unknown(names));
+        let name = plain_name(instance);
+        // One that is cut off from the store is heard still.
+        let is_known = || {
+            cluster.names().contains(&name) || cluster.drains.lock().since(&name, None).is_some()
+        };
+        if !is_known() {
+            // It may have started a moment ago.
+            let _ = tokio::time::timeout(RENEWS, self.renew_lease(cluster)).await;
         }
-        Ok(cluster)
+        if is_known() || cluster.alive.read().is_none() {
+            Ok(cluster)
+        } else {
+            Err(NoDrain::Unknown(cluster.names()))
+        }
     }
 }
 

@@ -20,6 +20,9 @@ const LANES: usize = 8;
 /// What bus and log have told and the sessions have not heard yet; beyond it all logs are compared.
 const EVENTS_MAX: usize = 65_536;
 
+/// Who orders a drain that was asked for at another node.
+const ELSEWHERE: &str = "admin of another node";
+
 /// What a session is to hear.
 enum Told {
     Log(LogEvent),
@@ -126,20 +129,11 @@ impl Node {
             BusFrame::Drain { instance, reason, seconds, endpoint }
                 if self.is_called(&instance) =>
             {
-                let sockets = self.metrics.active_websockets();
                 let window = Duration::from_secs(seconds.clamp(1, WINDOW_SECS_MAX));
-                let (by, why) = ("admin of another node", reason.clone());
-                let begins = self.drain.start(by, why, window, endpoint, sockets);
-                tracing::warn!(target: "audit", reason, seconds, sockets, begins, "drain start, by another node");
-                if begins {
-                    self.drain.keep(sockets);
-                }
-                self.say_that_it_lives(cluster);
+                self.begin_drain(ELSEWHERE, reason, window, endpoint);
             }
             BusFrame::DrainCancelled { instance } if self.is_called(&instance) => {
-                let was_on = self.end_drain();
-                tracing::warn!(target: "audit", was_on, "drain cancelled, by another node");
-                self.say_that_it_lives(cluster);
+                self.end_drain(ELSEWHERE);
             }
             BusFrame::Drain { .. }
             | BusFrame::DrainCancelled { .. }

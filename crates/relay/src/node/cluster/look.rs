@@ -97,29 +97,29 @@ impl Node {
 /// Looks for what changed in the store and in the second place of revocations, also while the bus says
 /// nothing.
 pub(super) async fn poll(node: Arc<Node>) {
-    let stored = every(POLL, || async {
+    let stored = every(&node, POLL, || async {
         // That the store is away is seen and told where the lease is renewed.
         let _ = node.look_at_all().await;
     });
     let known = AtomicUsize::new(0);
-    let revoked = every(REVOKED, || async {
+    let revoked = every(&node, REVOKED, || async {
         let now = node.stores.revocations.count();
         if known.swap(now, Ordering::AcqRel) != now {
             node.expel_revoked().await;
         }
     });
-    tokio::select! {
-        () = stored => {}
-        () = revoked => {}
-        () = node.stopping.cancelled() => {}
-    }
+    tokio::join!(stored, revoked);
 }
 
-async fn every<F: Future<Output = ()>>(pause: Duration, mut look: impl FnMut() -> F) {
+/// Looks again and again until the node stops; what is under way then is finished.
+async fn every<F: Future<Output = ()>>(node: &Node, pause: Duration, mut look: impl FnMut() -> F) {
     let mut interval = tokio::time::interval(pause);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        interval.tick().await;
+        tokio::select! {
+            _ = interval.tick() => {}
+            () = node.stopping.cancelled() => return,
+        }
         look().await;
     }
 }

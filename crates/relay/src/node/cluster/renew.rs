@@ -57,11 +57,11 @@ impl Node {
         self.drive_all(Input::Store { away }).await;
     }
 
-    /// Tells all others, and how this node stands.
-    pub(super) fn say_that_it_lives(&self, cluster: &Cluster) {
+    /// Tells all others, and how its drain stands. `store`: it reached the store just now.
+    pub(crate) fn say_that_it_lives(&self, store: bool) {
+        let Some(cluster) = &self.cluster else { return };
         let (life, keys) = (cluster.shared.life.clone(), cluster.keys.clone());
-        let store = !cluster.store_away.load(Ordering::Acquire);
-        let drain = serde_json::to_value(self.drain_status()).ok();
+        let drain = Some(self.drain_status());
         self.tell(ALL_NODES, BusFrame::Node { life, store, keys, drain });
     }
 
@@ -137,7 +137,7 @@ pub(super) async fn renew(node: Arc<Node>) {
                 }
             }
         }
-        node.say_that_it_lives(cluster);
+        node.say_that_it_lives(!cluster.store_away.load(Ordering::Acquire));
         for note in cluster.shared.parts.nats.notes() {
             tracing::warn!("{note}");
         }
