@@ -138,6 +138,11 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         )?;
     }
     show(node, &status)?;
+    if status["elsewhere"] == 0 && args.get_one::<String>("endpoint").is_none() {
+        let warning =
+            "no other relay takes clients now: who is sent away stays away until one does";
+        writeln!(std::io::stdout(), "{warning}")?;
+    }
     if exits || args.get_flag("wait") {
         watch(&admin, node, status).await?;
     }

@@ -52,7 +52,11 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
             member => format!("device {member}"),
         };
         let time = one["endedTime"].as_str().unwrap_or_default();
-        writeln!(out, "{time}  {}  {who:<30}  {}", text("connection"), text("reason"))?;
+        let why = match text("because") {
+            "" => String::new(),
+            because => format!("  {because}"),
+        };
+        writeln!(out, "{time}  {}  {who:<30}  {}{why}", text("connection"), text("reason"))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     entropy,
-    node::{Node, unix_ms},
+    node::{Cluster, Node, unix_ms},
 };
 
 /// Longest time that clients get, in seconds.
@@ -161,6 +161,17 @@ impl Drain {
         self.orders.subscribe()
     }
 
+    /// Why clients are sent away, and whether they are still; those who were told go at their time also if it
+    /// was called off.
+    pub(crate) fn reason(&self) -> Option<(String, bool)> {
+        if let Some(order) = &*self.orders.borrow() {
+            return Some((order.reason.clone(), true));
+        }
+        let last = self.last.lock();
+        let last = last.as_ref().filter(|last| last["deadline"].as_u64() > Some(unix_ms()))?;
+        Some((last["reason"].as_str()?.to_owned(), false))
+    }
+
     pub(crate) fn is_on(&self) -> bool {
         self.orders.borrow().is_some()
     }
@@ -207,11 +218,12 @@ impl Drain {
 }
 
 impl Node {
-    /// How the drain stands, with the name of the node.
+    /// How the drain stands, with the name of the node and how many others take clients.
     pub(crate) fn drain_status(&self) -> Value {
         let status = self.drain.status(self.metrics.active_websockets());
         let mut status = serde_json::to_value(status).unwrap_or_default();
         status["node"] = self.config.instance.clone().into();
+        status["elsewhere"] = self.cluster.as_ref().map(Cluster::elsewhere).into();
         status
     }
 
@@ -220,14 +232,14 @@ impl Node {
     pub(crate) fn begin_drain(
         &self,
         by: &'static str,
-        reason: String,
+        reason: &str,
         window: Duration,
         endpoint: Option<String>,
     ) -> bool {
         let sockets = self.metrics.active_websockets();
         let secs = window.as_secs();
-        tracing::warn!(target: "audit", by, reason, seconds = secs, sockets, "drain start");
-        let begins = self.drain.start(by, reason, window, endpoint, sockets);
+        let begins = self.drain.start(by, reason.to_owned(), window, endpoint, sockets);
+        tracing::warn!(target: "audit", by, reason, seconds = secs, sockets, begins, "drain start");
         if begins {
             self.drain.keep(sockets);
         }

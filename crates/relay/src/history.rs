@@ -65,7 +65,7 @@ impl Node {
         let is_asked = |_: &String| match how.by {
             By::Nobody => true,
             By::Peer => matches!(how.code, Some(1000 | 1005)),
-            By::Relay => matches!(how.code, Some(4503 | 1012)),
+            By::Relay => matches!(how.code, Some(4503 | 4511 | 1012)),
         };
         let because = self.why_away().filter(is_asked);
         let closed = Closed {
@@ -92,9 +92,11 @@ impl Node {
         if self.stopping.is_cancelled() {
             return Some("The relay stopped.".to_owned());
         }
-        let order = self.drain.orders();
-        let order = order.borrow();
-        order.as_ref().map(|order| format!("The relay drained (\"{}\").", order.reason))
+        self.drain.reason().map(|(reason, on)| {
+            let off =
+                if on { "" } else { "; that was called off, for those who were not told yet" };
+            format!("The relay drained (\"{reason}\"{off}).")
+        })
     }
 }
 
@@ -203,7 +205,12 @@ impl Closed {
             By::Relay => {
                 let known = CloseCode::ALL.iter().find(|c| c.code() == code);
                 let why = known.map_or("", |code| advice(*code));
-                let back = |because: &String| format!("{because} It comes back by itself.");
+                let back = |because: &String| {
+                    if code == CloseCode::Moved.code() {
+                        return format!("{because} The client had gone elsewhere by then.");
+                    }
+                    format!("{because} It comes back by itself.")
+                };
                 let why = self.because.as_ref().map_or(why.to_owned(), back);
                 format!("The relay closed it: {} ({code}). {why}", self.reason)
                     .trim_end()

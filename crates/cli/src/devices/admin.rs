@@ -1,6 +1,6 @@
 //! Devices by way of the relay's admin listener.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::Context as _;
 use belay_client::{CredentialStore, FileCredentials};
@@ -36,6 +36,9 @@ pub(crate) fn address() -> Arg {
         .help("Address of the relay's admin listener; found by --data-dir on its machine")
 }
 
+/// How long a relay may take to answer: one that hangs does not.
+const ANSWERS: Duration = Duration::from_secs(30);
+
 /// The admin listener.
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -46,7 +49,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     pub(crate) fn open(args: &ArgMatches) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().build()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWERS).build()?;
         let folder = settings::data_dir_of(args);
         let url = args.get_one::<String>("admin").cloned().unwrap_or_default();
         let is_named = args.value_source("admin") != Some(ValueSource::DefaultValue);

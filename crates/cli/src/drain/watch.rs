@@ -53,16 +53,10 @@ pub(super) async fn watch(
         let before = who_left(&status);
         status = match admin.drain_status(node).await {
             Ok(status) => status,
-            Err(error) => match (refusal(&error), node) {
-                (Some(StatusCode::NOT_FOUND), Some(name)) => {
-                    return Ok(writeln!(std::io::stdout(), "{name} does not live any more")?);
-                }
-                (Some(StatusCode::GATEWAY_TIMEOUT), Some(name)) if heard.elapsed() < SILENCE => {
-                    writeln!(std::io::stdout(), "{name} is not heard now; waiting")?;
-                    continue;
-                }
-                _ => return Err(error),
-            },
+            Err(error) => {
+                bear(node, error, &status, heard.elapsed())?;
+                continue;
+            }
         };
         heard = Instant::now();
         if who_left(&status) != before || shown.elapsed() >= SHOW_EVERY {
@@ -78,8 +72,28 @@ pub(super) async fn watch(
     Ok(())
 }
 
-fn refusal(error: &anyhow::Error) -> Option<StatusCode> {
-    error.downcast_ref::<Refused>().map(|refused| refused.status)
+/// Whether it can be waited on although nothing was told.
+fn bear(
+    node: Option<&str>,
+    error: anyhow::Error,
+    last: &Value,
+    silent: Duration,
+) -> anyhow::Result<()> {
+    let Some(name) = node else { return Err(error) };
+    match error.downcast_ref::<Refused>().map(|refused| refused.status) {
+        Some(StatusCode::NOT_FOUND) => bail!(
+            "{name} does not live any more, or is not known: {} when it was last heard; clients come back \
+             elsewhere by themselves",
+            connections(last["sockets_now"].as_i64().unwrap_or(0)),
+        ),
+        Some(StatusCode::GATEWAY_TIMEOUT) if silent < SILENCE => {
+            Ok(writeln!(std::io::stdout(), "{name} is not heard now; waiting")?)
+        }
+        Some(_) => Err(error),
+        None => Err(error.context(format!(
+            "{name} goes on draining; ask another relay of the cluster how it stands (--admin, --data-dir)"
+        ))),
+    }
 }
 
 fn who_left(status: &Value) -> [Value; 4] {
@@ -89,7 +103,12 @@ fn who_left(status: &Value) -> [Value; 4] {
 /// Shows how a drain stands.
 pub(super) fn show(node: Option<&str>, status: &Value) -> anyhow::Result<()> {
     let name = node.map(|name| format!("{name}: ")).unwrap_or_default();
-    Ok(writeln!(std::io::stdout(), "{name}{}", line(status))?)
+    // It says so each second.
+    let age = match status["told_ms_ago"].as_u64() {
+        Some(age @ 2_000..) => format!(" ({} s ago)", age / 1_000),
+        _ => String::new(),
+    };
+    Ok(writeln!(std::io::stdout(), "{name}{}{age}", line(status))?)
 }
 
 fn line(status: &Value) -> String {
@@ -99,7 +118,11 @@ fn line(status: &Value) -> String {
         let last = last["reason"].as_str().map_or(String::new(), |reason| {
             let at = last["started_at"].as_u64().unwrap_or(0);
             let time = belay_wire::compat::format_time(at);
-            format!("; last drained for \"{reason}\" at {time}")
+            let cut = match last["sockets_now"].as_i64() {
+                None | Some(0) => String::new(),
+                Some(left) => format!(", and ended with {}", connections(left)),
+            };
+            format!("; last drained for \"{reason}\" at {time}{cut}")
         });
         return format!("active: {}{last}", connections(n("sockets_now")));
     }

@@ -193,7 +193,7 @@ async fn another_relay_is_drained_by_its_name_through_any() {
     let _desk = Desk::start(&Relay::at(&format!("http://{}", dev.part("relay2").address))).await;
 
     let (done, told) = drain("relay1", "start --reason x --node relay9");
-    assert!(!done && told.contains("no node of the name relay9 lives"), "{told}");
+    assert!(!done && told.contains("no node of the name \"relay9\" lives"), "{told}");
     let (done, told) = drain("relay1", "start --reason x --node relay2 --exit");
     assert!(!done && told.contains("cannot be used with '--exit'"), "{told}");
     let (done, told) = drain("relay1", "start --reason upgrade --window 1 --node relay2 --wait");

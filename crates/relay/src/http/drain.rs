@@ -16,6 +16,7 @@ use super::{
     body::{JsonBody, JsonOrNothing},
 };
 use crate::{
+    config::INSTANCE_MAX,
     drain::WINDOW_SECS_MAX,
     node::{NoDrain, Node},
 };
@@ -66,11 +67,12 @@ async fn start(
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
     if let Some(instance) = other.filter(|name| !node.is_called(name)) {
+        check_name(&instance)?;
         let asked = node.ask_to_drain(&instance, reason, secs, endpoint).await;
         let status = asked.map_err(|why| untold(&instance, why))?;
         return Ok((StatusCode::ACCEPTED, Json(status)));
     }
-    node.begin_drain("admin", reason, Duration::from_secs(secs), endpoint);
+    node.begin_drain("admin", &reason, Duration::from_secs(secs), endpoint);
     Ok((StatusCode::ACCEPTED, Json(node.drain_status())))
 }
 
@@ -89,8 +91,18 @@ async fn status(
     let Query(which) = which.map_err(|error| ApiError::invalid(error.body_text()))?;
     match which.node.filter(|name| !node.is_called(name)) {
         None => Ok(Json(node.drain_status())),
-        Some(name) => node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why)),
+        Some(name) => {
+            check_name(&name)?;
+            node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why))
+        }
     }
+}
+
+fn check_name(name: &str) -> Result<(), ApiError> {
+    if name.is_empty() || name.chars().count() > INSTANCE_MAX {
+        return Err(ApiError::invalid(format!("node: expected 1 to {INSTANCE_MAX} characters")));
+    }
+    Ok(())
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -142,11 +154,13 @@ async fn cancel(
     State(node): State<Arc<Node>>,
     body: Result<JsonOrNothing<Which>, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
-    if let Some(name) = body?.0.node.filter(|name| !node.is_called(name)) {
-        let told = node.ask_to_resume(&name).await;
-        return told.map(Json).map_err(|why| untold(&name, why));
+    let named = body?.0.node;
+    if let Some(name) = named.as_ref().filter(|name| !node.is_called(name)) {
+        check_name(name)?;
+        let told = node.ask_to_resume(name).await;
+        return told.map(Json).map_err(|why| untold(name, why));
     }
-    if !node.end_drain("admin") {
+    if !node.end_drain("admin") && named.is_none() {
         return Err(ApiError::conflict("not_draining", "this node does not drain"));
     }
     Ok(Json(node.drain_status()))
@@ -157,15 +171,25 @@ fn untold(instance: &str, why: NoDrain) -> ApiError {
     match why {
         NoDrain::Unknown(names) => {
             let there = names.join(", ");
-            ApiError::not_found(format!("no node of the name {instance} lives; there are {there}"))
-        }
-        NoDrain::Silent { lives } => {
-            let known = if lives { "lives" } else { "is not heard, nobody knows now who lives," };
-            ApiError::no_answer(format!(
-                "{instance} {known} and did not say how it stands: the two do not hear each other \
-                 (cluster.faults in /healthz says more), or it is of an earlier version, which does what it \
-                 is asked without a word; look at its own admin listener before you stop it"
+            ApiError::not_found(format!(
+                "no node of the name \"{instance}\" lives; there are {there}"
             ))
         }
+        NoDrain::Deaf(why) => ApiError::no_answer(format!(
+            "no other node is heard here ({why}): {instance} did not confirm, and does nothing if it was not \
+             asked before; try again when the bus is back, or ask it at its own admin listener"
+        )),
+        NoDrain::Silent { lives } => ApiError::no_answer(if lives {
+            format!(
+                "{instance} lives and did not say how it stands: it hangs, the two do not hear each other \
+                     (cluster.faults in /healthz says more), or it is of an earlier version, which does what \
+                     it is asked without a word; look at its own admin listener before you stop it"
+            )
+        } else {
+            format!(
+                "no node of the name \"{instance}\" is heard, and nobody knows who lives while the store \
+                     is away; ask it at its own admin listener"
+            )
+        }),
     }
 }

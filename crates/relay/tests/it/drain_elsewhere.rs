@@ -34,12 +34,21 @@ async fn any_node_tells_how_another_one_drains_and_ends_that() {
         let (status, told) = call(relay, query, None).await;
         assert_eq!((status, word(&told, "reason")), (200, "deploy".to_owned()), "{query}: {told}");
         assert_eq!(word(&told, "node"), "relay1");
+        assert_eq!(told["elsewhere"], 1, "the other one takes clients: {told}");
     }
-    assert_eq!(word(&call(one, "status", None).await.1, "state"), "active");
+    let (_, told) = call(one, "status", None).await;
+    assert_eq!(word(&told, "state"), "active");
+    assert_eq!(told["elsewhere"], 0, "nobody else takes clients: {told}");
 
     let (status, told) = call(one, "cancel", Some(named)).await;
     assert_eq!((status, word(&told, "state")), (200, "active".to_owned()), "{told}");
     assert_eq!(word(&told["last"], "reason"), "deploy", "as its own operator sees it: {told}");
+    let (status, told) = call(other, "cancel", Some(json!({ "node": "relay1" }))).await;
+    assert_eq!(
+        (status, word(&told, "state")),
+        (200, "active".to_owned()),
+        "by itself, too: {told}"
+    );
     assert_eq!(word(&call(other, "status", None).await.1, "state"), "active");
 }
 
@@ -58,6 +67,8 @@ async fn a_node_that_nobody_knows_or_hears_is_told_apart_and_nothing_is_guessed(
         assert_eq!(status, 404, "{what}: {told}");
         assert!(word(&told, "message").contains("there are relay0, relay1"), "{what}: {told}");
     }
+    let (status, told) = call(one, &format!("status?node={}", "x".repeat(64)), None).await;
+    assert!(status == 400 && word(&told, "message").contains("63"), "{told}");
     let (status, told) = call(one, "status?nod=relay1", None).await;
     assert!(status == 400 && word(&told, "message").contains("nod"), "{told}");
     let (status, told) = call(one, "cancel", Some(json!({ "nod": "relay1" }))).await;
@@ -66,6 +77,7 @@ async fn a_node_that_nobody_knows_or_hears_is_told_apart_and_nothing_is_guessed(
     cluster.nats.process().kill();
     let (status, told) = call(one, "start", Some(start("relay1"))).await;
     assert_eq!((status, word(&told, "error")), (504, "no_answer".to_owned()), "{told}");
+    assert!(word(&told, "message").contains("no other node is heard here"), "{told}");
     cluster.nats.restart().expect("nats");
 }
 
@@ -82,6 +94,9 @@ async fn while_the_store_is_away_who_is_heard_is_told_of_and_nobody_is_made_up()
     assert_eq!((status, word(&told, "state")), (200, "active".to_owned()), "{told}");
     let (status, told) = call(one, "status?node=relay9", None).await;
     assert_eq!(status, 504, "{told}");
-    assert!(word(&told, "message").contains("nobody knows now who lives"), "{told}");
+    assert!(
+        word(&told, "message").contains("nobody knows who lives while the store is away"),
+        "{told}"
+    );
     cluster.redis.restart().expect("redis");
 }

@@ -1,6 +1,6 @@
 //! Drains of other nodes: they are asked for here, and each node says how its own stands.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use belay_core::ports::{ALL_NODES, BusFrame};
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(crate) enum NoDrain {
     Unknown(Vec<String>),
     /// It does not say; whether it lives is not known either while the store is away.
     Silent { lives: bool },
+    /// Nobody is heard here, for this reason.
+    Deaf(String),
 }
 
 /// How the drains of other nodes stand, by the names of these.
@@ -42,11 +44,30 @@ impl Drains {
     fn since(&self, name: &str, since: Option<Instant>) -> Option<Value> {
         let (at, status) = self.0.get(name)?;
         let counts = since.is_none_or(|since| *at >= since) && at.elapsed() < HEARD;
-        counts.then(|| status.clone())
+        let told = || {
+            let mut status = status.clone();
+            let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            status["told_ms_ago"] = age.into();
+            status
+        };
+        counts.then(told)
     }
 }
 
 impl Cluster {
+    /// How many other nodes take clients, as far as is known here: none while the store is away.
+    pub(crate) fn elsewhere(&self) -> usize {
+        if self.store_away.load(Ordering::Acquire) {
+            return 0;
+        }
+        let own = name_of(&self.shared.life);
+        let drains = self.drains.lock();
+        let takes = |name: &String| {
+            name != own && drains.since(name, None).is_none_or(|told| told["state"] == "active")
+        };
+        self.names().iter().filter(|name| takes(name)).count()
+    }
+
     async fn until_told(
         &self,
         instance: &str,
@@ -61,7 +82,8 @@ impl Cluster {
             }
             sleep(LOOK_EVERY).await;
         }
-        Err(NoDrain::Silent { lives: self.names().contains(&name) })
+        let silent = NoDrain::Silent { lives: self.names().contains(&name) };
+        Err(self.broker.fault().map_or(silent, NoDrain::Deaf))
     }
 }
 
@@ -143,8 +165,11 @@ mod tests {
         let (mut drains, start) = (Drains::default(), Instant::now());
         drains.told("a-b-1", status("active"), start);
         drains.told("a-b-1", status("draining"), start + LOOK_EVERY);
-        assert_eq!(drains.since("a-b", None), Some(status("draining")));
-        assert_eq!(drains.since("a-b", Some(start + LOOK_EVERY)), Some(status("draining")));
+        for since in [None, Some(start + LOOK_EVERY)] {
+            let told = drains.since("a-b", since).expect("it said so");
+            assert_eq!(told["state"], "draining");
+            assert!(told["told_ms_ago"].as_u64() < Some(4_000), "{told}");
+        }
         assert_eq!(drains.since("a-b", Some(start + HEARD)), None, "it did not say since then");
         assert_eq!(drains.since("a", None), None, "another one");
         drains.told("c-2", status("active"), start + 2 * HEARD);

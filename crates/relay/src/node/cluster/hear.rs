@@ -130,7 +130,7 @@ impl Node {
                 if self.is_called(&instance) =>
             {
                 let window = Duration::from_secs(seconds.clamp(1, WINDOW_SECS_MAX));
-                self.begin_drain(ELSEWHERE, reason, window, endpoint);
+                self.begin_drain(ELSEWHERE, &reason, window, endpoint);
             }
             BusFrame::DrainCancelled { instance } if self.is_called(&instance) => {
                 self.end_drain(ELSEWHERE);
