@@ -257,3 +257,23 @@ impl Node {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_that_was_called_off_is_a_reason_until_its_time_is_over() {
+        let reason = |drain: &Drain| drain.reason().map(|(reason, on)| (on, reason));
+        let drain = Drain::default();
+        assert_eq!(reason(&drain), None);
+        for (window, left) in [(60, Some((false, "deploy".to_owned()))), (0, None)] {
+            let window = Duration::from_secs(window);
+            assert!(drain.start("admin", "deploy".to_owned(), window, None, 1));
+            assert_eq!(reason(&drain), Some((true, "deploy".to_owned())));
+            drain.keep(1);
+            assert!(drain.end());
+            assert_eq!(reason(&drain), left, "{window:?}");
+        }
+    }
+}

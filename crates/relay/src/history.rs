@@ -93,9 +93,8 @@ impl Node {
             return Some("The relay stopped.".to_owned());
         }
         self.drain.reason().map(|(reason, on)| {
-            let off =
-                if on { "" } else { "; that was called off, for those who were not told yet" };
-            format!("The relay drained (\"{reason}\"{off}).")
+            let off = if on { "" } else { "; that was called off after clients were told" };
+            format!("The relay drained (\"{reason}\"){off}.")
         })
     }
 }
