@@ -102,9 +102,9 @@ pub(crate) async fn run(args: &ArgMatches) -> anyhow::Result<()> {
         Some(("cancel", args)) => {
             let (admin, node) = (Admin::open(args)?, node_of(args));
             // An earlier version would take clients again itself.
-            admin.drain_status(node).await?;
+            told_of(node, admin.drain_status(None).await?)?;
             let body = json!({ "node": node });
-            show(node, &told_of(node, admin.post("/admin/drain/cancel", &body).await?)?)
+            show(node, &admin.post("/admin/drain/cancel", &body).await?)
         }
         _ => unreachable!("clap accepts the subcommands above only"),
     }
@@ -129,7 +129,9 @@ async fn start(args: &ArgMatches) -> anyhow::Result<()> {
         "endpoint": args.get_one::<String>("endpoint"),
         "node": node,
     });
-    let status = told_of(node, admin.post("/admin/drain/start", &body).await?)?;
+    // An earlier version would order it and tell of itself.
+    told_of(node, admin.drain_status(None).await?)?;
+    let status = admin.post("/admin/drain/start", &body).await?;
     if status["reason"] != body["reason"] {
         writeln!(
             std::io::stdout(),

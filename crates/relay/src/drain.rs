@@ -90,8 +90,17 @@ pub(crate) struct Drain {
     /// The last one, and where it is kept over restarts.
     last: Mutex<Option<Value>>,
     path: Option<PathBuf>,
+    called_off: Mutex<Option<CalledOff>>,
     forced: AtomicU64,
     blocked: AtomicU64,
+}
+
+/// A drain that ended before its time. In Unix milliseconds.
+#[derive(Debug)]
+struct CalledOff {
+    reason: String,
+    at: u64,
+    deadline: u64,
 }
 
 impl Drain {
@@ -153,7 +162,10 @@ impl Drain {
 
     /// Takes clients again. `false`: it did not drain.
     pub(crate) fn end(&self) -> bool {
-        self.orders.send_replace(None).is_some()
+        let Some(order) = self.orders.send_replace(None) else { return false };
+        let (reason, deadline) = (order.reason, order.deadline_ms);
+        *self.called_off.lock() = Some(CalledOff { reason, at: unix_ms(), deadline });
+        true
     }
 
     /// What connections are told, from now on.
@@ -161,15 +173,15 @@ impl Drain {
         self.orders.subscribe()
     }
 
-    /// Why clients are sent away, and whether they are still; those who were told go at their time also if it
-    /// was called off.
-    pub(crate) fn reason(&self) -> Option<(String, bool)> {
+    /// Why a client that came at a time is sent away, and whether others still are: who was told goes at its
+    /// time also if the drain was called off.
+    pub(crate) fn reason(&self, began_at: u64) -> Option<(String, bool)> {
         if let Some(order) = &*self.orders.borrow() {
             return Some((order.reason.clone(), true));
         }
-        let last = self.last.lock();
-        let last = last.as_ref().filter(|last| last["deadline"].as_u64() > Some(unix_ms()))?;
-        Some((last["reason"].as_str()?.to_owned(), false))
+        let ended = self.called_off.lock();
+        let told = |ended: &&CalledOff| began_at < ended.at && unix_ms() < ended.deadline;
+        ended.as_ref().filter(told).map(|ended| (ended.reason.clone(), false))
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -263,17 +275,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drain_that_was_called_off_is_a_reason_until_its_time_is_over() {
-        let reason = |drain: &Drain| drain.reason().map(|(reason, on)| (on, reason));
+    fn a_drain_that_was_called_off_is_a_reason_for_who_was_told_until_its_time_is_over() {
+        let told = |on: bool| Some(("deploy".to_owned(), on));
         let drain = Drain::default();
-        assert_eq!(reason(&drain), None);
-        for (window, left) in [(60, Some((false, "deploy".to_owned()))), (0, None)] {
+        assert_eq!(drain.reason(0), None);
+        for (window, left) in [(60, told(false)), (0, None)] {
             let window = Duration::from_secs(window);
             assert!(drain.start("admin", "deploy".to_owned(), window, None, 1));
-            assert_eq!(reason(&drain), Some((true, "deploy".to_owned())));
-            drain.keep(1);
+            assert_eq!(drain.reason(0), told(true));
             assert!(drain.end());
-            assert_eq!(reason(&drain), left, "{window:?}");
+            assert_eq!(drain.reason(0), left, "{window:?}");
+            assert_eq!(drain.reason(unix_ms()), None, "who comes after it");
         }
+    }
+
+    #[test]
+    fn a_drain_of_an_earlier_process_sends_nobody_away() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let before = Drain::remembering(folder.path());
+        assert!(before.start("admin", "deploy".to_owned(), Duration::from_mins(1), None, 1));
+        before.keep(1);
+
+        let drain = Drain::remembering(folder.path());
+
+        assert_eq!(drain.reason(0), None);
+        assert_eq!(drain.status(0).last.expect("remembered")["reason"], "deploy");
     }
 }

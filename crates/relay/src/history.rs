@@ -61,13 +61,14 @@ impl Node {
             Principal::Host => None,
             Principal::Member(member) => Some(member),
         };
-        // These could have other reasons, too.
+        // These could have other reasons, too. Clients of the compat protocol are closed, not told.
         let is_asked = |_: &String| match how.by {
+            By::Nobody | By::Peer if handle.compat => false,
             By::Nobody => true,
             By::Peer => matches!(how.code, Some(1000 | 1005)),
             By::Relay => matches!(how.code, Some(4503 | 4511 | 1012)),
         };
-        let because = self.why_away().filter(is_asked);
+        let because = self.why_away(began_at).filter(is_asked);
         let closed = Closed {
             connection: id,
             session: handle.id,
@@ -88,11 +89,11 @@ impl Node {
     }
 
     /// Why clients are sent away now, if they are.
-    fn why_away(&self) -> Option<String> {
+    fn why_away(&self, began_at: u64) -> Option<String> {
         if self.stopping.is_cancelled() {
             return Some("The relay stopped.".to_owned());
         }
-        self.drain.reason().map(|(reason, on)| {
+        self.drain.reason(began_at).map(|(reason, on)| {
             let off = if on { "" } else { "; that was called off after clients were told" };
             format!("The relay drained (\"{reason}\"){off}.")
         })
@@ -181,8 +182,8 @@ impl Closed {
         match self.by {
             By::Nobody => match &self.because {
                 Some(because) => format!(
-                    "{because} The client was asked to go elsewhere and left without a goodbye: its \
-                     network went, or its process was killed. It comes back by itself."
+                    "{because} The client was asked to go elsewhere and left without a goodbye: it is \
+                     of an earlier version, its network went, or its process was killed."
                 ),
                 None => {
                     "It broke off without a goodbye: its network went, or its process was killed. \

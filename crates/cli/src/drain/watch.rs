@@ -64,7 +64,9 @@ pub(super) async fn watch(
             show(node, &status)?;
         }
     }
-    if status["state"] != "drained" || status["id"] != began {
+    // It may take clients again by now, after it had none.
+    let ended = if status["state"] == "active" { &status["last"] } else { &status };
+    if ended["state"] != "drained" || ended["id"] != began {
         bail!(
             "that drain ended while clients were connected: it was called off, or the relay started anew"
         );

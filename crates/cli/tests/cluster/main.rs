@@ -209,6 +209,31 @@ async fn another_relay_is_drained_by_its_name_through_any() {
     let (done, told) = drain("relay1", "cancel --node relay2");
     assert!(done && told.starts_with("relay2: active: "), "{told}");
     assert!(drain("relay2", "status").1.starts_with("active: "));
+
+    // The desk is back. Who waits is told that somebody else ends it.
+    let line = |name: &str| drain(name, "status").1;
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !line("relay2").starts_with("active: 1 connection") {
+        assert!(std::time::Instant::now() < deadline, "{}", line("relay2"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (waited, told) = std::thread::scope(|scope| {
+        let start = "start --reason again --window 60 --node relay2 --wait";
+        let waiting = scope.spawn(|| drain("relay1", start));
+        while !line("relay2").starts_with("draining: ") {
+            assert!(std::time::Instant::now() < deadline, "{}", line("relay2"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(drain("relay1", "cancel --node relay2").0);
+        waiting.join().expect("no panic")
+    });
+    assert!(!waited && told.contains("ended while clients were connected"), "{told}");
+    assert!(!told.contains("no other relay"), "relay1 takes clients: {told}");
+    assert!(line("relay2").contains("last drained for \"again\""), "{}", line("relay2"));
+
+    assert!(drain("relay1", "start --reason both --window 60 --node relay2").0);
+    let (_, told) = drain("relay1", "start --reason both --window 60");
+    assert!(told.contains("no other relay takes clients now"), "{told}");
 }
 
 #[test]

@@ -176,8 +176,8 @@ fn untold(instance: &str, why: NoDrain) -> ApiError {
             ))
         }
         NoDrain::Deaf(why) => ApiError::no_answer(format!(
-            "no other node is heard here ({why}): {instance} did not confirm, and does nothing if it was not \
-             asked before; try again when the bus is back, or ask it at its own admin listener"
+            "no other node is heard here ({why}), so {instance} did not confirm; look at its own admin \
+             listener, or ask again when the bus is back"
         )),
         NoDrain::Silent { lives } => ApiError::no_answer(if lives {
             format!(

@@ -29,15 +29,13 @@ pub(crate) struct Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        {
-            let mut waiting = self.node.waiting.lock();
-            waiting.remove(&self.id);
-            let left = i64::try_from(waiting.len()).unwrap_or(i64::MAX);
-            self.node.metrics.pair_waiters.set(left);
-        }
+        self.node.waiting.lock().remove(&self.id);
         let (node, handle, waiter) = (self.node.clone(), self.handle.clone(), self.id);
         self.node.tasks.spawn(async move {
             node.drive(&handle, Input::WaiterGone { waiter }).await;
+            // Who sees it go down may count on a free place for the next phone.
+            let waiting = node.waiting.lock();
+            node.metrics.pair_waiters.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
         });
     }
 }

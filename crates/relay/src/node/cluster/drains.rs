@@ -82,8 +82,13 @@ impl Cluster {
             }
             sleep(LOOK_EVERY).await;
         }
-        let silent = NoDrain::Silent { lives: self.names().contains(&name) };
-        Err(self.broker.fault().map_or(silent, NoDrain::Deaf))
+        let (names, known) = (self.names(), self.alive.read().is_some());
+        Err(match self.broker.fault() {
+            Some(why) => NoDrain::Deaf(why),
+            // It ended just now.
+            None if known && !names.contains(&name) => NoDrain::Unknown(names),
+            None => NoDrain::Silent { lives: known },
+        })
     }
 }
 
@@ -126,11 +131,11 @@ impl Node {
     ) -> Result<Value, NoDrain> {
         let cluster = self.with_member(instance).await?;
         let asked = Instant::now();
-        let ends = matches!(frame, BusFrame::DrainCancelled { .. });
+        tracing::warn!(target: "audit", instance, order = ?frame, "drain ordered at another node");
         self.tell(ALL_NODES, frame);
         let told = cluster.until_told(instance, Some(asked), is_done).await;
         let confirmed = told.is_ok();
-        tracing::warn!(target: "audit", instance, ends, confirmed, "drain ordered at another node");
+        tracing::info!(target: "audit", instance, confirmed, "drain ordered at another node");
         told
     }
 
