@@ -35,11 +35,17 @@ impl Node {
     pub(crate) async fn drive(self: &Arc<Self>, handle: &Arc<Handle>, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
+            let waiter =
+                if let Input::Await { waiter, .. } = &input { Some(*waiter) } else { None };
             let mut effects = self.give(handle, input, &mut inputs);
             if let Some(record) = effects.save.take() {
                 effects = self.store(handle, record, effects, &mut inputs).await;
             }
             self.follow(handle, effects, &mut inputs).await;
+            // Who hung up while that was stored was not known to wait then.
+            if let Some(waiter) = waiter.filter(|waiter| !self.waits(*waiter)) {
+                inputs.push_back(Input::WaiterGone { waiter });
+            }
         }
     }
 

@@ -2,12 +2,12 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use belay_adapters::MemoryStore;
 use belay_core::{
-    Input, Session, SessionRecord,
+    Input, PairStage, PendingPair, Session, SessionRecord,
     ports::{Answer, SessionStore, StoreError},
-    session::LeaseKey,
+    session::{LeaseKey, Waiting},
 };
 use belay_wire::{
-    Bytes32, MemberId, PublicKey,
+    Bytes32, MemberId, PublicKey, RequestId,
     pair::{DeviceInfo, HostInfo},
 };
 
@@ -106,6 +106,41 @@ async fn a_call_that_waits_when_a_save_fails_is_answered() {
     node.drive(&handle, Input::NewCode { waiter: waiting.id }).await;
 
     assert!(matches!(node.answered(answer).await, Err(CallError::Store)));
+}
+
+#[tokio::test]
+async fn a_phone_that_hangs_up_before_it_is_known_to_wait_makes_room_for_the_next() {
+    let store = Arc::new(Faulty::default());
+    let node = node(store.clone());
+    let id = stored_session(&node, &store, &[]).await;
+    let mut record = store.load(id).await.expect("readable").expect("there");
+    record.version += 1;
+    let request = RequestId::from_bytes([1; 16]);
+    let until = unix_ms() + 60_000;
+    record.pairing.pending = Some(PendingPair {
+        id: request,
+        device: DeviceInfo { name: "phone".to_owned(), platform: "test".to_owned() },
+        address: String::new(),
+        expires_at: until,
+        stage: PairStage::Joining {
+            requested_at: 0,
+            join_token: node.keys.hash.hash("token", &[1; 16]),
+            join_expires_at: until,
+        },
+    });
+    store.save(record).await.expect("stored");
+    let handle = node.session(id).await.expect("readable").expect("there");
+    let waiter = node.wait(&handle).expect("room").0.id;
+    let known = Input::Await { waiter, waiting: Waiting::Decision(request) };
+
+    while node.metrics.pair_waiters.get() > 0 {
+        tokio::task::yield_now().await;
+    }
+    node.drive(&handle, known).await;
+
+    let session = handle.session.lock();
+    assert_eq!(session.waiters(), 0);
+    assert_eq!(session.record().pairing.pending, None);
 }
 
 #[tokio::test]

@@ -70,6 +70,11 @@ impl Node {
         self.waiting.lock().len()
     }
 
+    /// Tells whether a call is still there and has no answer.
+    pub(super) fn waits(&self, waiter: WaiterId) -> bool {
+        self.waiting.lock().contains_key(&waiter)
+    }
+
     /// Waits for a call's answer; a node that stops does not keep its callers waiting.
     pub(crate) async fn answered(
         &self,
