@@ -239,15 +239,14 @@ impl Node {
         status
     }
 
-    /// Sends clients away, and tells the other nodes. `false`: it does so already, and the first order
-    /// stands.
+    /// Sends clients away, unless it does so already, and tells the other nodes.
     pub(crate) fn begin_drain(
         &self,
         by: &'static str,
         reason: &str,
         window: Duration,
         endpoint: Option<String>,
-    ) -> bool {
+    ) {
         let sockets = self.metrics.active_websockets();
         let secs = window.as_secs();
         let begins = self.drain.start(by, reason.to_owned(), window, endpoint, sockets);
@@ -256,7 +255,6 @@ impl Node {
             self.drain.keep(sockets);
         }
         self.say_that_it_lives(false);
-        begins
     }
 
     /// Takes clients again, remembers how the drain stood, and tells the other nodes. `false`: it did not

@@ -66,8 +66,7 @@ async fn start(
     if endpoint.as_deref().is_some_and(|url| !url.starts_with("http")) {
         return Err(ApiError::invalid("endpoint: expected an http or https address".to_owned()));
     }
-    if let Some(instance) = other.filter(|name| !node.is_called(name)) {
-        check_name(&instance)?;
+    if let Some(instance) = other_than(&node, other)? {
         let asked = node.ask_to_drain(&instance, reason, secs, endpoint).await;
         let status = asked.map_err(|why| untold(&instance, why))?;
         return Ok((StatusCode::ACCEPTED, Json(status)));
@@ -89,20 +88,19 @@ async fn status(
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let Query(which) = which.map_err(|error| ApiError::invalid(error.body_text()))?;
-    match which.node.filter(|name| !node.is_called(name)) {
+    match other_than(&node, which.node)? {
         None => Ok(Json(node.drain_status())),
-        Some(name) => {
-            check_name(&name)?;
-            node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why))
-        }
+        Some(name) => node.drain_of(&name).await.map(Json).map_err(|why| untold(&name, why)),
     }
 }
 
-fn check_name(name: &str) -> Result<(), ApiError> {
-    if name.is_empty() || name.chars().count() > INSTANCE_MAX {
+/// The name of another node, if one is named.
+fn other_than(node: &Node, name: Option<String>) -> Result<Option<String>, ApiError> {
+    let fits = |name: &String| (1..=INSTANCE_MAX).contains(&name.chars().count());
+    if !name.as_ref().is_none_or(fits) {
         return Err(ApiError::invalid(format!("node: expected 1 to {INSTANCE_MAX} characters")));
     }
-    Ok(())
+    Ok(name.filter(|name| !node.is_called(name)))
 }
 
 #[derive(Deserialize, Default, Clone, Copy, PartialEq, Eq)]
@@ -155,12 +153,11 @@ async fn cancel(
     body: Result<JsonOrNothing<Which>, ApiError>,
 ) -> Result<Json<Value>, ApiError> {
     let named = body?.0.node;
-    if let Some(name) = named.as_ref().filter(|name| !node.is_called(name)) {
-        check_name(name)?;
-        let told = node.ask_to_resume(name).await;
-        return told.map(Json).map_err(|why| untold(name, why));
+    let is_named = named.is_some();
+    if let Some(name) = other_than(&node, named)? {
+        return node.ask_to_resume(&name).await.map(Json).map_err(|why| untold(&name, why));
     }
-    if !node.end_drain("admin") && named.is_none() {
+    if !node.end_drain("admin") && !is_named {
         return Err(ApiError::conflict("not_draining", "this node does not drain"));
     }
     Ok(Json(node.drain_status()))
@@ -182,13 +179,13 @@ fn untold(instance: &str, why: NoDrain) -> ApiError {
         NoDrain::Silent { lives } => ApiError::no_answer(if lives {
             format!(
                 "{instance} lives and did not say how it stands: it hangs, the two do not hear each other \
-                     (cluster.faults in /healthz says more), or it is of an earlier version, which does what \
-                     it is asked without a word; look at its own admin listener before you stop it"
+                 (cluster.faults in /healthz says more), or it is of an earlier version, which does what \
+                 it is asked without a word; look at its own admin listener before you stop it"
             )
         } else {
             format!(
                 "no node of the name \"{instance}\" is heard, and nobody knows who lives while the store \
-                     is away; ask it at its own admin listener"
+                 is away; ask it at its own admin listener"
             )
         }),
     }

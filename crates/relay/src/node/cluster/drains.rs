@@ -6,11 +6,9 @@ use belay_core::ports::{ALL_NODES, BusFrame};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, Node, alive::name_of};
+use super::{Cluster, Node, alive::name_of, strangers::HEARD};
 use crate::serve::plain_name;
 
-/// What a node said within this counts: it says so each second.
-const HEARD: Duration = Duration::from_secs(5);
 /// How long a node may take to confirm what it was asked for: it says so at once.
 const CONFIRM: Duration = Duration::from_secs(3);
 /// Time between two looks for that.
@@ -40,17 +38,21 @@ impl Drains {
         self.0.insert(name_of(life).to_owned(), (now, status));
     }
 
-    /// What was said after `since`, as far as it still counts.
+    /// What the node of this name said last, and when, as far as it still counts.
+    fn heard(&self, name: &str) -> Option<&(Instant, Value)> {
+        self.0.get(name).filter(|(at, _)| at.elapsed() < HEARD)
+    }
+
+    /// The same, if it was said after `since`, with its age.
     fn since(&self, name: &str, since: Option<Instant>) -> Option<Value> {
-        let (at, status) = self.0.get(name)?;
-        let counts = since.is_none_or(|since| *at >= since) && at.elapsed() < HEARD;
-        let told = || {
-            let mut status = status.clone();
-            let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
-            status["told_ms_ago"] = age.into();
-            status
-        };
-        counts.then(told)
+        let (at, status) = self.heard(name)?;
+        if since.is_some_and(|since| *at < since) {
+            return None;
+        }
+        let mut status = status.clone();
+        let age = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        status["told_ms_ago"] = age.into();
+        Some(status)
     }
 }
 
@@ -60,12 +62,12 @@ impl Cluster {
         if self.store_away.load(Ordering::Acquire) {
             return 0;
         }
-        let own = name_of(&self.shared.life);
+        let (own, names) = (name_of(&self.shared.life), self.names());
         let drains = self.drains.lock();
-        let takes = |name: &String| {
-            name != own && drains.since(name, None).is_none_or(|told| told["state"] == "active")
+        let takes = |name: &&String| {
+            *name != own && drains.heard(name).is_none_or(|(_, told)| told["state"] == "active")
         };
-        self.names().iter().filter(|name| takes(name)).count()
+        names.iter().filter(takes).count()
     }
 
     async fn until_told(
@@ -145,9 +147,8 @@ impl Node {
         let cluster = self.cluster.as_ref().ok_or_else(alone)?;
         let name = plain_name(instance);
         // One that is cut off from the store is heard still.
-        let is_known = || {
-            cluster.names().contains(&name) || cluster.drains.lock().since(&name, None).is_some()
-        };
+        let is_known =
+            || cluster.names().contains(&name) || cluster.drains.lock().heard(&name).is_some();
         if !is_known() {
             // It may have started a moment ago.
             let _ = tokio::time::timeout(RENEWS, self.renew_lease(cluster)).await;

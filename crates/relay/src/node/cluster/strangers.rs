@@ -11,7 +11,7 @@ use super::alive::name_of;
 const LIVES_MAX: usize = 1_024;
 
 /// Who was heard within this lives: nodes say so each second.
-const HEARD: Duration = Duration::from_secs(5);
+pub(super) const HEARD: Duration = Duration::from_secs(5);
 
 /// A life that is known to the store for so long would have been heard.
 const UNHEARD: Duration = Duration::from_secs(10);
